@@ -1,0 +1,99 @@
+"""Every error FlockIQ raises on purpose, in one tree.
+
+FlockIQError
+├── ConfigError          a file people wrote is wrong: start refuses, with file, line and field
+├── TransientError       the world said "not now": the function fails, the host delivers again
+│   ├── HubUnavailable       an event stream does not take events
+│   ├── StoreUnavailable     a store does not answer
+│   └── SourceUnavailable    a customer's system does not answer; says when to come back
+├── FenceLost            another owner wrote this partition's state: read its tail, fold again
+├── Conflict             a document changed since it was read: read it again
+├── LeaseLost            the lease ran out or another holds it: stop, write nothing more
+├── NotFound             what was named does not exist
+├── BadRecord            one record can't be processed: it becomes a dead letter
+└── SourceError          a source answered, and the answer is no use: the slice is not moved on
+
+Each message names the thing, says what is wrong and how to get out of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class FlockIQError(Exception):
+    """The root: catching it catches nothing that FlockIQ did not mean to raise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong in one config file, where it is and what would be right."""
+
+    file: str
+    line: int  # 1-based; 0 when the file as a whole is meant
+    field: str  # dotted path, e.g. "streams.accounts.primary_key"
+    wrong: str
+    allowed: str
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        field = f" {self.field}:" if self.field else ""
+        allowed = f" ({self.allowed})" if self.allowed else ""
+        return f"{place}:{field} {self.wrong}{allowed}"
+
+
+class ConfigError(FlockIQError):
+    """Config people wrote is wrong; holds every problem found, not only the first."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(str(problem) for problem in problems))
+
+
+class TransientError(FlockIQError):
+    """Trying again later may work; the only kind that may leave a function."""
+
+
+class HubUnavailable(TransientError):  # noqa: N818 - named for what happened, as the tree above reads
+    """The event stream did not acknowledge; nothing may be checkpointed."""
+
+
+class StoreUnavailable(TransientError):  # noqa: N818
+    """A store did not answer or is throttling."""
+
+
+class SourceUnavailable(TransientError):  # noqa: N818
+    """A customer's system did not answer, or asked to be left alone for a while."""
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(message)
+
+
+class FenceLost(FlockIQError):  # noqa: N818
+    """The state log is longer than this owner thought: another owner has written."""
+
+
+class Conflict(FlockIQError):  # noqa: N818
+    """The document changed since it was read."""
+
+
+class LeaseLost(FlockIQError):  # noqa: N818
+    """The lease is no longer held; the fencing token is stale."""
+
+
+class NotFound(FlockIQError):  # noqa: N818
+    """What was named does not exist."""
+
+
+class BadRecord(FlockIQError):  # noqa: N818
+    """One record can't be processed; names the field and the reason, never the value of a secret."""
+
+    def __init__(self, reason: str, *, field: str = "") -> None:
+        self.field = field
+        self.reason = reason
+        super().__init__(f"{field}: {reason}" if field else reason)
+
+
+class SourceError(FlockIQError):
+    """The source answered with something unusable (bad JSON, a page too large, a loop of pages)."""

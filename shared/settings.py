@@ -1,0 +1,50 @@
+"""Settings: environment variables, read once, the same names on every host.
+
+In Azure they are app settings (infra/), on a machine the host sets them from
+local.settings.json. Connection names (``EventHub__fullyQualifiedNamespace``, …) belong to the
+Functions host and the Azure SDKs.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+HUBS: Mapping[str, int] = {"changes": 4, "resolved": 4, "work": 4, "files": 1, "entities": 4, "deltas": 4}
+"""Every hub and its default partition count on one machine; Bicep sets more."""
+
+CONSUMER_GROUP = "$Default"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What a process runs with."""
+
+    adapters: str = "embedded"  # FLOCKIQ_ADAPTERS: embedded | azure
+    data: Path = Path("data")  # FLOCKIQ_DATA: the embedded adapters' folder
+    config: Path = Path("config")  # FLOCKIQ_CONFIG
+    tenant: str = "default"  # FLOCKIQ_TENANT
+    partitions: Mapping[str, int] = HUBS  # FLOCKIQ_PARTITIONS_CHANGES, _RESOLVED, …
+    lateness_s: float = 86_400.0  # FLOCKIQ_LATENESS_S
+    versions_kept: int = 16  # FLOCKIQ_VERSIONS_KEPT
+    state_snapshot_entries: int = 500  # FLOCKIQ_STATE_SNAPSHOT_ENTRIES: roll a log after so many appends
+
+
+def read(environment: Mapping[str, str] = os.environ) -> Settings:
+    """Settings from the environment; what is not set has its default. ValueError if a number is not one."""
+    given: dict[str, object] = {}
+    for name in Settings.__struct_fields__:
+        variable = f"FLOCKIQ_{name.upper()}"
+        if name == "partitions":
+            given[name] = {hub: int(environment.get(f"{variable}_{hub.upper()}", n)) for hub, n in HUBS.items()}
+        elif variable in environment:
+            given[name] = environment[variable]
+    return msgspec.convert(given, Settings, strict=False, dec_hook=_hook)
+
+
+def _hook(kind: type, value: object) -> object:
+    if kind is Path:
+        return Path(str(value))
+    raise NotImplementedError(kind)
