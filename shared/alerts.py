@@ -41,6 +41,7 @@ class AlertTransition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     reason: str = ""  # why this transition
     count: int = 1
     match_key: str = ""
+    group: str = ""  # what the subject is bucketed by on hub ``resolved``
     recommend: str = ""
     labels: dict[str, str] = {}
     values: dict[str, str | int | float | bool | None] = {}
@@ -59,6 +60,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     subject_type: str
     subject: str
     match_key: str
+    group: str
     title: str
     recommend: str
     labels: dict[str, str]
@@ -147,6 +149,7 @@ def advance(alert: Alert | None, transition: AlertTransition, inherited: Alert |
         subject_type=transition.subject_type,
         subject=transition.subject,
         match_key=transition.match_key,
+        group=transition.group,
         title=transition.title,
         recommend=transition.recommend,
         labels=transition.labels,
