@@ -133,7 +133,7 @@ def advance(alert: Alert | None, transition: AlertTransition, inherited: Alert |
     if alert is not None and transition.revision <= alert.revision:
         return None
     status = _status(alert, transition, inherited)
-    if alert is not None and alert.resolved_by and status not in ("withdrawn",):
+    if alert is not None and alert.resolved_by and status != "withdrawn":
         status = "resolved"
     fired_us = alert.fired_us if alert is not None else 0
     if transition.change == "fire" and not fired_us:

@@ -54,15 +54,15 @@ class TransientError(FlockIQError):
     """Trying again later may work; the only kind that may leave a function."""
 
 
-class HubUnavailable(TransientError):  # noqa: N818 - named for what happened, as the tree above reads
+class HubUnavailable(TransientError):
     """The event stream did not acknowledge; nothing may be checkpointed."""
 
 
-class StoreUnavailable(TransientError):  # noqa: N818
+class StoreUnavailable(TransientError):
     """A store did not answer or is throttling."""
 
 
-class SourceUnavailable(TransientError):  # noqa: N818
+class SourceUnavailable(TransientError):
     """A customer's system did not answer, or asked to be left alone for a while."""
 
     def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
@@ -70,23 +70,23 @@ class SourceUnavailable(TransientError):  # noqa: N818
         super().__init__(message)
 
 
-class FenceLost(FlockIQError):  # noqa: N818
+class FenceLost(FlockIQError):
     """The state log is longer than this owner thought: another owner has written."""
 
 
-class Conflict(FlockIQError):  # noqa: N818
+class Conflict(FlockIQError):
     """The document changed since it was read."""
 
 
-class LeaseLost(FlockIQError):  # noqa: N818
+class LeaseLost(FlockIQError):
     """The lease is no longer held; the fencing token is stale."""
 
 
-class NotFound(FlockIQError):  # noqa: N818
+class NotFound(FlockIQError):
     """What was named does not exist."""
 
 
-class BadRecord(FlockIQError):  # noqa: N818
+class BadRecord(FlockIQError):
     """One record can't be processed; names the field and the reason, never the value of a secret."""
 
     def __init__(self, reason: str, *, field: str = "") -> None:

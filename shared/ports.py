@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
-
 from flockiq.shared.alerts import Alert, AlertPage, AlertQuery, AlertTransition, HistoryEntry
 
 

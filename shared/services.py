@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from flockiq.shared.errors import ConfigError, Problem
-from flockiq.shared.ports import Analytics, AlertStore, Blobs, EventStream, Registry, Secrets, StateStore
+from flockiq.shared.ports import AlertStore, Analytics, Blobs, EventStream, Registry, Secrets, StateStore
 from flockiq.shared.settings import Settings, read
 
 
@@ -51,7 +51,7 @@ def connect(settings: Settings) -> Services:
 
 async def close() -> None:
     """Close this process's services, if open."""
-    global _open  # noqa: PLW0603
+    global _open
     if _open is not None:
         opened, _open = _open, None
         await opened.close()

@@ -14,7 +14,6 @@ from typing import Literal
 
 import msgspec
 import zstandard
-
 from flockiq.shared.errors import BadRecord
 from flockiq.shared.ports import OutgoingEvent
 
