@@ -1,0 +1,49 @@
+# Everything one does with FlockIQ. Each command works from a bare clone with Python 3.13 and make.
+.DEFAULT_GOAL := help
+.PHONY: help run check test lint types format schemas kill-test clean
+MAKEFLAGS += --no-print-directory
+
+PYTHON := .venv/bin/python
+LOCAL := .venv/.local
+DEV := .venv/.dev
+N ?= 20
+
+help: ## List the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+run: $(LOCAL) ## Run FlockIQ here with its sample systems; ARGS="--duration 60 --summary out.json", ARGS=--help
+	@$(PYTHON) -m flockiq run $(ARGS)
+
+check: $(LOCAL) ## Check the config; ARGS="--config DIR"
+	@$(PYTHON) -m flockiq check $(ARGS)
+
+test: $(DEV) ## Run the tests; ARGS="tests/merge -k late"
+	@$(PYTHON) -m pytest -q -n 2 --dist loadfile $(ARGS)
+
+lint: $(DEV) ## Check style and formatting
+	@.venv/bin/ruff check
+	@.venv/bin/ruff format --check
+
+types: $(DEV) ## Check types
+	@.venv/bin/mypy
+
+format: $(DEV) ## Format the code and mend what lint can mend
+	@.venv/bin/ruff format
+	@.venv/bin/ruff check --fix
+
+schemas: $(LOCAL) ## Write the JSON Schemas of the config from its models
+	@$(PYTHON) -m flockiq schemas
+
+kill-test: $(DEV) ## Kill the app N times (N=20) and compare with a clean replay
+	@$(PYTHON) -m flockiq kill-test --kills $(N) $(ARGS)
+
+clean: ## Remove .venv, caches and the data folder of earlier runs
+	@rm -rf .venv data .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(LOCAL): requirements.txt requirements-local.txt
+	@.ci/venv requirements-local.txt
+	@touch $@
+
+$(DEV): requirements.txt requirements-local.txt requirements-dev.txt
+	@.ci/venv requirements-dev.txt
+	@touch $(LOCAL) $@
