@@ -1,0 +1,211 @@
+"""What is true of one thing, which source said so, and what the others say."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+import msgspec
+from flockiq.serve.queries import Row, ask
+from flockiq.shared.alerts import Alert, AlertQuery
+from flockiq.shared.errors import NotFound
+from flockiq.shared.services import Services
+
+Value = str | int | float | bool | None
+
+ALERTS_SHOWN = 50
+
+
+class SourceValue(msgspec.Struct, frozen=True):
+    """What one source says about one field."""
+
+    source: str
+    value: Value
+    agrees: bool
+
+
+class GoldenField(msgspec.Struct, frozen=True):
+    """One field of the golden record: its value, where that comes from, what every source says."""
+
+    field: str
+    value: Value
+    source: str  # "" when no source has a value
+    rule: str  # the survivorship rule that decided
+    us: int  # source time of the winning value, µs since the epoch; 0 when unknown
+    event_id: str  # the change that brought it
+    values: list[SourceValue]
+
+
+class SourceRecord(msgspec.Struct, frozen=True):
+    """A source's own record of the entity."""
+
+    source: str
+    stream: str
+    key: str
+    deleted: bool
+    us: int
+
+
+class Delta(msgspec.Struct, frozen=True):
+    """One change of one field; ``retracted`` when a later row took it back."""
+
+    id: str
+    field: str
+    kind: str
+    old: str
+    new: str
+    source: str
+    source_time: str
+    committed_at: str
+    retracts: str
+    retracted: bool
+
+
+class Entity(msgspec.Struct, frozen=True):
+    """One entity as it stands, and how it came to be so."""
+
+    id: str
+    type: str
+    match_key: str
+    name: str
+    version: int
+    updated_at: str
+    source_time: str
+    deleted: bool
+    fields: list[GoldenField]
+    records: list[SourceRecord]
+    history: list[Delta]  # newest first, at most 200
+    alerts: list[Alert]  # newest first, at most 50
+
+
+class EntityFound(msgspec.Struct, frozen=True):
+    """An entity as a search shows it."""
+
+    id: str
+    type: str
+    match_key: str
+    name: str
+    updated_at: str
+    deleted: bool
+
+
+async def search(services: Services, kind: str, text: str) -> list[EntityFound]:
+    """Up to 50 entities by name: of type ``kind`` (all for ""), that ``text`` finds (all for "")."""
+    rows = await ask(services, "entity_search", type=kind, text=text)
+    return [
+        EntityFound(
+            id=_text(row["EntityId"]),
+            type=_text(row["EntityType"]),
+            match_key=_text(row["MatchKey"]),
+            name=_text(row["Name"]),
+            updated_at=_text(row["UpdatedAt"]),
+            deleted=bool(row["Deleted"]),
+        )
+        for row in rows
+    ]
+
+
+async def types(services: Services) -> dict[str, int]:
+    """{entity type: how many there are}."""
+    return {_text(row["EntityType"]): cast("int", row["Count"]) for row in await ask(services, "entity_types")}
+
+
+async def entity(services: Services, entity_id: str) -> Entity:
+    """One entity with its history and alerts. NotFound if there is none of this id."""
+    rows, history, alerts = await asyncio.gather(
+        ask(services, "entity", id=entity_id),
+        ask(services, "entity_history", id=entity_id),
+        services.alerts.query(services.settings.tenant, AlertQuery(subject=entity_id, limit=ALERTS_SHOWN)),
+    )
+    if not rows:
+        raise NotFound(f"there is no entity {entity_id!r}; search by name or key at /entities")
+    return assemble(rows[0], history, alerts.alerts)
+
+
+def assemble(row: Row, history: Sequence[Row], alerts: Sequence[Alert]) -> Entity:
+    """An Entities row, its Deltas rows and its alerts as one view. Pure."""
+    fields = _object(row["Fields"])
+    provenance = _object(row["Provenance"])
+    sources = {name: _object(said) for name, said in _object(row["Sources"]).items()}
+    own = {name: _object(said.get("values")) for name, said in sources.items() if not said.get("deleted")}
+    names = list(fields) + [field for values in own.values() for field in values if field not in fields]
+    return Entity(
+        id=_text(row["EntityId"]),
+        type=_text(row["EntityType"]),
+        match_key=_text(row["MatchKey"]),
+        name=name_of(fields) or _text(row["MatchKey"]),
+        version=cast("int", row["Version"]),
+        updated_at=_text(row["UpdatedAt"]),
+        source_time=_text(row["SourceTime"]),
+        deleted=bool(row["Deleted"]),
+        fields=[_field(name, fields.get(name), _object(provenance.get(name)), own) for name in dict.fromkeys(names)],
+        records=[
+            SourceRecord(
+                source=name,
+                stream=_text(said.get("stream")),
+                key=_text(said.get("key")),
+                deleted=bool(said.get("deleted")),
+                us=_number(said.get("us")),
+            )
+            for name, said in sources.items()
+        ],
+        history=[_delta(delta) for delta in history],
+        alerts=list(alerts),
+    )
+
+
+def name_of(fields: Mapping[str, object]) -> str:
+    """What people call it: its name, or its first and last name."""
+    person = (_text(fields.get("first_name")), _text(fields.get("last_name")))
+    return _text(fields.get("name")) or " ".join(part for part in person if part)
+
+
+def _field(
+    name: str, value: object, provenance: Mapping[str, object], own: Mapping[str, Mapping[str, object]]
+) -> GoldenField:
+    return GoldenField(
+        field=name,
+        value=_scalar(value),
+        source=_text(provenance.get("source")),
+        rule=_text(provenance.get("rule")),
+        us=_number(provenance.get("us")),
+        event_id=_text(provenance.get("id")),
+        values=[
+            SourceValue(source=source, value=_scalar(values[name]), agrees=values[name] in (None, value))
+            for source, values in own.items()
+            if name in values
+        ],
+    )
+
+
+def _delta(row: Row) -> Delta:
+    return Delta(
+        id=_text(row["DeltaId"]),
+        field=_text(row["Field"]),
+        kind=_text(row["Kind"]),
+        old=_text(row["Old"]),
+        new=_text(row["New"]),
+        source=_text(row["Source"]),
+        source_time=_text(row["SourceTime"]),
+        committed_at=_text(row["CommittedAt"]),
+        retracts=_text(row["Retracts"]),
+        retracted=bool(row["IsRetracted"]),
+    )
+
+
+def _object(value: object) -> Mapping[str, object]:
+    """A dynamic column's object; empty for anything else, which only a foreign row could hold."""
+    return value if isinstance(value, dict) else {}
+
+
+def _scalar(value: object) -> Value:
+    return value if isinstance(value, str | int | float | bool | None) else msgspec.json.encode(value).decode()
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)
+
+
+def _number(value: object) -> int:
+    return int(value) if isinstance(value, int | float) else 0

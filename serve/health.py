@@ -1,0 +1,137 @@
+"""Whether everything FlockIQ leans on is there: asked for real, each with a time limit."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Literal
+
+import msgspec
+from flockiq.serve.progress import HubLag, hub_lag, progress
+from flockiq.serve.sources import Stream, streams
+from flockiq.shared.alerts import AlertQuery
+from flockiq.shared.errors import FlockIQError, NotFound
+from flockiq.shared.services import Services
+from flockiq.shared.settings import HUBS
+
+Status = Literal["ok", "degraded", "down"]
+
+PROBE_TIMEOUT_S = 2.0
+LAG_DEGRADED_S = 60.0
+LAG_DOWN_S = 12 * 3600.0  # half of the shortest retention an event hub has by default: events are at risk
+
+
+class Check(msgspec.Struct, frozen=True):
+    """One thing asked: how it is, what was seen, what to do."""
+
+    kind: Literal["dependency", "source", "hub"]
+    name: str
+    status: Status
+    detail: str
+    action: str = ""  # empty when there is nothing to do
+    ms: float = 0.0
+
+
+class Health(msgspec.Struct, frozen=True):
+    """Everything asked, and the worst of what is essential."""
+
+    status: Status
+    checks: list[Check]
+
+
+async def health(services: Services) -> Health:
+    """Ask every dependency, source and hub."""
+    now_us = time.time_ns() // 1000
+    answers = await asyncio.gather(_dependencies(services), _sources(services, now_us), _hubs(services, now_us))
+    checks = [check for part in answers for check in part]
+    return Health(status=overall(checks), checks=checks)
+
+
+def overall(checks: list[Check]) -> Status:
+    """Down when a dependency or a hub is; anything else that is not ok degrades."""
+    if any(check.status == "down" and check.kind != "source" for check in checks):
+        return "down"
+    return "degraded" if any(check.status != "ok" for check in checks) else "ok"
+
+
+async def _dependencies(services: Services) -> list[Check]:
+    tenant = services.settings.tenant
+
+    async def secrets() -> None:
+        try:
+            await services.secrets.get("health-probe")
+        except NotFound:
+            return  # it answered, which is what was asked
+
+    probes: list[tuple[str, str, Status, Callable[[], Awaitable[object]]]] = [
+        ("events", "the event hubs", "down", lambda: services.events.bounds("resolved", 0)),
+        ("state", "the state store", "down", lambda: services.state.logs("health-probe/")),
+        ("alerts", "the alert store", "down", lambda: services.alerts.query(tenant, AlertQuery(limit=1))),
+        ("registry", "the registry", "down", lambda: services.registry.get("health-probe")),
+        ("analytics", "the Eventhouse", "degraded", lambda: services.analytics.query("print Answer = 1")),
+        ("secrets", "the secret store", "degraded", secrets),
+        ("blobs", "the blob store", "degraded", lambda: services.blobs.list("health-probe/", limit=1)),
+    ]
+    return await asyncio.gather(*(_probe(*probe) for probe in probes))
+
+
+async def _probe(name: str, words: str, worst: Status, ask: Callable[[], Awaitable[object]]) -> Check:
+    started = time.perf_counter()
+    try:
+        async with asyncio.timeout(PROBE_TIMEOUT_S):
+            await ask()
+    except TimeoutError:
+        detail = f"{words} did not answer within {PROBE_TIMEOUT_S:.0f} s"
+    except FlockIQError as error:
+        detail = str(error)
+    except Exception as error:  # noqa: BLE001 - a probe tells what it saw, whatever that is
+        detail = f"{words} failed with {type(error).__name__}"
+    else:
+        ms = round((time.perf_counter() - started) * 1000, 1)
+        return Check("dependency", name, "ok", f"{words} answered", ms=ms)
+    ms = round((time.perf_counter() - started) * 1000, 1)
+    action = f"See whether {words} can be reached, has room and admits this app; work resumes by itself when it answers."
+    return Check("dependency", name, worst, detail, action, ms)
+
+
+async def _sources(services: Services, now_us: int) -> list[Check]:
+    try:
+        async with asyncio.timeout(PROBE_TIMEOUT_S):
+            return [_source(stream) for stream in await streams(services, now_us)]
+    except (TimeoutError, FlockIQError) as error:
+        detail = str(error) or f"no answer within {PROBE_TIMEOUT_S:.0f} s"
+        return [Check("source", "all", "degraded", detail, "See the dependencies above: sources are told from them.")]
+
+
+def _source(stream: Stream) -> Check:
+    status: Status = "ok" if stream.state in ("fresh", "waiting") else "degraded"
+    name = f"{stream.source}/{stream.stream}"
+    return Check("source", name, status, stream.error or stream.means, stream.means if status != "ok" else "")
+
+
+async def _hubs(services: Services, now_us: int) -> list[Check]:
+    try:
+        async with asyncio.timeout(PROBE_TIMEOUT_S):
+            done = await progress(services)
+            lags = await asyncio.gather(*(hub_lag(services.events, hub, done) for hub in HUBS))
+            return [hub(lag, now_us) for lag in lags]
+    except (TimeoutError, FlockIQError) as error:
+        detail = str(error) or f"no answer within {PROBE_TIMEOUT_S:.0f} s"
+        return [Check("hub", "all", "down", detail, "See the dependencies above: hubs are asked through them.")]
+
+
+def hub(lag: HubLag, now_us: int) -> Check:
+    """A hub's health from its lag. Pure."""
+    kept = f"{lag.events:,} events kept on {lag.partitions} partition{'s' if lag.partitions != 1 else ''}"
+    if not lag.function:
+        return Check("hub", lag.hub, "ok", f"{kept}, for others to read")
+    if lag.lag is None:
+        return Check("hub", lag.hub, "ok", f"{kept}; {lag.function} reads it")
+    behind_s = (now_us - lag.oldest_us) / 1e6 if lag.oldest_us else 0.0
+    detail = f"{kept}; {lag.function} is {lag.lag:,} events and {behind_s:,.0f} s behind"
+    if behind_s >= LAG_DOWN_S:
+        return Check("hub", lag.hub, "down", detail, f"Events expire unread soon: see why {lag.function} stands still.")
+    if behind_s >= LAG_DEGRADED_S:
+        return Check("hub", lag.hub, "degraded", detail, f"It catches up by itself unless {lag.function} fails: see its log.")
+    return Check("hub", lag.hub, "ok", detail)
