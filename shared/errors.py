@@ -10,6 +10,8 @@ FlockIQError
 ├── Conflict             a document changed since it was read: read it again
 ├── LeaseLost            the lease ran out or another holds it: stop, write nothing more
 ├── NotFound             what was named does not exist
+├── StateCorrupt         what a store kept is damaged: restore it, or replay
+├── QueryError           a query that can't be run, or not within its limits
 ├── BadRecord            one record can't be processed: it becomes a dead letter
 └── SourceError          a source answered, and the answer is no use: the slice is not moved on
 
@@ -84,6 +86,14 @@ class LeaseLost(FlockIQError):
 
 class NotFound(FlockIQError):
     """What was named does not exist."""
+
+
+class StateCorrupt(FlockIQError):
+    """What a store kept does not read back as it was written; it must never be folded."""
+
+
+class QueryError(FlockIQError):
+    """A query is wrong, asks for what does not exist, or went over a limit; names which."""
 
 
 class BadRecord(FlockIQError):

@@ -41,9 +41,9 @@ def services() -> Services:
 def connect(settings: Settings) -> Services:
     """Open the adapters ``settings`` name. ConfigError if it names none that exist."""
     if settings.adapters == "embedded":
-        from flockiq.shared.adapters.embedded import connect as embedded  # noqa: PLC0415 - heavy, and not in Azure
+        from flockiq.shared.adapters.embedded.connect import connect as embedded  # noqa: PLC0415 - heavy, and not in Azure
 
-        return embedded.connect(settings)
+        return embedded(settings)
     raise ConfigError(
         [Problem("FLOCKIQ_ADAPTERS", 0, "", f"there are no adapters called {settings.adapters!r}", "embedded")]
     )
