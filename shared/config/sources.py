@@ -78,8 +78,12 @@ class Connection(Model):
             description="Allow plain http and private, link-local and loopback addresses: systems on your own network."
         ),
     ] = False
-    headers: Annotated[dict[str, str], Field(description="Headers to send along, never a secret.")] = {}
-    query: Annotated[dict[str, str], Field(description="Query parameters of first requests, e.g. sap-client.")] = {}
+    headers: Annotated[
+        dict[str, str], Field(default_factory=dict, description="Headers to send along, never a secret.")
+    ]
+    query: Annotated[
+        dict[str, str], Field(default_factory=dict, description="Query parameters of first requests, e.g. sap-client.")
+    ]
     connect_timeout: Annotated[Duration, Field(description="Longest wait for a connection.")] = 10 * SECOND
     read_timeout: Annotated[Duration, Field(description="Longest silence between bytes of an answer.")] = 30 * SECOND
     request_timeout: Annotated[Duration, Field(description="Longest time for one request and its whole answer.")] = (
@@ -193,7 +197,9 @@ class FieldFrom(Model):
     from_: Annotated[
         str, Field(alias="from", min_length=1, description="The record's field; a.b reaches into objects.")
     ]
-    values: Annotated[dict[str, Scalar], Field(description="The source's codes, and what each means.")] = {}
+    values: Annotated[
+        dict[str, Scalar], Field(default_factory=dict, description="The source's codes, and what each means.")
+    ]
     default: Annotated[Scalar, Field(description="What stands where the source has nothing.")] = None
     format: Annotated[str, Field(description="How the source writes it, e.g. a date as %d.%m.%Y.")] = ""
 
@@ -208,14 +214,17 @@ class Stream(Model):
         Delta | Full, Field(discriminator="kind", description="How changes since the last read are found.")
     ] = Full()
     select: Annotated[tuple[str, ...], Field(description="The fields to ask for; all if none are named.")] = ()
-    query: Annotated[dict[str, str], Field(description="Further query parameters of the first request.")] = {}
+    query: Annotated[
+        dict[str, str], Field(default_factory=dict, description="Further query parameters of the first request.")
+    ]
     page_size: Annotated[int, Field(ge=1, le=50_000, description="Records a page, if the source listens.")] = 1_000
     every: Annotated[Duration | None, Field(description="How often to read, if not as the source says.")] = None
     pattern: Annotated[str, Field(description="Names of this stream's files; * and ? stand for anything.")] = ""
     format: Annotated[Csv | None, Field(description="How this stream's files are written.")] = None
     match: Annotated[
-        dict[str, str], Field(description="Webhook events of this stream: field → value; * stands for anything.")
-    ] = {}
+        dict[str, str],
+        Field(default_factory=dict, description="Webhook events of this stream: field → value; * stands for anything."),
+    ]
     property_events: Annotated[PropertyEvents | None, Field(description="Each event tells one field's value.")] = None
     deleted_when: Annotated[DeletedWhen | None, Field(description="How a record says that it was deleted.")] = None
     entity: Annotated[Name, Field(description="The entity type that the records describe.")]
