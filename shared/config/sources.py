@@ -255,7 +255,7 @@ class SourceFile(Model):
         """Whether it is read on a schedule (rather than telling us)."""
         return self.connector in POLLED
 
-    def interval_us(self, stream: str) -> int:
+    def interval(self, stream: str) -> int:
         """Microseconds between two reads of ``stream``."""
         return self.streams[stream].every or self.every
 
