@@ -1,0 +1,173 @@
+"""Alerts and their history in one sqlite file; a batch of transitions is one transaction."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import sqlite3
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+from flockiq.shared import alerts as life
+from flockiq.shared.adapters.embedded.database import Database
+from flockiq.shared.alerts import Alert, AlertPage, AlertQuery, AlertTransition, HistoryEntry
+from flockiq.shared.errors import BadRecord, NotFound
+
+MAX_PAGE = 1000
+
+SCHEMA = """
+CREATE TABLE alerts (
+    tenant TEXT NOT NULL, id TEXT NOT NULL, opened_us INTEGER NOT NULL, rule TEXT NOT NULL, status TEXT NOT NULL,
+    subject TEXT NOT NULL, body BLOB NOT NULL,
+    PRIMARY KEY (tenant, id));
+CREATE INDEX alerts_by_time ON alerts (tenant, opened_us DESC, id DESC);
+CREATE INDEX alerts_by_status ON alerts (tenant, status, opened_us DESC, id DESC);
+CREATE INDEX alerts_by_rule ON alerts (tenant, rule, status, opened_us DESC, id DESC);
+CREATE INDEX alerts_by_subject ON alerts (tenant, subject, opened_us DESC, id DESC);
+CREATE TABLE history (
+    number INTEGER PRIMARY KEY, tenant TEXT NOT NULL, id TEXT NOT NULL, at_us INTEGER NOT NULL, body BLOB NOT NULL);
+CREATE INDEX history_by_alert ON history (tenant, id, at_us, number)
+"""
+_encode = msgspec.json.Encoder().encode
+_alert = msgspec.json.Decoder(Alert)
+_entry = msgspec.json.Decoder(HistoryEntry)
+_mark = msgspec.json.Decoder(tuple[int, str])
+
+
+class SqliteAlerts:
+    """AlertStore over ``<data>/alerts.db``."""
+
+    def __init__(self, path: Path) -> None:
+        self._database = Database(path, SCHEMA)
+
+    async def apply(self, tenant: str, transitions: Sequence[AlertTransition]) -> int:
+        """See ``AlertStore.apply``; all of a call is applied, or none."""
+        if not transitions:
+            return 0
+        return await self._database.write(lambda connection: _apply(connection, tenant, transitions))
+
+    async def act(self, tenant: str, alert_id: str, action: str, by: str, at_us: int) -> Alert:
+        """See ``AlertStore.act``; an action that changes nothing leaves no history."""
+
+        def write(connection: sqlite3.Connection) -> Alert:
+            alert = _known(connection, tenant, alert_id)
+            changed = life.act(alert, action, by, at_us)
+            if changed is None:
+                return alert
+            _store(connection, tenant, changed)
+            entry = HistoryEntry(at_us=at_us, by=by, change=action, status=changed.status, reason="")
+            _remember(connection, tenant, alert_id, entry)
+            return changed
+
+        return await self._database.write(write)
+
+    async def get(self, tenant: str, alert_id: str) -> Alert:
+        """See ``AlertStore.get``."""
+        return await self._database.read(lambda connection: _known(connection, tenant, alert_id))
+
+    async def query(self, tenant: str, query: AlertQuery) -> AlertPage:
+        """See ``AlertStore.query``; a page holds at most MAX_PAGE. BadRecord for a continuation of no page."""
+        limit = min(max(query.limit, 1), MAX_PAGE)
+        text, values = _question(tenant, query)
+        rows = await self._database.read(lambda connection: connection.execute(text, (*values, limit + 1)).fetchall())
+        found = [_alert.decode(body) for (body,) in rows[:limit]]
+        return AlertPage(found, _continuation(found[-1]) if len(rows) > limit else "")
+
+    async def history(self, tenant: str, alert_id: str) -> Sequence[HistoryEntry]:
+        """See ``AlertStore.history``; [] if unknown."""
+        rows = await self._database.read(
+            lambda connection: connection.execute(
+                "SELECT body FROM history WHERE tenant = ? AND id = ? ORDER BY at_us, number", (tenant, alert_id)
+            ).fetchall()
+        )
+        return [_entry.decode(body) for (body,) in rows]
+
+    async def counts(self, tenant: str) -> Mapping[str, Mapping[str, int]]:
+        """See ``AlertStore.counts``."""
+        rows = await self._database.read(
+            lambda connection: connection.execute(
+                "SELECT rule, status, count(*) FROM alerts WHERE tenant = ? GROUP BY rule, status", (tenant,)
+            ).fetchall()
+        )
+        counts: dict[str, dict[str, int]] = defaultdict(dict)
+        for rule, status, number in rows:
+            counts[rule][status] = number
+        return dict(counts)
+
+    async def close(self) -> None:
+        """See ``AlertStore.close``."""
+        await self._database.close()
+
+
+def _apply(connection: sqlite3.Connection, tenant: str, transitions: Sequence[AlertTransition]) -> int:
+    changed = 0
+    for transition in transitions:
+        inherited = _find(connection, tenant, transition.replaces) if transition.replaces else None
+        alert = life.advance(_find(connection, tenant, transition.id), transition, inherited)
+        if alert is None:
+            continue
+        _store(connection, tenant, alert)
+        _remember(connection, tenant, alert.id, life.entry(transition, alert))
+        changed += 1
+    return changed
+
+
+def _find(connection: sqlite3.Connection, tenant: str, alert_id: str) -> Alert | None:
+    row = connection.execute("SELECT body FROM alerts WHERE tenant = ? AND id = ?", (tenant, alert_id)).fetchone()
+    return _alert.decode(row[0]) if row else None
+
+
+def _known(connection: sqlite3.Connection, tenant: str, alert_id: str) -> Alert:
+    alert = _find(connection, tenant, alert_id)
+    if alert is None:
+        raise NotFound(f"there is no alert {alert_id!r} in tenant {tenant!r}")
+    return alert
+
+
+def _store(connection: sqlite3.Connection, tenant: str, alert: Alert) -> None:
+    connection.execute(
+        "INSERT INTO alerts (tenant, id, opened_us, rule, status, subject, body) VALUES (?, ?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (tenant, id) DO UPDATE SET opened_us = excluded.opened_us, rule = excluded.rule,"
+        " status = excluded.status, subject = excluded.subject, body = excluded.body",
+        (tenant, alert.id, alert.opened_us, alert.rule, alert.status, alert.subject, _encode(alert)),
+    )
+
+
+def _remember(connection: sqlite3.Connection, tenant: str, alert_id: str, entry: HistoryEntry) -> None:
+    connection.execute(
+        "INSERT INTO history (tenant, id, at_us, body) VALUES (?, ?, ?, ?)",
+        (tenant, alert_id, entry.at_us, _encode(entry)),
+    )
+
+
+def _question(tenant: str, query: AlertQuery) -> tuple[str, list[str | int]]:
+    """The SELECT for a query, without its LIMIT's value; only constant text and placeholders."""
+    conditions, values = ["tenant = ?"], [tenant, *query.statuses]
+    if query.statuses:
+        conditions.append(f"status IN ({', '.join('?' * len(query.statuses))})")
+    if query.rule:
+        conditions.append("rule = ?")
+        values.append(query.rule)
+    if query.subject:
+        conditions.append("subject = ?")
+        values.append(query.subject)
+    bound: list[str | int] = list(values)
+    if query.continuation:
+        conditions.append("(opened_us, id) < (?, ?)")
+        bound += _place(query.continuation)
+    where = " AND ".join(conditions)
+    return f"SELECT body FROM alerts WHERE {where} ORDER BY opened_us DESC, id DESC LIMIT ?", bound  # noqa: S608 - see above
+
+
+def _continuation(last: Alert) -> str:
+    """Where the next page begins: after this alert, whatever is opened or changes meanwhile."""
+    return base64.urlsafe_b64encode(_encode((last.opened_us, last.id))).decode()
+
+
+def _place(continuation: str) -> tuple[int, str]:
+    try:
+        return _mark.decode(base64.b64decode(continuation.encode(), altchars=b"-_", validate=True))
+    except (binascii.Error, msgspec.DecodeError, UnicodeError) as error:
+        raise BadRecord("is not one that a page of alerts gave", field="continuation") from error

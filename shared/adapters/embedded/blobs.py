@@ -1,0 +1,177 @@
+"""Files by path in one folder, written whole or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from flockiq.shared.errors import BadRecord, Conflict, NotFound, StoreUnavailable
+
+INCOMING = ".incoming"  # the folder of files being written; no blob's path begins with it
+STALE_S = 3600.0  # a file this old there was left by a crash
+MAX_PATH = 1024  # characters, as in Azure Blob Storage
+MAX_SEGMENT_BYTES = 255  # of a name in a folder
+
+
+class FolderBlobs:
+    """Blobs over a folder. A path is names joined by ``/``; BadRecord for any other.
+
+    Unlike Azure Blob Storage a folder can't hold both ``a`` and ``a/b``: the second is a BadRecord.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._thread = ThreadPoolExecutor(1, "blobs")
+        self._ready = False
+        self._closed = False
+
+    async def put(self, path: str, body: bytes, *, create_only: bool = False) -> None:
+        """See ``Blobs.put``."""
+        checked = _checked(path)
+        await self._run(lambda: self._put(checked, body, create_only=create_only))
+
+    async def get(self, path: str) -> bytes:
+        """See ``Blobs.get``."""
+        checked = _checked(path)
+        return await self._run(lambda: self._get(checked))
+
+    async def list(self, prefix: str, *, after: str = "", limit: int = 1000) -> Sequence[str]:
+        """See ``Blobs.list``."""
+        return await self._run(lambda: self._list(prefix, after, limit))
+
+    async def delete(self, path: str) -> None:
+        """See ``Blobs.delete``."""
+        checked = _checked(path)
+        await self._run(lambda: self._delete(checked))
+
+    async def close(self) -> None:
+        """See ``Blobs.close``."""
+        if not self._closed:
+            await self._run(lambda: None)  # what is being written is finished without holding the loop
+            self._closed = True
+            self._thread.shutdown()
+
+    async def _run[T](self, work: Callable[[], T]) -> T:
+        if self._closed:
+            raise StoreUnavailable(f"{self._root} has been closed; open it again")
+        try:
+            return await asyncio.wrap_future(self._thread.submit(work))
+        except (NotADirectoryError, IsADirectoryError) as error:
+            raise BadRecord("a folder and a file can't have the same name", field=str(error.filename)) from error
+        except OSError as error:
+            raise StoreUnavailable(f"{self._root}: {error}; check the disk's space and rights") from error
+
+    def _put(self, path: str, body: bytes, *, create_only: bool) -> None:
+        self._prepare()
+        target = self._root / path
+        incoming = self._root / INCOMING / uuid.uuid4().hex
+        try:
+            with incoming.open("xb") as file:
+                file.write(body)
+                file.flush()
+                os.fsync(file.fileno())
+            _make_folder(target.parent)
+            if create_only:
+                os.link(incoming, target)  # fails if the target exists, in one step
+            else:
+                incoming.replace(target)
+            _sync_folder(target.parent)
+        except FileExistsError as error:
+            if create_only and target.is_file():
+                raise Conflict(f"blob {path!r} exists already") from error
+            raise BadRecord("a folder and a file can't have the same name", field=path) from error
+        finally:
+            incoming.unlink(missing_ok=True)
+
+    def _get(self, path: str) -> bytes:
+        try:
+            return (self._root / path).read_bytes()
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+            raise NotFound(f"there is no blob {path!r}") from error
+
+    def _list(self, prefix: str, after: str, limit: int) -> list[str]:
+        found: list[str] = []
+        for path in _paths(self._root, "", prefix, after):
+            if len(found) >= limit:
+                break
+            found.append(path)
+        return found
+
+    def _delete(self, path: str) -> None:
+        target = self._root / path
+        try:
+            target.unlink()
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        except (IsADirectoryError, PermissionError):  # which one unlinking a folder gives is the system's choice
+            if target.is_dir():
+                return
+            raise
+        _sync_folder(target.parent)
+
+    def _prepare(self) -> None:
+        """Make the folders, and once remove what a crash left half written."""
+        if self._ready:
+            return
+        incoming = self._root / INCOMING
+        _make_folder(incoming)
+        stale = time.time() - STALE_S
+        for left in incoming.iterdir():
+            if left.stat().st_mtime < stale:
+                left.unlink(missing_ok=True)
+        self._ready = True
+
+
+def _checked(path: str) -> str:
+    """The path, if it can only lead to a file inside the folder."""
+    names = path.split("/")
+    if len(path) > MAX_PATH:
+        raise BadRecord(f"a path of {len(path):,} characters is over the limit of {MAX_PATH:,}", field="path")
+    if any(name in {"", ".", ".."} for name in names) or names[0] == INCOMING:
+        raise BadRecord(f"{path!r} is no path of a blob: names joined by '/', none of them empty, '.' or '..'")
+    if "\\" in path or not path.isprintable():
+        raise BadRecord(f"{path!r} holds a backslash or a character that can't be printed", field="path")
+    if any(len(name.encode()) > MAX_SEGMENT_BYTES for name in names):
+        raise BadRecord(f"{path!r} holds a name of over {MAX_SEGMENT_BYTES} bytes", field="path")
+    return path
+
+
+def _paths(folder: Path, within: str, prefix: str, after: str) -> Iterator[str]:
+    """Paths below ``folder`` in the order of their texts, without visiting folders that hold none asked for."""
+    try:
+        entries = sorted(
+            (entry.name + "/" if entry.is_dir() else entry.name, entry.path) for entry in os.scandir(folder)
+        )
+    except FileNotFoundError:
+        return
+    for name, place in entries:
+        path = within + name
+        if path == INCOMING + "/":
+            continue
+        if not path.endswith("/"):
+            if path > after and path.startswith(prefix):
+                yield path
+        elif (path.startswith(prefix) or prefix.startswith(path)) and (path > after or after.startswith(path)):
+            yield from _paths(Path(place), path, prefix, after)
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder and those above it, each durably."""
+    if folder.is_dir():
+        return
+    _make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    _sync_folder(folder.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,271 @@
+"""Hubs as a sqlite log: a row per event, keyed by partition and sequence.
+
+A packed event holds about 60 KB of lines, so a row an event costs little, and a partition's range
+is read in the order it was written without an index.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+from flockiq.shared.adapters.embedded.database import Database
+from flockiq.shared.errors import BadRecord, ConfigError, HubUnavailable, NotFound, Problem
+from flockiq.shared.ports import Bounds, OutgoingEvent, StoredEvent
+
+MAX_EVENT_BYTES = 1_048_576  # of a body with its properties, as Event Hubs counts a publication
+NOTICE_S = 0.05  # how often the file is asked what other processes wrote, while somebody waits
+SWEEP_S = 5.0
+SWEPT = 10_000  # events a partition and sweep: bounds how long a publication waits for one
+
+_SEQUENCE_BITS = 40  # of a row's position; the partition's id stands above them
+SCHEMA = """
+CREATE TABLE partitions (
+    id INTEGER PRIMARY KEY, hub TEXT NOT NULL, partition INTEGER NOT NULL,
+    next INTEGER NOT NULL DEFAULT 0, enqueued_us INTEGER NOT NULL DEFAULT 0, bytes INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (hub, partition));
+CREATE TABLE events (
+    position INTEGER PRIMARY KEY, enqueued_us INTEGER NOT NULL, size INTEGER NOT NULL,
+    properties BLOB NOT NULL, body BLOB NOT NULL)
+"""
+_properties = msgspec.json.Decoder(dict[str, str])
+
+type Key = tuple[str, int]
+
+
+class SqliteEvents:
+    """EventStream over ``<data>/events.db``.
+
+    ``partitions`` is each hub's count; it is stored with the events and another count refuses to
+    open (ConfigError). Events older than ``retention_s``, and the oldest of a partition that holds
+    over ``retention_bytes``, are dropped.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        partitions: Mapping[str, int],
+        *,
+        retention_s: float = 86_400.0,
+        retention_bytes: int = 256_000_000,
+    ) -> None:
+        self._partitions = dict(partitions)
+        self._retention_us = int(retention_s * 1e6)
+        self._retention_bytes = retention_bytes
+        self._database = Database(path, SCHEMA, unavailable=HubUnavailable, prepare=self._prepare)
+        self._ids: dict[Key, int] = {}
+        self._swept = time.monotonic()
+        self._ends: dict[Key, int] = {}
+        self._noticed = 0.0
+        self._waiters: dict[Key, set[asyncio.Future[None]]] = defaultdict(set)
+
+    async def partition_count(self, hub: str) -> int:
+        """See ``EventStream.partition_count``."""
+        return self._count(hub)
+
+    async def publish(self, hub: str, events: Sequence[OutgoingEvent]) -> None:
+        """See ``EventStream.publish``; all of a call is written, or none.
+
+        NotFound for a hub or partition there isn't; BadRecord for an event over MAX_EVENT_BYTES.
+        """
+        rows: dict[int, list[tuple[int, bytes, bytes]]] = defaultdict(list)
+        for event in events:
+            self._check(hub, event.partition)
+            properties = msgspec.json.encode(event.properties)
+            size = len(event.body) + len(properties)
+            if size > MAX_EVENT_BYTES:
+                raise BadRecord(f"an event of {size:,} bytes for hub {hub} is over the limit of {MAX_EVENT_BYTES:,}")
+            rows[event.partition].append((size, properties, event.body))
+        if not rows:
+            return
+        sweep = time.monotonic() - self._swept > SWEEP_S
+        if sweep:
+            self._swept = time.monotonic()
+
+        def append(connection: sqlite3.Connection) -> dict[Key, int]:
+            now_us = time.time_ns() // 1000
+            ends = {(hub, number): self._append(connection, hub, number, rows[number], now_us) for number in rows}
+            if sweep:
+                self._sweep(connection, now_us)
+            return ends
+
+        self._advance(await self._database.write(append))
+
+    async def read(self, hub: str, partition: int, start: int, limit: int) -> Sequence[StoredEvent]:
+        """See ``EventStream.read``."""
+        self._check(hub, partition)
+        found = await self._database.read(lambda connection: self._rows(connection, (hub, partition), start, limit))
+        mask = (1 << _SEQUENCE_BITS) - 1
+        return [
+            StoredEvent(
+                partition=partition,
+                sequence=position & mask,
+                offset=str(position & mask),
+                enqueued_us=enqueued_us,
+                body=body,
+                properties=_properties.decode(properties),
+            )
+            for position, enqueued_us, body, properties in found
+        ]
+
+    async def bounds(self, hub: str, partition: int) -> Bounds:
+        """See ``EventStream.bounds``."""
+        self._check(hub, partition)
+
+        def ask(connection: sqlite3.Connection) -> Bounds:
+            (end,) = connection.execute(
+                "SELECT next FROM partitions WHERE hub = ? AND partition = ?", (hub, partition)
+            ).fetchone()
+            low, high = self._range((hub, partition))
+            (oldest,) = connection.execute(
+                "SELECT min(position) FROM events WHERE position >= ? AND position < ?", (low, high)
+            ).fetchone()
+            return Bounds(end if oldest is None else oldest - low, end)
+
+        return await self._database.read(ask)
+
+    async def wait(self, hub: str, partition: int, sequence: int, timeout_s: float) -> bool:
+        """Whether the partition has come to hold ``sequence``, within ``timeout_s``.
+
+        A publication of this process wakes at once; another's is noticed within 100 ms.
+        """
+        self._check(hub, partition)
+        key = (hub, partition)
+        deadline = time.monotonic() + timeout_s
+        await self._notice()
+        while self._ends.get(key, 0) <= sequence:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiters[key].add(woken)
+            try:
+                await asyncio.wait({woken}, timeout=min(left, NOTICE_S))
+            finally:
+                self._waiters[key].discard(woken)
+            if not woken.done():
+                await self._notice()
+        return True
+
+    async def close(self) -> None:
+        """See ``EventStream.close``."""
+        await self._database.close()
+
+    def _count(self, hub: str) -> int:
+        if hub not in self._partitions:
+            raise NotFound(f"there is no hub {hub!r}; there are {', '.join(sorted(self._partitions))}")
+        return self._partitions[hub]
+
+    def _check(self, hub: str, partition: int) -> None:
+        if not 0 <= partition < self._count(hub):
+            raise NotFound(f"hub {hub!r} has no partition {partition}; it has 0 to {self._count(hub) - 1}")
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        """Hold the settings against the counts the events were placed by; make the hubs that are new."""
+        stored = dict(connection.execute("SELECT hub, count(*) FROM partitions GROUP BY hub").fetchall())
+        problems = [
+            Problem(
+                f"FLOCKIQ_PARTITIONS_{hub.upper()}",
+                0,
+                "",
+                f"hub {hub} keeps events placed over {stored[hub]} partitions, the settings say {count}",
+                f"set it to {stored[hub]}, or begin with an empty data folder",
+            )
+            for hub, count in self._partitions.items()
+            if stored.get(hub, count) != count
+        ]
+        if problems:
+            raise ConfigError(problems)
+        for hub in self._partitions.keys() - stored.keys():
+            connection.executemany(
+                "INSERT INTO partitions (hub, partition) VALUES (?, ?)",
+                [(hub, number) for number in range(self._partitions[hub])],
+            )
+        self._ids = {
+            (hub, number): identity
+            for identity, hub, number in connection.execute("SELECT id, hub, partition FROM partitions")
+        }
+
+    def _range(self, key: Key) -> tuple[int, int]:
+        """The first row position of a partition, and one past its last."""
+        identity = self._ids[key]
+        return identity << _SEQUENCE_BITS, (identity + 1) << _SEQUENCE_BITS
+
+    def _rows(
+        self, connection: sqlite3.Connection, key: Key, start: int, limit: int
+    ) -> list[tuple[int, int, bytes, bytes]]:
+        low, high = self._range(key)
+        return connection.execute(
+            "SELECT position, enqueued_us, body, properties FROM events"
+            " WHERE position >= ? AND position < ? ORDER BY position LIMIT ?",
+            (min(low + max(start, 0), high), high, max(limit, 0)),
+        ).fetchall()
+
+    def _append(
+        self,
+        connection: sqlite3.Connection,
+        hub: str,
+        number: int,
+        rows: Sequence[tuple[int, bytes, bytes]],
+        now_us: int,
+    ) -> int:
+        """Write rows of (size, properties, body) to one partition; the sequence after the last."""
+        low, _ = self._range((hub, number))
+        following, last_us = connection.execute(
+            "SELECT next, enqueued_us FROM partitions WHERE id = ?", (self._ids[hub, number],)
+        ).fetchone()
+        now_us = max(now_us, last_us)  # the clock may step back; a partition's times do not
+        connection.executemany(
+            "INSERT INTO events (position, enqueued_us, size, properties, body) VALUES (?, ?, ?, ?, ?)",
+            [(low + following + at, now_us, *row) for at, row in enumerate(rows)],
+        )
+        connection.execute(
+            "UPDATE partitions SET next = ?, enqueued_us = ?, bytes = bytes + ? WHERE id = ?",
+            (following + len(rows), now_us, sum(row[0] for row in rows), self._ids[hub, number]),
+        )
+        return int(following) + len(rows)
+
+    def _sweep(self, connection: sqlite3.Connection, now_us: int) -> None:
+        """Drop from every partition what is over age or over size, oldest first."""
+        held = connection.execute("SELECT hub, partition, id, bytes FROM partitions").fetchall()
+        for hub, number, identity, total in held:
+            low, high = self._range((hub, number))
+            kept, left = low, total
+            for position, enqueued_us, size in connection.execute(
+                "SELECT position, enqueued_us, size FROM events"
+                " WHERE position >= ? AND position < ? ORDER BY position LIMIT ?",
+                (low, high, SWEPT),
+            ):
+                if enqueued_us >= now_us - self._retention_us and left <= self._retention_bytes:
+                    break
+                kept, left = position + 1, left - size
+            if left != total:
+                connection.execute("DELETE FROM events WHERE position >= ? AND position < ?", (low, kept))
+                connection.execute("UPDATE partitions SET bytes = ? WHERE id = ?", (left, identity))
+
+    async def _notice(self) -> None:
+        """Learn how far every partition is, unless that was asked a moment ago."""
+        if time.monotonic() - self._noticed < NOTICE_S / 2:
+            return
+        self._noticed = time.monotonic()
+        found = await self._database.read(
+            lambda connection: connection.execute("SELECT hub, partition, next FROM partitions").fetchall()
+        )
+        self._advance({(hub, number): end for hub, number, end in found})
+
+    def _advance(self, ends: Mapping[Key, int]) -> None:
+        for key, end in ends.items():
+            if end > self._ends.get(key, 0):
+                self._ends[key] = end
+                for woken in list(self._waiters[key]):
+                    woken.get_loop().call_soon_threadsafe(_wake, woken)
+
+
+def _wake(woken: asyncio.Future[None]) -> None:
+    if not woken.done():
+        woken.set_result(None)

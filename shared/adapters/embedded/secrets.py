@@ -1,0 +1,66 @@
+"""Secrets from the environment, or from one JSON file that only its owner can read."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+from flockiq.shared.errors import ConfigError, NotFound, Problem
+
+FILE_VARIABLE = "FLOCKIQ_SECRETS_FILE"
+_NAME = re.compile(r"[0-9A-Za-z-]{1,127}")  # what Key Vault takes
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
+class EnvironmentSecrets:
+    """Secrets over ``FLOCKIQ_SECRET_<NAME>``, then the JSON object in the file FLOCKIQ_SECRETS_FILE names.
+
+    The variable has the name in capitals with ``_`` for ``-``. The environment is always current;
+    the file is read once, and again when a ``fresh`` value is asked for.
+    """
+
+    def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
+        self._environment = environment
+        self._file: Mapping[str, str] | None = None
+
+    async def get(self, name: str, *, fresh: bool = False) -> str:
+        """See ``Secrets.get``. ConfigError if the file can't be read, or others than its owner can read it."""
+        if not _NAME.fullmatch(name):
+            raise NotFound(f"{name!r} names no secret: a name has up to 127 letters, digits and hyphens")
+        variable = f"FLOCKIQ_SECRET_{name.upper().replace('-', '_')}"
+        if variable in self._environment:
+            return self._environment[variable]
+        if self._file is None or fresh:
+            self._file = self._read()
+        if name in self._file:
+            return self._file[name]
+        raise NotFound(f"secret {name!r} is not set: set {variable}, or put it in the file that {FILE_VARIABLE} names")
+
+    async def close(self) -> None:
+        """See ``Secrets.close``; forgets what was read."""
+        self._file = None
+
+    def _read(self) -> Mapping[str, str]:
+        named = self._environment.get(FILE_VARIABLE, "")
+        if not named:
+            return {}
+        path = Path(named)
+        try:
+            with path.open("rb") as file:
+                mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+                if mode & _OTHERS:
+                    raise _refused(path, f"others can read it (mode {mode:o})", "chmod 600")
+                return msgspec.json.decode(file.read(), type=dict[str, str])
+        except OSError as error:
+            raise _refused(path, f"can't be read: {error.strerror}", f"or unset {FILE_VARIABLE}") from error
+        except (msgspec.DecodeError, UnicodeError):
+            # Not chained: what the decoder quotes may be part of a secret.
+            raise _refused(path, "is not a JSON object of texts", '{"name": "value"}') from None
+
+
+def _refused(path: Path, wrong: str, allowed: str) -> ConfigError:
+    return ConfigError([Problem(str(path), 0, "", wrong, allowed)])
