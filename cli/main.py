@@ -1,0 +1,95 @@
+"""``python -m flockiq``: the commands, each loaded only when it is asked for."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from flockiq.shared.errors import ConfigError, FlockIQError
+
+INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; its exit code. What goes wrong on purpose is said in a sentence, not a traceback."""
+    options = parser().parse_args(arguments)
+    try:
+        return _run(options) if options.command == "run" else _check(options)
+    except ConfigError as error:
+        say(f"The config in {options.config} needs mending:")
+        for problem in error.problems:
+            say(f"  {problem}")
+    except FlockIQError as error:
+        say(str(error))
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return 1
+
+
+def say(line: str) -> None:
+    """One line for the person at the terminal."""
+    sys.stderr.write(line + "\n")
+
+
+def parser() -> argparse.ArgumentParser:
+    """What the command line takes."""
+    top = argparse.ArgumentParser(
+        prog="python -m flockiq",
+        description="Watches business systems: what changed, what disagrees, what needs doing.",
+    )
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    config = argparse.ArgumentParser(add_help=False)
+    config.add_argument(
+        "--config", type=Path, default=Path("config"), metavar="DIR", help="the config folder (%(default)s)"
+    )
+
+    run = commands.add_parser("run", parents=[config], help="run the whole app on this machine")
+    run.add_argument("--duration", type=_seconds, metavar="SECONDS", help="stop by itself after so long")
+    run.add_argument("--summary", type=Path, metavar="FILE", help="write what happened to this file, as JSON")
+    run.add_argument(
+        "--data", type=Path, default=Path("data"), metavar="DIR", help="where everything is kept (%(default)s)"
+    )
+    run.add_argument("--port", type=_port, default=7071, metavar="N", help="where the page is; 0: any (%(default)s)")
+    run.add_argument("--seed", type=int, default=1, metavar="N", help="what the sample systems hold (%(default)s)")
+    run.add_argument("--no-samples", dest="samples", action="store_false", help="only your own sources")
+
+    commands.add_parser("check", parents=[config], help="check the config and say what is wrong with it")
+    return top
+
+
+def _run(options: argparse.Namespace) -> int:
+    from flockiq.cli.run import Options, run  # noqa: PLC0415 - loads the host, which `check` does without
+
+    return run(
+        Options(
+            config=options.config,
+            data=options.data,
+            port=options.port,
+            seed=options.seed,
+            samples=options.samples,
+            duration_s=options.duration,
+            summary=options.summary,
+        )
+    )
+
+
+def _check(options: argparse.Namespace) -> int:
+    from flockiq.cli.check import check  # noqa: PLC0415 - loads every model of the config
+
+    return check(options.config)
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError("must be more than 0")
+    return seconds
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if port not in range(65536):
+        raise argparse.ArgumentTypeError("must be from 0 to 65535")
+    return port

@@ -1,0 +1,51 @@
+"""What a run says when it ends: what happened, where things are, what one can do next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from flockiq.cli.summary import Summary
+from flockiq.cli.view import clock
+
+
+def report(
+    summary: Summary, elapsed_s: float, *, data: Path, log: Path, written: Path | None, faults: Sequence[str]
+) -> Iterator[str]:
+    """The closing lines. ``faults``: what the story's checker has to say of each thing gone wrong."""
+    records, sources = sum(summary.captured.values()), len(summary.captured)
+    yield f"Stopped after {clock(elapsed_s)}."
+    yield ""
+    yield (
+        f"  {records:,} records of {_n(sources, 'source')} became {_n(summary.entities, 'entity', 'entities')}, "
+        f"with {_n(summary.deltas, 'delta')} since."
+    )
+    raised = sum(each.firing + each.acknowledged + each.resolved for each in summary.alerts.values())
+    still = sum(each.firing + each.acknowledged for each in summary.alerts.values())
+    yield f"  {_n(raised, 'alert')}, {still:,} of them still open."
+    if summary.latency_ms.p99 is not None and summary.latency_ms.p50 is not None:
+        p50, p99 = summary.latency_ms.p50 / 1000, summary.latency_ms.p99 / 1000
+        yield f"  From a change to its answer: {p50:.1f} s in the middle, {p99:.1f} s at the 99th percentile."
+    failures = {name: calls.failures for name, calls in summary.functions.items() if calls.failures}
+    if failures:
+        told = ", ".join(f"{name} {count:,}" for name, count in failures.items())
+        yield f"  Functions that failed and were called again or gave up: {told}. The log says why."
+    if summary.dead_letters:
+        yield f"  {_n(summary.dead_letters, 'record')} set aside as dead letters: the page lists the reasons."
+    yield from _story(summary, faults)
+    yield ""
+    yield f"  data {data}   log {log}" + (f"   summary {written}" if written else "")
+    yield f"  Run again to go on from here; remove {data} to begin afresh."
+
+
+def _story(summary: Summary, faults: Sequence[str]) -> Iterator[str]:
+    story = summary.story
+    if not story.planted:
+        return
+    wrong = f"{story.missed} missed, {story.unexpected} unexpected" if faults else "nothing missed, nothing unexpected"
+    yield f"  The story: {story.found} of {_n(story.planted, 'planted event')} found; {wrong}."
+    yield from (f"    {fault}" for fault in faults)
+
+
+def _n(count: int, one: str, many: str = "") -> str:
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
