@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 
 from flockiq.shared.errors import BadRecord, Conflict, NotFound, StoreUnavailable
@@ -94,13 +95,8 @@ class FolderBlobs:
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
             raise NotFound(f"there is no blob {path!r}") from error
 
-    def _list(self, prefix: str, after: str, limit: int) -> list[str]:
-        found: list[str] = []
-        for path in _paths(self._root, "", prefix, after):
-            if len(found) >= limit:
-                break
-            found.append(path)
-        return found
+    def _list(self, prefix: str, after: str, limit: int) -> Sequence[str]:
+        return [*islice(_paths(self._root, "", prefix, after), max(limit, 0))]
 
     def _delete(self, path: str) -> None:
         target = self._root / path

@@ -1,0 +1,304 @@
+"""The Eventhouse on one machine: KQL over a DuckDB file, through duckdb-kql.
+
+Ingestions that wait together are one transaction. A commit of a few rows costs about 2 ms and
+100,000 rows/s go through a large one, so rows are on disk and visible when ``ingest`` returns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections import defaultdict, deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import lru_cache
+from pathlib import Path
+
+import duckdb
+import duckdb_kql
+import msgspec
+from duckdb_kql.engine import schema as read_schema
+from duckdb_kql.params import bind
+from duckdb_kql.stored_functions import StoredFunction
+from flockiq.shared.adapters.embedded.answers import Kind, rows
+from flockiq.shared.adapters.embedded.tables import TYPES, Columns, read_functions, read_tables
+from flockiq.shared.errors import BadRecord, ConfigError, NotFound, Problem, QueryError, StoreUnavailable
+from flockiq.shared.ports import Table
+
+GROUP_BYTES = 16_000_000  # of rows in one transaction
+MAX_QUERY = 100_000  # characters of KQL
+MAX_ROWS = 500_000  # of an answer: Kusto's own limit
+
+_OPTIONS: Mapping[str, str] = {
+    # KQL comes from files people write and from the page: it may read these tables and nothing else.
+    "enable_external_access": "false",
+    "python_enable_replacements": "false",
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    "threads": "2",
+    "max_temp_directory_size": "2GB",
+}
+_lines = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+class DuckdbAnalytics:
+    """Analytics over ``<data>/analytics.duckdb``, which one process at a time can hold.
+
+    ``eventhouse`` is the folder of tables.kql and functions/. A query may run for ``timeout_s``.
+    """
+
+    def __init__(self, path: Path, eventhouse: Path, *, timeout_s: float = 30.0, memory: str = "512MB") -> None:
+        self._path = path
+        self._eventhouse = eventhouse
+        self._timeout_s = timeout_s
+        self._memory = memory
+        self._waiting: deque[tuple[str, bytes, Future[None]]] = deque()
+        self._writing = ThreadPoolExecutor(1, "analytics-write")
+        self._querying = ThreadPoolExecutor(2, "analytics-query")
+        self._opening = threading.Lock()
+        self._connection: duckdb.DuckDBPyConnection | None = None
+        self._tables: Mapping[str, Columns] = {}
+        self._translate: Callable[[str], duckdb_kql.TranslationResult]
+        self._closed = False
+
+    async def ingest(self, table: str, rows: bytes) -> None:
+        """See ``Analytics.ingest``. NotFound for an unknown table; BadRecord names the line of a bad row.
+
+        As in Kusto, a value that isn't of its column's type becomes null, and a text is never null.
+        """
+        self._refuse_closed()
+        if not rows.strip():
+            return
+        outcome: Future[None] = Future()
+        self._waiting.append((table, rows, outcome))
+        self._writing.submit(self._commit_waiting)
+        await asyncio.wrap_future(outcome)
+
+    async def query(self, kql: str, parameters: Mapping[str, str | int | float] | None = None) -> Table:
+        """See ``Analytics.query``. QueryError says what is wrong with the query, or which limit it went over."""
+        self._refuse_closed()
+        cursor: Future[duckdb.DuckDBPyConnection] = Future()
+        running = asyncio.wrap_future(self._querying.submit(self._query, kql, dict(parameters or {}), cursor))
+        try:
+            done, _ = await asyncio.wait({running}, timeout=self._timeout_s)
+        except asyncio.CancelledError:
+            _interrupt(cursor)
+            raise
+        if not done:
+            _interrupt(cursor)
+            with contextlib.suppress(QueryError):
+                await running
+            raise QueryError(f"the query took over {self._timeout_s:g} s and was stopped: let it read less")
+        return running.result()
+
+    async def flush(self) -> None:
+        """See ``Analytics.flush``."""
+        self._refuse_closed()
+        await asyncio.wrap_future(self._writing.submit(lambda: None))
+
+    async def close(self) -> None:
+        """See ``Analytics.close``."""
+        if self._closed:
+            return
+        self._closed = True
+        for thread in (self._querying, self._writing):
+            await asyncio.wrap_future(thread.submit(lambda: None))
+            thread.shutdown()
+        if self._connection is not None:
+            await asyncio.to_thread(self._connection.close)  # writes a checkpoint
+
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise StoreUnavailable(f"{self._path} has been closed; open it again")
+
+    def _commit_waiting(self) -> None:
+        """One transaction for all that wait; every submission calls this, and late ones find nothing."""
+        group: list[tuple[str, bytes, Future[None]]] = []
+        size = 0
+        while self._waiting and (not group or size + len(self._waiting[0][1]) <= GROUP_BYTES):
+            table, text, outcome = self._waiting.popleft()
+            if not outcome.set_running_or_notify_cancel():
+                continue
+            try:
+                self._open()
+                lines = _checked(table, self._columns(table), text)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it goes to the one caller it belongs to
+                outcome.set_exception(error)
+                continue
+            group.append((table, lines, outcome))
+            size += len(lines)
+        if group:
+            self._commit(group)
+
+    def _commit(self, group: list[tuple[str, bytes, Future[None]]]) -> None:
+        together: dict[str, list[bytes]] = defaultdict(list)
+        for table, lines, _ in group:
+            together[table].append(lines)
+        try:
+            self._insert(together)
+        except duckdb.Error as error:
+            if len(group) > 1 and not isinstance(error, duckdb.IOException):
+                for one in group:  # somebody's rows are at fault: let each stand for itself
+                    self._commit([one])
+                return
+            failure = _refusal(self._path, group[0][0], error)
+            for _, _, outcome in group:
+                outcome.set_exception(failure)
+            return
+        for _, _, outcome in group:
+            outcome.set_result(None)
+
+    def _insert(self, together: Mapping[str, list[bytes]]) -> None:
+        connection = self._open()
+        connection.execute("BEGIN")
+        try:
+            for table, lines in together.items():
+                columns = self._columns(table)
+                text = f"[{b','.join(lines).decode()}]"
+                connection.execute(_insertion(table, columns), [text, _shape(columns)])
+            connection.execute("COMMIT")
+        except duckdb.Error:
+            with contextlib.suppress(duckdb.Error):  # a failed commit has ended the transaction already
+                connection.execute("ROLLBACK")
+            raise
+
+    def _columns(self, table: str) -> Columns:
+        if table not in self._tables:
+            raise NotFound(f"there is no table {table!r}; {self._eventhouse / 'tables.kql'} declares the tables")
+        return self._tables[table]
+
+    def _query(
+        self, kql: str, parameters: Mapping[str, str | int | float], running: Future[duckdb.DuckDBPyConnection]
+    ) -> Table:
+        cursor = self._open().cursor()
+        try:
+            running.set_result(cursor)
+            translation = self._translation(kql)
+            values, missing = bind(list(translation.declarations), dict(parameters))
+            if missing:
+                raise QueryError(f"the query declares {', '.join(missing)}, but no value was given")
+            bound = translation.parameters | {slot: values[slot] for slot in values if slot in translation.slots}
+            answer = cursor.execute(str(translation), bound or None)
+            columns = answer.description or []
+            found = answer.fetchmany(MAX_ROWS + 1)
+            if len(found) > MAX_ROWS:
+                raise QueryError(f"the answer has over {MAX_ROWS:,} rows: take fewer, or summarize")
+            return Table([name for name, *_ in columns], rows([Kind.of(kind) for _, kind, *_ in columns], found))
+        except duckdb_kql.KqlError as error:
+            raise QueryError(str(error)) from error
+        except duckdb.Error as error:
+            raise QueryError(_summary(error)) from error
+        except RecursionError as error:
+            raise QueryError("the query is nested too deeply") from error
+        finally:
+            cursor.close()
+
+    def _translation(self, kql: str) -> duckdb_kql.TranslationResult:
+        if len(kql) > MAX_QUERY:
+            raise QueryError(f"the query has {len(kql):,} characters, over the limit of {MAX_QUERY:,}")
+        return self._translate(kql)
+
+    def _open(self) -> duckdb.DuckDBPyConnection:
+        with self._opening:
+            if self._connection is None:
+                self._tables = read_tables(self._eventhouse / "tables.kql")
+                functions: dict[str | None, dict[str, StoredFunction]] = {
+                    None: dict(read_functions(self._eventhouse / "functions"))
+                }
+                connection = _connect(self._path, self._memory)
+                try:
+                    for table, columns in self._tables.items():
+                        _declare(connection, table, columns)
+                    schema = read_schema(connection)
+                except duckdb.Error as error:
+                    connection.close()
+                    raise StoreUnavailable(f"{self._path}: {_summary(error)}") from error
+                # Translating takes 5 to 100 ms and the same files are asked again and again.
+                self._translate = lru_cache(maxsize=256)(
+                    lambda kql: duckdb_kql.to_sql(kql, schema=schema, allow_write=False, functions=functions)
+                )
+                self._connection = connection
+            return self._connection
+
+
+def _connect(path: Path, memory: str) -> duckdb.DuckDBPyConnection:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        connection = duckdb.connect(path, config={**_OPTIONS, "memory_limit": memory})
+    except duckdb.IOException as error:
+        if "lock" in str(error):
+            wrong = "another process holds it: one at a time can"
+            raise ConfigError(
+                [Problem(str(path), 0, "", wrong, "ask the running app over HTTP, or stop it")]
+            ) from error
+        raise StoreUnavailable(f"{path}: {_summary(error)}") from error
+    except (duckdb.Error, OSError) as error:
+        raise StoreUnavailable(f"{path}: {error}; check the disk's space and rights") from error
+    connection.execute("SET GLOBAL TimeZone = 'UTC'")  # KQL's datetimes are UTC
+    connection.execute("SET lock_configuration = true")
+    return connection
+
+
+def _declare(connection: duckdb.DuckDBPyConnection, table: str, columns: Columns) -> None:
+    """Make a table, or add the columns it lacks; what is no longer declared stays as it is."""
+    declared = [f'"{name}" {TYPES[kind]}' for name, kind in columns.items()]
+    connection.execute(f'CREATE TABLE IF NOT EXISTS "{table}" ({", ".join(declared)})')
+    for column in declared:
+        connection.execute(f'ALTER TABLE "{table}" ADD COLUMN IF NOT EXISTS {column}')
+
+
+def _checked(table: str, columns: Columns, text: bytes) -> bytes:
+    """NDJSON as JSON objects joined by commas. BadRecord names the line that isn't a row of the table."""
+    lines = [line for line in text.splitlines() if line and not line.isspace()]
+    for number, line in enumerate(lines, 1):
+        try:
+            unknown = _lines.decode(line).keys() - columns.keys()
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+            raise BadRecord(f"row {number} is no JSON object: {error}", field=table) from error
+        if unknown:
+            raise BadRecord(f"row {number} has {', '.join(sorted(unknown))}: the table has no such column", field=table)
+    return b",".join(lines)
+
+
+def _shape(columns: Columns) -> str:
+    """The rows' type for ``from_json``: datetimes as text, since their offset would be dropped."""
+    kinds = {name: "VARCHAR" if kind in ("datetime", "timespan") else TYPES[kind] for name, kind in columns.items()}
+    return msgspec.json.encode([kinds]).decode()
+
+
+def _insertion(table: str, columns: Columns) -> str:
+    """The INSERT of rows given as JSON; names come from the declarations, which are words."""
+    values = ", ".join(_value(name, kind) for name, kind in columns.items())
+    names = ", ".join(f'"{name}"' for name in columns)
+    given = "SELECT unnest(from_json(?, ?), recursive := true)"
+    return f'INSERT INTO "{table}" ({names}) SELECT {values} FROM ({given})'  # noqa: S608 - see above
+
+
+def _value(name: str, kind: str) -> str:
+    match kind:
+        case "string":
+            return f"""coalesce("{name}", '')"""
+        case "datetime":
+            return f"""TRY_CAST("{name}" AS TIMESTAMPTZ) AT TIME ZONE 'UTC'"""
+        case "timespan":
+            return f'TRY_CAST("{name}" AS INTERVAL)'
+        case _:
+            return f'"{name}"'
+
+
+def _refusal(path: Path, table: str, error: duckdb.Error) -> BadRecord | StoreUnavailable:
+    if isinstance(error, duckdb.IOException | duckdb.OutOfMemoryException | duckdb.FatalException):
+        return StoreUnavailable(f"{path}: {_summary(error)}; check the disk's space and rights")
+    return BadRecord(f"the rows were refused: {_summary(error)}", field=table)
+
+
+def _summary(error: duckdb.Error) -> str:
+    """What DuckDB says of an error, without the SQL it quotes after it."""
+    return " ".join(str(error).partition("\n\nLINE ")[0].split())
+
+
+def _interrupt(cursor: Future[duckdb.DuckDBPyConnection]) -> None:
+    if cursor.done():
+        with contextlib.suppress(duckdb.Error):  # it has ended meanwhile
+            cursor.result().interrupt()
