@@ -26,7 +26,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     data: Path = Path("data")  # FLOCKIQ_DATA: the embedded adapters' folder
     config: Path = Path("config")  # FLOCKIQ_CONFIG
     tenant: str = "default"  # FLOCKIQ_TENANT
-    partitions: Mapping[str, int] = msgspec.field(default_factory=lambda: dict(HUBS))  # FLOCKIQ_PARTITIONS_CHANGES, _RESOLVED, …
+    partitions: Mapping[str, int] = msgspec.field(default_factory=lambda: dict(HUBS))  # FLOCKIQ_PARTITIONS_CHANGES, …
     lateness_s: float = 86_400.0  # FLOCKIQ_LATENESS_S
     versions_kept: int = 16  # FLOCKIQ_VERSIONS_KEPT
     state_snapshot_entries: int = 500  # FLOCKIQ_STATE_SNAPSHOT_ENTRIES: roll a log after so many appends
