@@ -33,7 +33,6 @@ class GoldenField(msgspec.Struct, frozen=True):
     source: str  # "" when no source has a value
     rule: str  # the survivorship rule that decided
     us: int  # source time of the winning value, µs since the epoch; 0 when unknown
-    event_id: str  # the change that brought it
     values: list[SourceValue]
 
 
@@ -44,7 +43,8 @@ class SourceRecord(msgspec.Struct, frozen=True):
     stream: str
     key: str
     deleted: bool
-    us: int
+    us: int  # source time of the newest thing it said, µs since the epoch
+    event: str  # the change event that said it
 
 
 class Delta(msgspec.Struct, frozen=True):
@@ -147,6 +147,7 @@ def assemble(row: Row, history: Sequence[Row], alerts: Sequence[Alert]) -> Entit
                 key=_text(said.get("key")),
                 deleted=bool(said.get("deleted")),
                 us=_number(said.get("us")),
+                event=_text(said.get("event")),
             )
             for name, said in sources.items()
         ],
@@ -170,7 +171,6 @@ def _field(
         source=_text(provenance.get("source")),
         rule=_text(provenance.get("rule")),
         us=_number(provenance.get("us")),
-        event_id=_text(provenance.get("id")),
         values=[
             SourceValue(source=source, value=_scalar(values[name]), agrees=values[name] in (None, value))
             for source, values in own.items()

@@ -91,7 +91,9 @@ async def _probe(name: str, words: str, worst: Status, ask: Callable[[], Awaitab
         ms = round((time.perf_counter() - started) * 1000, 1)
         return Check("dependency", name, "ok", f"{words} answered", ms=ms)
     ms = round((time.perf_counter() - started) * 1000, 1)
-    action = f"See whether {words} can be reached, has room and admits this app; work resumes by itself when it answers."
+    action = (
+        f"See whether {words} can be reached, has room and admits this app; work resumes by itself when it answers."
+    )
     return Check("dependency", name, worst, detail, action, ms)
 
 
@@ -133,5 +135,7 @@ def hub(lag: HubLag, now_us: int) -> Check:
     if behind_s >= LAG_DOWN_S:
         return Check("hub", lag.hub, "down", detail, f"Events expire unread soon: see why {lag.function} stands still.")
     if behind_s >= LAG_DEGRADED_S:
-        return Check("hub", lag.hub, "degraded", detail, f"It catches up by itself unless {lag.function} fails: see its log.")
+        return Check(
+            "hub", lag.hub, "degraded", detail, f"It catches up by itself unless {lag.function} fails: see its log."
+        )
     return Check("hub", lag.hub, "ok", detail)

@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple, cast
 
 import msgspec
 from flockiq.serve.queries import Row, ask
+from flockiq.shared.config.durations import UNITS
 from flockiq.shared.config.load import Config, config
 from flockiq.shared.services import Services
 from flockiq.shared.status import StreamStatus, statuses
@@ -67,10 +68,11 @@ def configured(config: Config) -> list[Configured]:
             source=source.source,
             stream=name,
             connector=source.connector,
-            entity=stream.entity or "",
-            every_s=source.every_s if source.polled else 0.0,
+            entity=stream.entity,
+            every_s=source.interval(name) / UNITS["s"] if source.polled else 0.0,
         )
         for source in config.sources.values()
+        if source.enabled
         for name, stream in source.streams.items()
     ]
 

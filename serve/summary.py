@@ -43,15 +43,19 @@ class Summary(msgspec.Struct, frozen=True):
 async def summary(services: Services, since: dt.datetime) -> Summary:
     """The summary; latency over changes committed in their source after ``since``."""
     tenant = services.settings.tenant
-    streams, counts, page, types, deltas, letters, latency, done = await asyncio.gather(
-        statuses(services),
-        services.alerts.counts(tenant),
-        services.alerts.query(tenant, AlertQuery(statuses=("firing", "acknowledged"), limit=_OPEN_ALERTS_COUNTED)),
-        ask(services, "entity_types"),
-        ask(services, "effective_deltas"),
-        ask(services, "dead_letter_count"),
-        ask(services, "latency", since=since.isoformat()),
-        progress(services),
+    (streams, counts, page, done), (types, deltas, letters, latency) = await asyncio.gather(
+        asyncio.gather(
+            statuses(services),
+            services.alerts.counts(tenant),
+            services.alerts.query(tenant, AlertQuery(statuses=("firing", "acknowledged"), limit=_OPEN_ALERTS_COUNTED)),
+            progress(services),
+        ),
+        asyncio.gather(
+            ask(services, "entity_types"),
+            ask(services, "effective_deltas"),
+            ask(services, "dead_letter_count"),
+            ask(services, "latency", since=since.isoformat()),
+        ),
     )
     captured: Counter[str] = Counter()
     for (source, _), status in streams.items():

@@ -1,0 +1,50 @@
+"""The web application: API and page under one roof."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from flockiq.serve import api, page
+from flockiq.serve.guard import Guard
+from flockiq.serve.problems import problem, sentence, status_of, wants_page
+from flockiq.serve.schema import describe
+from flockiq.serve.view import View
+from flockiq.shared.errors import FlockIQError
+from flockiq.shared.services import Services
+from starlette.exceptions import HTTPException
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
+
+from flockiq import __version__
+
+STATIC = Path(__file__).resolve().parent / "static"
+
+
+def application(open_services: Callable[[], Services]) -> ASGIApp:
+    """The ASGI application; ``open_services`` is first called when a request needs it."""
+    app = FastAPI(
+        title="FlockIQ",
+        version=__version__,
+        description="Alerts, golden records and the state of every source.",
+        openapi_url="/api/openapi.json",
+        docs_url=None,  # its pages load scripts from elsewhere
+        redoc_url=None,
+    )
+    view = View(open_services)
+    app.include_router(api.routes(view))
+    app.include_router(page.routes(view))
+    app.mount("/static", StaticFiles(directory=STATIC))
+    describe(app, api.KINDS)
+
+    async def failed(request: Request, error: Exception) -> Response:
+        status, detail = status_of(error), sentence(error)
+        if wants_page(request):
+            return page.problem_page(request, status, detail)
+        return problem(request, status, detail)
+
+    for kind in (FlockIQError, HTTPException, RequestValidationError):
+        app.add_exception_handler(kind, failed)
+    return Guard(app)

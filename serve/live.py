@@ -1,0 +1,72 @@
+"""Templates, and regions of a page that keep themselves up to date.
+
+A region polls its own address and says which version it shows (``seen``). The answer is the
+region anew, or 204 when it would look the same: then the browser leaves the screen alone, with
+whatever the person is reading, has selected or has focused.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import urlencode
+
+import xxhash
+from fastapi import Request, Response
+from fastapi.responses import HTMLResponse
+from flockiq.serve.display import FILTERS, WHY
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from flockiq import __version__
+
+_TEMPLATES = Environment(
+    loader=FileSystemLoader(Path(__file__).resolve().parent / "templates"),
+    autoescape=True,  # every template, whatever its name: what is shown came from elsewhere
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_TEMPLATES.filters.update(FILTERS)
+_TEMPLATES.globals.update(version=__version__, why=WHY)
+
+
+def render(template: str, **context: object) -> str:
+    """A template's text."""
+    return _TEMPLATES.get_template(template).render(context)
+
+
+class Region:
+    """A part of the page under ``id`` that refetches ``path`` with ``parameters``."""
+
+    def __init__(self, id: str, path: str, template: str, parameters: dict[str, str] | None = None) -> None:  # noqa: A002 - HTML's word
+        self.id = id
+        self.path = path
+        self.template = template
+        self.parameters = {name: value for name, value in (parameters or {}).items() if value}
+
+    def html(self, **context: object) -> Markup:
+        """The region as it stands."""
+        return self._wrapped(render(self.template, **context))
+
+    def answer(self, request: Request, **context: object) -> Response:
+        """The answer to a poll: the region anew, or 204 when the browser shows just that."""
+        inner = render(self.template, **context)
+        if request.query_params.get("seen") == _fingerprint(inner):
+            return Response(status_code=204)
+        return HTMLResponse(self._wrapped(inner))
+
+    def _wrapped(self, inner: str) -> Markup:
+        address = f"{self.path}?{urlencode(self.parameters | {'seen': _fingerprint(inner)})}"
+        # The parts of the template are escaped already; the address is escaped here.
+        return Markup('<div id="{}" class="live" hx-get="{}" hx-trigger="every 2s" hx-swap="outerHTML">').format(
+            self.id, address
+        ) + Markup("{}</div>").format(Markup(inner))  # noqa: S704 - rendered by an escaping environment
+
+
+def _fingerprint(text: str) -> str:
+    return xxhash.xxh3_64_hexdigest(text.encode())
+
+
+def polled(request: Request) -> bool:
+    """Whether a region asks for itself, rather than a person for a page."""
+    return request.headers.get("hx-request") == "true"
