@@ -1,0 +1,131 @@
+"""Each port's suite runs over every family of adapters.
+
+A family makes a place for data and opens adapters over it, as often as a test asks: two opened
+adapters are two owners, one opened after another was closed is a restart. A new family is one
+more entry of FAMILIES.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+from flockiq.shared.ports import AlertStore, Analytics, Blobs, EventStream, Registry, Secrets, StateStore
+from flockiq.shared.services import Services, connect
+from flockiq.shared.settings import read
+
+ROOT = Path(__file__).resolve().parents[2]
+PARTITIONS = {"FLOCKIQ_PARTITIONS_CHANGES": "4", "FLOCKIQ_PARTITIONS_FILES": "1"}
+
+
+class Family(Protocol):
+    """What a family of adapters gives its suites."""
+
+    def environment(self) -> Mapping[str, str]:
+        """The settings that choose these adapters over this test's data."""
+        ...
+
+    def set_secret(self, name: str, value: str) -> None:
+        """Set a secret as an operator would."""
+        ...
+
+
+class Embedded:
+    """sqlite, DuckDB and folders in a temporary folder."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._folder = folder
+        self._monkeypatch = monkeypatch
+
+    def environment(self) -> Mapping[str, str]:
+        """See ``Family.environment``."""
+        return {"FLOCKIQ_ADAPTERS": "embedded", "FLOCKIQ_DATA": str(self._folder), **PARTITIONS}
+
+    def set_secret(self, name: str, value: str) -> None:
+        """See ``Family.set_secret``."""
+        self._monkeypatch.setenv(f"FLOCKIQ_SECRET_{name.upper().replace('-', '_')}", value)
+
+
+FAMILIES: Mapping[str, Callable[[Path, pytest.MonkeyPatch], Family]] = {"embedded": Embedded}
+
+
+@pytest.fixture(params=FAMILIES)
+def family(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Family:
+    """One family of adapters over data of this test alone."""
+    return FAMILIES[request.param](tmp_path, monkeypatch)
+
+
+@pytest.fixture
+async def another(family: Family) -> AsyncIterator[Callable[[], Services]]:
+    """Opens the adapters over the test's data once more; all are closed at the end."""
+    opened: list[Services] = []
+
+    def open_services() -> Services:
+        opened.append(connect(read(family.environment())))
+        return opened[-1]
+
+    yield open_services
+    for services in opened:
+        await services.close()
+
+
+@pytest.fixture
+def process(family: Family) -> Callable[..., subprocess.Popen[str]]:
+    """Starts a script of processes/ over the test's data; its output is a pipe of text."""
+
+    def start(script: str, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(  # noqa: S603 - our own scripts
+            [sys.executable, str(Path(__file__).parent / "processes" / script), *arguments],
+            env={**os.environ, **family.environment(), "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    return start
+
+
+@pytest.fixture
+def events(another: Callable[[], Services]) -> EventStream:
+    """An event stream."""
+    return another().events
+
+
+@pytest.fixture
+def state(another: Callable[[], Services]) -> StateStore:
+    """A state store."""
+    return another().state
+
+
+@pytest.fixture
+def alerts(another: Callable[[], Services]) -> AlertStore:
+    """An alert store."""
+    return another().alerts
+
+
+@pytest.fixture
+def registry(another: Callable[[], Services]) -> Registry:
+    """A registry."""
+    return another().registry
+
+
+@pytest.fixture
+def analytics(another: Callable[[], Services]) -> Analytics:
+    """The analytics."""
+    return another().analytics
+
+
+@pytest.fixture
+def secrets(another: Callable[[], Services]) -> Secrets:
+    """The secrets."""
+    return another().secrets
+
+
+@pytest.fixture
+def blobs(another: Callable[[], Services]) -> Blobs:
+    """The blobs."""
+    return another().blobs
