@@ -278,7 +278,7 @@ class SourceFile(Model):
 
 Source = SourceFile
 
-_SETTING = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_SETTING = re.compile(r"\{([A-Z][A-Z0-9_]*)\}")
 
 
 def with_settings(text: str, environment: Mapping[str, str], *, file: str, field: str) -> str:

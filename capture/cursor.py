@@ -1,0 +1,122 @@
+"""How far a stream has been read. Pure steps, and the registry document that keeps them."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import msgspec
+from flockiq.shared.config.sources import Stream
+from flockiq.shared.errors import Conflict, LeaseLost
+from flockiq.shared.ports import Registry
+from flockiq.shared.positions import hash_id
+
+_TRUSTED_AHEAD_US: Final = 86_400_000_000  # a source's clock is believed this far ahead of ours
+
+
+class Cursor(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where a stream stands. Links are relative to base_url's origin where they are on it.
+
+    A *full* read goes from the first page to the last; a *delta* read from a delta link to the next
+    one. ``next`` is the page to go on with, "" at the start of either.
+    """
+
+    run: int = 0  # of the last run begun
+    run_us: int = 0  # when it began; stands in for a source time that is missing
+    greatest_us: int = 0  # the greatest source time published
+    moved_us: int = 0
+    reading: Literal["full", "delta"] = "full"
+    next: str = ""
+    delta: str = ""
+    pages: int = 0  # of the read in progress
+    keys: int = 0  # the run that began the current key set (capture.keys); 0: none yet
+    known: int = 0  # the key set before it, which a full read in progress is compared with at its end
+    resync: str = ""  # why the full read in progress became necessary
+    primary_key: tuple[str, ...] = ()
+    definition: str = ""
+
+
+def definition_of(stream: Stream) -> str:
+    """What a cursor is good for: a stream that asks for something else starts over."""
+    asked = (stream.path, stream.select, stream.query, stream.primary_key, stream.incremental.kind)
+    return hash_id(msgspec.json.encode(asked).decode())
+
+
+def begin(cursor: Cursor, stream: Stream, now_us: int) -> Cursor:
+    """The cursor as the next run begins; to be stored before the run's first request.
+
+    The start is later than every source time published (within reason), so that a deletion, which
+    has no time of its own, is later than what it deletes even if the source's clock runs ahead.
+    """
+    ahead = cursor.greatest_us + 1 if cursor.greatest_us - now_us < _TRUSTED_AHEAD_US else 0
+    definition = definition_of(stream)
+    if cursor.definition and cursor.definition != definition:
+        comparable = cursor.primary_key == stream.primary_key
+        cursor = start_over(cursor, "what is asked of the stream was changed in its config")
+        cursor = cursor if comparable else msgspec.structs.replace(cursor, known=0)
+    return msgspec.structs.replace(
+        cursor,
+        run=cursor.run + 1,
+        run_us=max(now_us, ahead, cursor.run_us + 1),
+        definition=definition,
+        primary_key=stream.primary_key,
+        keys=cursor.keys or cursor.run + 1,
+    )
+
+
+def start_over(cursor: Cursor, reason: str) -> Cursor:
+    """A full read from the first page, at whose end what is no longer there counts as deleted."""
+    unfinished = cursor.reading == "full"
+    return msgspec.structs.replace(
+        cursor,
+        reading="full",
+        next="",
+        delta="",
+        pages=0,
+        known=cursor.known if unfinished else cursor.keys,
+        keys=0,
+        resync=reason,
+    )
+
+
+def turn_page(cursor: Cursor, following: str, greatest_us: int) -> Cursor:
+    """After a page that has another after it."""
+    return msgspec.structs.replace(
+        cursor, next=following, pages=cursor.pages + 1, greatest_us=max(cursor.greatest_us, greatest_us)
+    )
+
+
+def finish(cursor: Cursor, delta: str, greatest_us: int) -> Cursor:
+    """After the last page of a read; without a delta link the next read is a full one again."""
+    greatest = max(cursor.greatest_us, greatest_us)
+    if delta:
+        return msgspec.structs.replace(
+            cursor, reading="delta", next="", delta=delta, pages=0, known=0, resync="", greatest_us=greatest
+        )
+    return msgspec.structs.replace(
+        cursor, reading="full", next="", delta="", pages=0, known=cursor.keys, keys=0, resync="", greatest_us=greatest
+    )
+
+
+_decode = msgspec.json.Decoder(Cursor).decode
+
+
+class Cursors:
+    """One stream's cursor in the registry; read once, then written only by who holds the stream's lease."""
+
+    def __init__(self, registry: Registry, tenant: str, source: str, stream: str) -> None:
+        self._registry = registry
+        self._key = f"cursor/{tenant}/{source}/{stream}"
+        self._etag: str | None = None
+
+    async def load(self) -> Cursor:
+        """The cursor; a new one if the stream was never read."""
+        document = await self._registry.get(self._key)
+        self._etag = document.etag if document else None
+        return _decode(document.value) if document else Cursor()
+
+    async def save(self, cursor: Cursor) -> None:
+        """Write it. LeaseLost if another wrote since it was loaded: the lease must have passed on."""
+        try:
+            self._etag = await self._registry.put(self._key, msgspec.json.encode(cursor), self._etag)
+        except Conflict as error:
+            raise LeaseLost(f"{self._key} was written by another reader; this one stops") from error

@@ -1,0 +1,91 @@
+"""The keys a stream is known to have, so that a full read can tell what was deleted meanwhile.
+
+A key set is a folder of segments ``capture/keys/<tenant>/<source>/<stream>/<set>/<run>-<part>``, each
+the keys that one acknowledged batch added and removed; the union in name order is the set. Writing
+a segment again after a crash changes nothing, and many are folded into one now and then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Collection
+from typing import Final
+
+import msgspec
+import zstandard
+from flockiq.shared.ports import Blobs
+
+SEGMENTS: Final = 256  # of a set before they are folded
+_MAX_SEGMENT_BYTES: Final = 2_000_000_000  # decompressed; our own writing, so only a guard
+
+
+class Segment(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Keys that a batch added and removed; ``whole`` when it holds all there were until then."""
+
+    added: list[str] = []
+    removed: list[str] = []
+    whole: bool = False
+
+
+_decode = msgspec.msgpack.Decoder(Segment).decode
+
+
+class KeySets:
+    """The key sets of one stream."""
+
+    def __init__(self, blobs: Blobs, tenant: str, source: str, stream: str) -> None:
+        self._blobs = blobs
+        self._folder = f"capture/keys/{tenant}/{source}/{stream}"
+
+    async def note(self, key_set: int, run: int, part: int, added: Collection[str], removed: Collection[str]) -> None:
+        """Keep what a batch of ``run`` added and removed. Call once its events are acknowledged."""
+        if not added and not removed:
+            return
+        await self._put(_name(self._folder, key_set, run, part), Segment(list(added), list(removed)))
+
+    async def read(self, key_set: int) -> set[str]:
+        """All keys of a set; empty if it was never written."""
+        keys: set[str] = set()
+        async for name in self._segments(key_set):
+            segment = await self._get(name)
+            if segment.whole:
+                keys.clear()
+            keys.update(segment.added)
+            keys.difference_update(segment.removed)
+        return keys
+
+    async def fold(self, key_set: int) -> None:
+        """Write a set of many segments as one. A crash in between leaves a set that reads the same."""
+        names = [name async for name in self._segments(key_set)]
+        if len(names) <= SEGMENTS:
+            return
+        keys = await self.read(key_set)
+        await self._put(names[-1], Segment(sorted(keys), whole=True))
+        for name in names[:-1]:
+            await self._blobs.delete(name)
+
+    async def forget(self, key_set: int) -> None:
+        """Remove a set that nothing refers to any more."""
+        async for name in self._segments(key_set):
+            await self._blobs.delete(name)
+
+    async def _segments(self, key_set: int) -> AsyncIterator[str]:
+        after = ""
+        while names := await self._blobs.list(f"{self._folder}/{key_set:010d}/", after=after):
+            for name in names:
+                yield name
+            after = names[-1]
+
+    async def _put(self, name: str, segment: Segment) -> None:
+        body = await asyncio.to_thread(lambda: zstandard.compress(msgspec.msgpack.encode(segment), 1))
+        await self._blobs.put(name, body)
+
+    async def _get(self, name: str) -> Segment:
+        body = await self._blobs.get(name)
+        return await asyncio.to_thread(
+            lambda: _decode(zstandard.ZstdDecompressor().decompress(body, max_output_size=_MAX_SEGMENT_BYTES))
+        )
+
+
+def _name(folder: str, key_set: int, run: int, part: int) -> str:
+    return f"{folder}/{key_set:010d}/{run:010d}-{part:06d}"

@@ -1,0 +1,73 @@
+"""From taken records to packed events on hub ``changes``: one line each, by the record's bucket."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+from flockiq.shared import wire
+from flockiq.shared.errors import BadRecord
+from flockiq.shared.instants import rfc3339
+from flockiq.shared.ports import EventStream, OutgoingEvent
+from flockiq.shared.positions import Position, bucket, event_id, record_key
+
+HUB: Final = "changes"
+_ENVELOPE_BYTES: Final = 2_000  # of a line around the record: names, ids, a key
+
+
+class Lines:
+    """A batch of change events of one stream, growing until it is published."""
+
+    def __init__(self, tenant: str, source: str, stream: str, partitions: int) -> None:
+        self._tenant = tenant
+        self._source = source
+        self._stream = stream
+        self._lines: list[list[bytes]] = [[] for _ in range(partitions)]
+        self.records = 0
+        self.size = 0  # bytes
+
+    def add(self, op: wire.Op, key: str, after: bytes, position: Position, captured_us: int) -> None:
+        """Add one version of one record. BadRecord if it is too large to travel."""
+        if len(after) > wire.MAX_LINE_BYTES - _ENVELOPE_BYTES:
+            raise BadRecord(
+                f"the record has {len(after):,} bytes; at most {wire.MAX_LINE_BYTES - _ENVELOPE_BYTES:,} travel"
+            )
+        line = wire.encode(
+            wire.Change(
+                id=event_id(self._tenant, self._source, self._stream, key, position, after),
+                source=self._source,
+                type=wire.CHANGE,
+                subject=f"{self._stream}/{key}",
+                time=rfc3339(position.us),
+                tenant=self._tenant,
+                data=wire.ChangeData(
+                    op=op,
+                    stream=self._stream,
+                    key=key,
+                    ts_us=position.us,
+                    run=position.run,
+                    row=position.row,
+                    captured_us=captured_us,
+                    after=msgspec.Raw(after),
+                ),
+            )
+        )
+        place = bucket(record_key(self._tenant, self._source, self._stream, key), len(self._lines))
+        self._lines[place].append(line)
+        self.records += 1
+        self.size += len(line)
+
+    def drain(self) -> list[OutgoingEvent]:
+        """The batch as packed events; the batch is empty then."""
+        events = [event for place, lines in enumerate(self._lines) for event in wire.pack(place, wire.CHANGE, lines)]
+        for lines in self._lines:
+            lines.clear()
+        self.records = self.size = 0
+        return events
+
+
+async def publish(events: EventStream, hub: str, outgoing: Sequence[OutgoingEvent]) -> None:
+    """Publish what there is. HubUnavailable: nothing is promised, publish all again."""
+    if outgoing:
+        await events.publish(hub, outgoing)
