@@ -1,0 +1,35 @@
+"""What every Secrets promises."""
+
+from __future__ import annotations
+
+import pytest
+from flockiq.shared.errors import NotFound
+from flockiq.shared.ports import Secrets
+
+
+async def test_a_secret_is_what_was_set(family: object, secrets: Secrets) -> None:
+    """By the name that config gives it."""
+    family.set_secret("erp-password", "s3cr=t ü")  # type: ignore[attr-defined]
+    assert await secrets.get("erp-password") == "s3cr=t ü"
+
+
+async def test_a_fresh_secret_is_the_newest(family: object, secrets: Secrets) -> None:
+    """After a rotation, whatever was cached."""
+    family.set_secret("erp-password", "old")  # type: ignore[attr-defined]
+    await secrets.get("erp-password")
+    family.set_secret("erp-password", "new")  # type: ignore[attr-defined]
+    assert await secrets.get("erp-password", fresh=True) == "new"
+
+
+async def test_a_secret_that_is_not_set_is_not_found_and_the_error_says_where_to_set_it(secrets: Secrets) -> None:
+    """The name is in the message, so that a person can go and set it."""
+    with pytest.raises(NotFound, match="no-such-secret") as caught:
+        await secrets.get("no-such-secret")
+    assert "set" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["", "a b", "../x", "a_b", "ü", "x" * 128, "a\nb"])
+async def test_what_is_no_name_of_a_secret_is_not_found(secrets: Secrets, name: str) -> None:
+    """Names are those that Key Vault takes."""
+    with pytest.raises(NotFound):
+        await secrets.get(name)
