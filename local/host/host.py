@@ -64,7 +64,7 @@ class Host:
         self._open = open_on_loopback
         self._grace_s = grace_s
         self._stopping = asyncio.Event()
-        self._broken: asyncio.Future[None] | None = None
+        self._ended: asyncio.Future[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._pumps: list[Pump] = []
         self._closers: list[Callable[[], object]] = []
@@ -110,14 +110,14 @@ class Host:
         self._stopping.set()
         await self._close()
 
-    async def broken(self) -> None:
-        """Wait, for ever unless part of the host ends on an error, which is then raised."""
-        if self._broken is None:
+    async def ended(self) -> None:
+        """Wait until the host has stopped. An error that ends part of it, and so ought to end it, is raised."""
+        if self._ended is None:
             raise HostError("the host has not started.")
-        await asyncio.shield(self._broken)
+        await asyncio.shield(self._ended)
 
     async def _start(self) -> None:
-        self._broken = asyncio.get_running_loop().create_future()
+        self._ended = asyncio.get_running_loop().create_future()
         host_json = app_settings.read_host_json(self._app)
         listener = listen(self._port)  # a port that is taken should not cost an indexing first
         self._closers.append(listener.close)
@@ -221,8 +221,8 @@ class Host:
         self._tasks.append(task)
 
         def ended(task: asyncio.Task[None]) -> None:
-            if not task.cancelled() and task.exception() is not None and self._broken and not self._broken.done():
-                self._broken.set_exception(task.exception() or AssertionError)
+            if not task.cancelled() and task.exception() is not None and self._ended and not self._ended.done():
+                self._ended.set_exception(task.exception() or AssertionError)
 
         task.add_done_callback(ended)
 
@@ -240,11 +240,10 @@ class Host:
             await asyncio.gather(*tasks, *http, return_exceptions=True)
         while self._closers:
             self._closers.pop()()
-        if self._broken is not None:
-            if self._broken.done():
-                self._broken.exception()  # seen, so that it is not reported a second time
-            else:
-                self._broken.cancel()
+        if self._ended is not None:
+            if not self._ended.done():
+                self._ended.set_result(None)
+            self._ended.exception()  # seen: whoever waits in ended() gets it, nobody is warned of it
 
 
 async def run_until_stopped(host: Host, duration_s: float | None) -> None:
@@ -264,7 +263,7 @@ async def run_until_stopped(host: Host, duration_s: float | None) -> None:
         loop.add_signal_handler(number, stop)
     try:
         await host.start()
-        waits = {asyncio.ensure_future(asked.wait()), asyncio.ensure_future(host.broken())}
+        waits = {asyncio.ensure_future(asked.wait()), asyncio.ensure_future(host.ended())}
         try:
             done, _ = await asyncio.wait(waits, timeout=duration_s, return_when=asyncio.FIRST_COMPLETED)
         finally:

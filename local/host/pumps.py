@@ -65,7 +65,10 @@ class Reader:
                     break
             if not await self._read():
                 left = _LOOK_S if deadline is None else min(_LOOK_S, max(0.0, deadline - time.monotonic()))
-                await self._wait(left)
+                if await self._wait(left) and not await self._read():
+                    # What was promised is gone already: retention overtook the reader.
+                    bounds = await self._events.bounds(self._hub, self._partition)
+                    self._next = max(self._next, bounds.first)
         batch = [self._buffer.popleft() for _ in range(min(most, len(self._buffer)))]
         if len(self._buffer) < most:
             self._begin()
@@ -88,11 +91,11 @@ class Reader:
             self._buffer.extend(found)
         return bool(found)
 
-    async def _wait(self, seconds: float) -> None:
+    async def _wait(self, seconds: float) -> bool:
         if isinstance(self._events, Waitable):
-            await self._events.wait(self._hub, self._partition, self._next, seconds)
-        else:
-            await asyncio.sleep(min(seconds, _POLL_S))
+            return await self._events.wait(self._hub, self._partition, self._next, seconds)
+        await asyncio.sleep(min(seconds, _POLL_S))
+        return False
 
     async def close(self) -> None:
         """Drop what was read and not handed out."""
