@@ -7,22 +7,24 @@ to the same text and a poll that brings nothing new changes nothing on the scree
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
 NONE = "\u2013"  # a dash: there is no value
+_DECIMAL = re.compile(r"[0-9]{4,30}\.[0-9]{1,10}")  # an amount; a number without a fraction may be a key
 _LONGEST = 300  # characters of a value shown; sources may send anything
 
 WHY = {
-    "only": "the only source with a value",
-    "first": "the first source, as no rule told them apart",
-    "rank": "this source ranks first for this field",
-    "recent": "the most recent value",
-    "complete": "the most complete record",
-    "longest": "the longest value",
-    "highest": "the highest value",
-    "lowest": "the lowest value",
-    "frequent": "the value most sources agree on",
+    "only": "only source with a value",
+    "first": "no rule told them apart",
+    "rank": "ranks first",
+    "recent": "most recent",
+    "complete": "most complete record",
+    "longest": "longest",
+    "highest": "highest",
+    "lowest": "lowest",
+    "frequent": "most sources agree",
 }
 """What each survivorship rule means, in words."""
 
@@ -42,6 +44,9 @@ def plain(value: object) -> str:
     if isinstance(value, float):
         return f"{value:,.2f}".rstrip("0").rstrip(".")
     text = str(value)
+    if _DECIMAL.fullmatch(text):
+        whole, _, fraction = text.partition(".")
+        return f"{int(whole):,}.{fraction}"
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 

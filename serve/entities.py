@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping, Sequence
 from typing import cast
 
@@ -15,6 +16,8 @@ from flockiq.shared.services import Services
 Value = str | int | float | bool | None
 
 ALERTS_SHOWN = 50
+
+_NUMERIC = re.compile(r"[-0-9.:]+")  # numbers and dates: there every character counts
 
 
 class SourceValue(msgspec.Struct, frozen=True):
@@ -162,6 +165,19 @@ def name_of(fields: Mapping[str, object]) -> str:
     return _text(fields.get("name")) or " ".join(part for part in person if part)
 
 
+def agree(said: object, golden: object) -> bool:
+    """Whether a source's value says the same as the golden one; case and punctuation say nothing."""
+    if said is None or said == golden:
+        return True
+    if not (isinstance(said, str) and isinstance(golden, str)) or _NUMERIC.fullmatch(said):
+        return False
+    return _letters(said) == _letters(golden)
+
+
+def _letters(text: str) -> str:
+    return "".join(character for character in text.casefold() if character.isalnum())
+
+
 def _field(
     name: str, value: object, provenance: Mapping[str, object], own: Mapping[str, Mapping[str, object]]
 ) -> GoldenField:
@@ -172,7 +188,7 @@ def _field(
         rule=_text(provenance.get("rule")),
         us=_number(provenance.get("us")),
         values=[
-            SourceValue(source=source, value=_scalar(values[name]), agrees=values[name] in (None, value))
+            SourceValue(source=source, value=_scalar(values[name]), agrees=agree(values[name], value))
             for source, values in own.items()
             if name in values
         ],
