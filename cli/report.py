@@ -4,20 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from flockiq.cli.summary import Summary
 from flockiq.cli.view import clock
 
 
-def report(
-    summary: Summary, elapsed_s: float, *, data: Path, log: Path, written: Path | None, faults: Sequence[str]
-) -> Iterator[str]:
-    """The closing lines. ``faults``: what the story's checker has to say of each thing gone wrong."""
+class Ended(NamedTuple):
+    """A run that has come to its end."""
+
+    summary: Summary
+    elapsed_s: float
+    faults: Sequence[str]  # what the story's checker says of each thing missed or unexpected
+
+    @property
+    def well(self) -> bool:
+        """Whether the story was told right; without sample systems there is none to tell."""
+        return not self.faults
+
+
+def report(ended: Ended, *, data: Path, log: Path, written: Path | None) -> Iterator[str]:
+    """The closing lines, for a run that kept its data, its log and its summary there."""
+    summary = ended.summary
     records, sources = sum(summary.captured.values()), len(summary.captured)
-    yield f"Stopped after {clock(elapsed_s)}."
+    yield f"Stopped after {clock(ended.elapsed_s)}."
     yield ""
     yield (
-        f"  {records:,} records of {_n(sources, 'source')} became {_n(summary.entities, 'entity', 'entities')}, "
+        f"  {_n(records, 'record')} of {_n(sources, 'source')} became {_n(summary.entities, 'entity', 'entities')}, "
         f"with {_n(summary.deltas, 'delta')} since."
     )
     raised = sum(each.firing + each.acknowledged + each.resolved for each in summary.alerts.values())
@@ -32,15 +45,15 @@ def report(
         yield f"  Functions that failed and were called again or gave up: {told}. The log says why."
     if summary.dead_letters:
         yield f"  {_n(summary.dead_letters, 'record')} set aside as dead letters: the page lists the reasons."
-    yield from _story(summary, faults)
+    yield from _story(ended)
     yield ""
     yield f"  data {data}   log {log}" + (f"   summary {written}" if written else "")
     yield f"  Run again to go on from here; remove {data} to begin afresh."
 
 
-def _story(summary: Summary, faults: Sequence[str]) -> Iterator[str]:
-    story = summary.story
-    if not story.planted:
+def _story(ended: Ended) -> Iterator[str]:
+    story, faults = ended.summary.story, ended.faults
+    if not story.planted and not faults:
         return
     wrong = f"{story.missed} missed, {story.unexpected} unexpected" if faults else "nothing missed, nothing unexpected"
     yield f"  The story: {story.found} of {_n(story.planted, 'planted event')} found; {wrong}."

@@ -7,26 +7,28 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import AsyncExitStack, contextmanager, suppress
+from collections.abc import Coroutine, Iterator, Mapping
+from contextlib import AsyncExitStack, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import flockiq
 from flockiq.cli import summary as summaries
 from flockiq.cli.hold import data_folder, free_port
-from flockiq.cli.report import report
+from flockiq.cli.report import Ended, report
+from flockiq.cli.samples import Samples, Verdict, sample_systems
 from flockiq.cli.show import logged, show
-from flockiq.cli.summary import Runtime, Story, Summary
+from flockiq.cli.summary import Runtime, Summary
 from flockiq.cli.watch import Watch
 from flockiq.local.host.host import Host
-from flockiq.local.samples import check, systems
 from flockiq.shared.config.load import load
-from flockiq.shared.services import services
+from flockiq.shared.services import close, services
 from rich.console import Console
+from rich.text import Text
+
+import flockiq
 
 APP = Path(flockiq.__file__).resolve().parent
-STORY_WITHIN_S = 5.0  # what has just happened may need a moment to be told everywhere
 INTERRUPTED = 130
 
 
@@ -47,34 +49,42 @@ def run(options: Options) -> int:
     if options.summary is not None:
         summaries.writable(options.summary)
     console = Console()
+    config = load(options.config, os.environ)
     with data_folder(options.data) as data, logged(data, console) as log:
-        port = free_port(options.port)
-        return asyncio.run(_run(options._replace(port=port), console, log))
+        options = options._replace(port=free_port(options.port))
+        given = {"FLOCKIQ_DATA": str(data.absolute()), "FLOCKIQ_CONFIG": str(options.config.absolute())}
+        if not options.samples:
+            for name in config.unset:
+                console.print(f"The setting {name} is not set: sources that need it can't be read.", highlight=False)
+        with _environment(given):
+            ended = asyncio.run(_run(options, console))
+    if options.summary is not None:
+        summaries.write(options.summary, ended.summary)
+    for line in report(ended, data=data, log=log, written=options.summary):
+        console.print(line, markup=False, highlight=False)
+    return 0 if ended.well else 1
 
 
-async def _run(options: Options, console: Console, log: Path) -> int:
+async def _run(options: Options, console: Console) -> Ended:
     stop = asyncio.Event()
-    url = f"http://127.0.0.1:{options.port}"
-    started = time.monotonic()
+    began, started = datetime.now(UTC), time.monotonic()
     async with AsyncExitStack() as stack:
         stack.enter_context(_signals(stop))
-        given = {"FLOCKIQ_DATA": str(options.data.absolute()), "FLOCKIQ_CONFIG": str(options.config.absolute())}
+        samples: Samples | None = None
         if options.samples:
-            console.print("Starting the sample systems …", style="dim")
-            sampled = await systems.start(options.data, options.seed, url)
-            stack.push_async_callback(systems.stop, options.data)
-            given |= sampled.env
-        stack.enter_context(_environment(given))
-        load(options.config, os.environ)
+            console.print(Text("Starting the sample systems", style="dim"))
+            url = f"http://127.0.0.1:{options.port}"
+            samples = await stack.enter_async_context(sample_systems(options.data, options.seed, url))
+            stack.enter_context(_environment(samples.environment))
         stack.push_async_callback(close)
         host = Host(APP, events=lambda: services().events, data=options.data, port=options.port)
         stack.push_async_callback(host.stop)
         await host.start()
         watch = Watch(host, duration_s=options.duration_s, seed=options.seed if options.samples else None)
         stack.push_async_callback(watch.close)
-        await _until(stop, options.duration_s, asyncio.create_task(show(watch, console)))
-        verdict = await _verdict(options.data, url) if options.samples else None
-        numbers = await watch.numbers()
+        await _until(options.duration_s, stop.wait(), host.ended(), show(watch, console))
+        verdict = await samples.verdict() if samples else Verdict()
+        numbers = await watch.numbers(since=began)
     summary = Summary(
         runtime=Runtime(host.runtime.name, host.runtime.version),
         functions=watch.calls(),
@@ -85,26 +95,22 @@ async def _run(options: Options, console: Console, log: Path) -> int:
         dead_letters=numbers.dead_letters,
         duplicates_absorbed=numbers.duplicates_absorbed,
         latency_ms=numbers.latency_ms,
-        story=story(verdict),
+        story=verdict.story,
     )
-    if options.summary is not None:
-        summaries.write(options.summary, summary)
-    elapsed_s = time.monotonic() - started
-    for line in report(...):
-        console.print(line, markup=False, highlight=False)
-    return 0
+    return Ended(summary, time.monotonic() - started, verdict.faults)
 
 
-async def _until(stop: asyncio.Event, duration_s: float | None, showing: asyncio.Task[None]) -> None:
-    """Wait for a signal or the end of the time given; then stop showing. What broke the showing is raised."""
-    told = asyncio.create_task(stop.wait())
+async def _until(duration_s: float | None, *ends: Coroutine[Any, Any, Any]) -> None:
+    """Wait for the first of ``ends``, or for the time given; then cancel the others. What one raised is raised."""
+    tasks = {asyncio.create_task(end) for end in ends}
     try:
-        await asyncio.wait({told, showing}, timeout=duration_s, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait(tasks, timeout=duration_s, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        told.cancel()
-        showing.cancel()
-        with suppress(asyncio.CancelledError):
-            await showing
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+    for task in done:
+        task.result()
 
 
 @contextmanager
@@ -129,7 +135,7 @@ def _signals(stop: asyncio.Event) -> Iterator[None]:
 
 
 @contextmanager
-def _environment(given: dict[str, str]) -> Iterator[None]:
+def _environment(given: Mapping[str, str]) -> Iterator[None]:
     """Add ``given`` to this process's environment for a while: app settings are read from there."""
     before = {name: os.environ.get(name) for name in given}
     os.environ.update(given)

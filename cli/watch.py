@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
@@ -19,7 +19,7 @@ from flockiq.shared.errors import FlockIQError
 WINDOW_S = 10.0  # over which rates are taken
 TIMEOUT_S = 5.0
 ALERTS = 100  # asked for at a time
-SHOWN: frozenset[Status] = frozenset({"firing", "acknowledged", "resolved"})
+SHOWN: Sequence[Status] = ("firing", "acknowledged", "resolved")
 WORST_FIRST: Sequence[State] = ("failing", "late", "waiting", "fresh")
 
 
@@ -36,7 +36,7 @@ class Stream(msgspec.Struct, frozen=True):
 class Streams(msgspec.Struct, frozen=True):
     """The answer of ``GET /api/sources``."""
 
-    streams: list[Stream]
+    sources: list[Stream]
 
 
 class Raised(msgspec.Struct, frozen=True):
@@ -70,9 +70,9 @@ class Watch:
         """Let go of the connections."""
         await self._client.aclose()
 
-    async def numbers(self) -> Numbers:
-        """The app's own numbers. FlockIQError if it does not give them."""
-        return await self._get("/api/summary", Numbers)
+    async def numbers(self, since: datetime | None = None) -> Numbers:
+        """The app's own numbers; latency of what was committed after ``since``. FlockIQError if it gives none."""
+        return await self._get("/api/summary", Numbers, {} if since is None else {"since": since.isoformat()})
 
     def calls(self) -> dict[str, Calls]:
         """How often each function was called, and how often that failed."""
@@ -84,7 +84,7 @@ class Watch:
         try:
             numbers = await self.numbers()
             told = await self._get("/api/sources", Streams)
-            raised = await self._get(f"/api/alerts?limit={ALERTS}", Raisings)
+            raised = await self._get("/api/alerts", Raisings, {"limit": ALERTS, "status": SHOWN})
         except FlockIQError as error:
             self._last = msgspec.structs.replace(self._last, elapsed_s=elapsed_s, note=str(error))
             return self._last
@@ -95,17 +95,26 @@ class Watch:
         self._last = msgspec.structs.replace(
             self._last,
             elapsed_s=elapsed_s,
-            feeds=feeds(numbers.captured, told.streams, rates, time.time()),
+            feeds=feeds(numbers.captured, told.sources, rates, time.time()),
             stages=stages(calls, await self._waiting(), rates),
-            alerts=[fired(alert) for alert in raised.alerts if alert.status in SHOWN],
+            alerts=[fired(alert) for alert in raised.alerts],
             totals=totals(numbers),
             note="",
         )
         return self._last
 
-    async def _get[T](self, path: str, kind: type[T]) -> T:
+    async def _waiting(self) -> Mapping[str, int]:
+        """Events that each function has not had yet, by its name."""
+        waiting: Counter[str] = Counter()
+        for partition in await self._host.partitions():
+            waiting[partition.function] += partition.lag
+        return waiting
+
+    async def _get[T](
+        self, path: str, kind: type[T], query: Mapping[str, str | int | Sequence[str]] | None = None
+    ) -> T:
         try:
-            answer = await self._client.get(path)
+            answer = await self._client.get(path, params=query)
             answer.raise_for_status()
             return msgspec.json.decode(answer.content, type=kind)
         except httpx.HTTPStatusError as error:

@@ -1,0 +1,61 @@
+"""The command line itself."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from flockiq.cli.main import main, parser
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_help_tells_every_command() -> None:
+    """What there is to know stands in --help."""
+    shown = parser().format_help()
+    assert "run" in shown
+    assert "check" in shown
+
+
+def test_defaults_are_those_of_the_documentation() -> None:
+    """data, config, port 7071, seed 1, with samples, without end."""
+    options = parser().parse_args(["run"])
+    assert (options.data, options.config, options.port, options.seed) == (Path("data"), Path("config"), 7071, 1)
+    assert (options.samples, options.duration, options.summary) == (True, None, None)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["fly"],
+        ["run", "--duration", "0"],
+        ["run", "--duration", "nan"],
+        ["run", "--duration", "soon"],
+        ["run", "--port", "70000"],
+        ["run", "--port", "-1"],
+        ["run", "--seed", "x"],
+    ],
+)
+def test_what_cannot_be_meant_is_refused_with_the_usage(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Argparse's own exit code for it is 2."""
+    with pytest.raises(SystemExit) as refused:
+        main(arguments)
+    assert refused.value.code == 2
+    assert "usage:" in capsys.readouterr().err
+
+
+def test_help_does_not_load_the_app() -> None:
+    """`--help` answers at once: host, DuckDB and web framework stay unloaded."""
+    script = (
+        "import sys; from flockiq.cli.main import parser; parser().format_help();"
+        "print([m for m in ('duckdb', 'fastapi', 'numpy', 'rich', 'azure.functions') if m in sys.modules])"
+    )
+    shown = subprocess.run(  # noqa: S603 - our own interpreter
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert shown.stdout.strip() == "[]"
