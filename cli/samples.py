@@ -37,7 +37,7 @@ class Samples(NamedTuple):
         while True:
             found = await check(self.data, self.url)
             if not (found.missed or found.unexpected) or time.monotonic() >= deadline:
-                return Verdict()
+                return Verdict(Story(found.planted, found.found, found.missed, found.unexpected), found.details)
             await asyncio.sleep(AGAIN_S)
 
 
