@@ -32,7 +32,7 @@ format: $(DEV) ## Format the code and mend what lint can mend
 	@.venv/bin/ruff check --fix
 
 schemas: $(LOCAL) ## Write the JSON Schemas of the config from its models
-	@$(PYTHON) -m flockiq schemas
+	@$(PYTHON) -m flockiq.shared.config.schemas
 
 kill-test: $(DEV) ## Kill the app N times (N=20) and compare with a clean replay
 	@$(PYTHON) -m flockiq kill-test --kills $(N) $(ARGS)
