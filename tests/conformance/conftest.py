@@ -75,6 +75,12 @@ async def another(family: Family) -> AsyncIterator[Callable[[], Services]]:
 
 
 @pytest.fixture
+def set_secret(family: Family) -> Callable[[str, str], None]:
+    """Sets a secret as an operator would."""
+    return family.set_secret
+
+
+@pytest.fixture
 def process(family: Family) -> Callable[..., subprocess.Popen[str]]:
     """Starts a script of processes/ over the test's data; its output is a pipe of text."""
 

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from flockiq.shared.errors import NotFound
 from flockiq.shared.ports import Secrets
 
 
-async def test_a_secret_is_what_was_set(family: object, secrets: Secrets) -> None:
+async def test_a_secret_is_what_was_set(set_secret: Callable[[str, str], None], secrets: Secrets) -> None:
     """By the name that config gives it."""
-    family.set_secret("erp-password", "s3cr=t ü")  # type: ignore[attr-defined]
+    set_secret("erp-password", "s3cr=t ü")
     assert await secrets.get("erp-password") == "s3cr=t ü"
 
 
-async def test_a_fresh_secret_is_the_newest(family: object, secrets: Secrets) -> None:
+async def test_a_fresh_secret_is_the_newest(set_secret: Callable[[str, str], None], secrets: Secrets) -> None:
     """After a rotation, whatever was cached."""
-    family.set_secret("erp-password", "old")  # type: ignore[attr-defined]
+    set_secret("erp-password", "old")
     await secrets.get("erp-password")
-    family.set_secret("erp-password", "new")  # type: ignore[attr-defined]
+    set_secret("erp-password", "new")
     assert await secrets.get("erp-password", fresh=True) == "new"
 
 

@@ -115,7 +115,10 @@ class FolderBlobs:
         if self._ready:
             return
         incoming = self._root / INCOMING
-        _make_folder(incoming)
+        try:
+            _make_folder(incoming)
+        except OSError as error:
+            raise StoreUnavailable(f"{self._root} can't be made: {error}") from error
         stale = time.time() - STALE_S
         for left in incoming.iterdir():
             if left.stat().st_mtime < stale:
