@@ -44,6 +44,11 @@ def record_key(tenant: str, source: str, stream: str, key: str) -> str:
     return f"{tenant}\x1f{source}\x1f{stream}\x1f{key}"
 
 
+def own_key(source: str, stream: str, key: str) -> str:
+    """The match key of a record that has no value to match by: nothing else can have it."""
+    return f"{source}/{stream}/{key}"
+
+
 def entity_id(tenant: str, entity: str, match_key: str) -> str:
     """The id of the entity that records with this match key describe; a pure function."""
     return hash_id(tenant, entity, match_key)

@@ -227,3 +227,19 @@ def unpack(body: bytes) -> bytes:
     if not reader.eof:
         raise BadRecord("a packed event ends in the middle of its compressed frame")
     return bytes(text)
+
+
+def lines_in(body: bytes) -> tuple[str, list[bytes]]:
+    """The kind and the lines of a packed event; ("", []) if it can't be read."""
+    try:
+        lines = unpack(body).split(b"\n")
+        return _kind(lines[0]).type, lines
+    except (BadRecord, msgspec.MsgspecError):
+        return "", []
+
+
+class _Kind(msgspec.Struct):
+    type: str
+
+
+_kind = msgspec.json.Decoder(_Kind).decode

@@ -1,0 +1,72 @@
+"""Drift: sources that disagree on a field beyond its tolerance."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+from flockiq.shared.lanes import ABSENT, NULL, Bools, Int64s, Texts, numbers, text_lane
+from flockiq.shared.layout import Layout, Tolerance
+
+_SPACE = re.compile(r"\s+")
+_PUNCTUATION = re.compile(r"[^\w\s]|_")
+_SEPARATORS = re.compile(r"[,;]")
+_NUMERIC = ("decimal", "float", "integer", "date", "timestamp")
+
+
+def disagree(value: Int64s, layout: Layout, texts: Texts) -> Bools:
+    """Which tolerances are exceeded: bool [n, T] for values int64 [n, S, F] and T tolerances."""
+    found = np.zeros((len(value), len(layout.tolerances)), np.bool_)
+    for number, tolerance in enumerate(layout.tolerances):
+        found[:, number] = _exceeded(value[:, :, tolerance.field], layout, tolerance, texts)
+    return found
+
+
+def _exceeded(value: Int64s, layout: Layout, tolerance: Tolerance, texts: Texts) -> Bools:
+    """For one field, int64 [n, S]: whether any two sources that have a value differ too much."""
+    field = layout.fields[tolerance.field]
+    filled = (value != ABSENT) & (value != NULL)
+    several: Bools = filled.sum(axis=1) > 1
+    if field.kind in _NUMERIC:
+        number = numbers(field.kind, field.scale, value)
+        low = np.where(filled, number, np.inf).min(axis=1)
+        high = np.where(filled, number, -np.inf).max(axis=1)
+        with np.errstate(invalid="ignore"):
+            allowed = np.maximum(tolerance.absolute, tolerance.relative * np.maximum(np.abs(low), np.abs(high)))
+            apart: Bools = several & (high - low > allowed)
+            return apart
+    if tolerance.ignore or tolerance.as_set:
+        suspect = several & _differ(value, filled)
+        value = value.copy()
+        value[suspect] = _normalised(value[suspect], tolerance, texts)
+    return several & _differ(value, filled)
+
+
+def _differ(value: Int64s, filled: Bools) -> Bools:
+    low = np.where(filled, value, np.iinfo(np.int64).max).min(axis=1)
+    high = np.where(filled, value, np.iinfo(np.int64).min).max(axis=1)
+    differ: Bools = low < high
+    return differ
+
+
+def _normalised(value: Int64s, tolerance: Tolerance, texts: Texts) -> Int64s:
+    unique, where = np.unique(value, return_inverse=True)
+    lanes = [
+        lane if lane in (ABSENT, NULL) else text_lane(normalise(texts.text(lane), tolerance))
+        for lane in unique.tolist()
+    ]
+    return np.array(lanes, np.int64)[where].reshape(value.shape)
+
+
+def normalise(text: str, tolerance: Tolerance) -> str:
+    """A text without what the tolerance ignores."""
+    if tolerance.as_set:
+        parts = (normalise(part, tolerance._replace(as_set=False)).strip() for part in _SEPARATORS.split(text))
+        return "\x1f".join(sorted({part for part in parts if part}))
+    if "case" in tolerance.ignore:
+        text = text.casefold()
+    if "punctuation" in tolerance.ignore:
+        text = _PUNCTUATION.sub("", text)
+    if "space" in tolerance.ignore:
+        text = _SPACE.sub("", text)
+    return text

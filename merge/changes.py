@@ -1,0 +1,405 @@
+"""One partition of hub ``changes``: map records, find their entities, forward what is new."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import xxhash
+from flockiq.merge.mapping import Mapped, Record, StreamPlan, mapped
+from flockiq.merge.match import NOWHERE, Place, places
+from flockiq.merge.records import Records, Verdict, Versions
+from flockiq.shared import wire
+from flockiq.shared.arrays import Packed
+from flockiq.shared.deadletters import DeadLetter
+from flockiq.shared.errors import BadRecord
+from flockiq.shared.fields import Value
+from flockiq.shared.instants import rfc3339
+from flockiq.shared.lanes import Int64s
+from flockiq.shared.outbox import Outbox
+from flockiq.shared.owner import Folded
+from flockiq.shared.positions import bucket, hash64
+from flockiq.shared.rows import round_numbers
+from flockiq.shared.settings import Settings
+
+STAGE = "merge"
+_HASH_MASK = (1 << 61) - 1
+_DELETED = -1  # the content of a record that is gone
+
+Plans = Mapping[tuple[str, str], StreamPlan]
+
+
+class State(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """The records a commit changed; of a snapshot, all of them."""
+
+    names: list[str] = []
+    ids: list[str] = []
+    places: list[Place] = []
+    fields: list[bytes] = []
+    versions: dict[str, tuple[str, list[int], bytes]] = {}
+    duplicates: int = 0
+    unchanged: int = 0
+
+
+class _Data(msgspec.Struct, kw_only=True):
+    """``wire.ResolvedData`` with its fields encoded already."""
+
+    op: wire.Op
+    entity: str
+    entity_id: str
+    match_key: str
+    group: str
+    stream: str
+    key: str
+    ts_us: int
+    run: int
+    row: int
+    captured_us: int
+    fields: msgspec.Raw
+
+
+class _Version(NamedTuple):
+    """A version of a record as it is forwarded."""
+
+    id: str
+    op: wire.Op
+    key: str
+    us: int
+    run: int
+    row: int
+    captured_us: int
+    traceparent: str
+    fields: bytes
+
+
+_encode = msgspec.json.Encoder().encode
+_fields = msgspec.json.Decoder(dict[str, str | int | float | bool | None]).decode
+_changes = msgspec.json.Decoder(wire.Change)
+_records = msgspec.json.Decoder(list[Any])
+_state = msgspec.msgpack.Decoder(State).decode
+_pack = msgspec.msgpack.Encoder().encode
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000
+
+
+class Changes:
+    """The record state of one partition. An ``Owned`` (shared/owner.py)."""
+
+    def __init__(self, plans: Plans, settings: Settings, now_us: Callable[[], int] = _now_us) -> None:
+        self.plans = plans
+        self.settings = settings
+        self.now_us = now_us
+        self.records = Records()
+        self.duplicates = 0
+        self.unchanged = 0
+
+    def load(self, snapshot: bytes, entries: Sequence[bytes]) -> None:
+        """Forget everything; become what the log says."""
+        self.records, self.duplicates, self.unchanged = Records(), 0, 0
+        for body in ([snapshot] if snapshot else []) + list(entries):
+            state = _state(body)
+            self.duplicates += state.duplicates
+            self.unchanged += state.unchanged
+            number = self.records.numbers(state.names)
+            if len(number):
+                self.records.versions.put(number, Versions.unpacked(state.versions))
+            for at, one in enumerate(number.tolist()):
+                self.records.ids[one] = state.ids[at]
+                self.records.places[one] = state.places[at]
+                self.records.fields[one] = state.fields[at]
+
+    def snapshot(self) -> bytes:
+        """Everything."""
+        return _pack(self._state_of(list(self.records.index), self.duplicates, self.unchanged))
+
+    def fold(self, bodies: Sequence[bytes], commit: int) -> Folded:  # noqa: ARG002 - ids need no commit number here
+        """Judge a batch of changes; what can't be mapped becomes dead letters."""
+        now_us = self.now_us()
+        batch = _Batch(self, now_us)
+        by_stream: dict[tuple[str, str], list[wire.Change]] = defaultdict(list)
+        for change in _lines(bodies, batch.letters, now_us):
+            by_stream[change.source, change.data.stream].append(change)
+        for stream, found in by_stream.items():
+            plan = self.plans.get(stream)
+            if plan is None:
+                reason = f"no source in config has the stream {stream[0]}/{stream[1]}"
+                batch.letters += [_letter(change, "", reason, now_us) for change in found]
+            else:
+                batch.stream(plan, found)
+        self.duplicates += batch.duplicates
+        self.unchanged += batch.unchanged
+        state = self._state_of(sorted(batch.touched), batch.duplicates, batch.unchanged)
+        return Folded(_pack(state), batch.outbox(), batch.letters)
+
+    def _state_of(self, names: list[str], duplicates: int, unchanged: int) -> State:
+        records = self.records
+        number = [records.index[name] for name in names]
+        packed: Packed = records.versions.packed(np.array(number, np.int64))
+        return State(
+            names=names,
+            ids=[records.ids[one] for one in number],
+            places=[records.places[one] for one in number],
+            fields=[records.fields[one] for one in number],
+            versions=dict(packed),
+            duplicates=duplicates,
+            unchanged=unchanged,
+        )
+
+
+class _Batch:
+    """What one batch touches and forwards."""
+
+    def __init__(self, owner: Changes, now_us: int) -> None:
+        self.owner = owner
+        self.now_us = now_us
+        self.tenant = owner.settings.tenant
+        self.partitions = owner.settings.partitions["resolved"]
+        self.letters: list[DeadLetter] = []
+        self.touched: set[str] = set()
+        self.duplicates = 0
+        self.unchanged = 0
+        self._lines: dict[int, list[bytes]] = defaultdict(list)
+        self._rows: list[bytes] = []
+
+    def outbox(self) -> Outbox:
+        """Everything forwarded, packed by partition, and the rows of table Changes."""
+        events = [
+            event
+            for partition, lines in sorted(self._lines.items())
+            for event in wire.pack(partition, wire.RESOLVED, lines)
+        ]
+        rows = {"Changes": b"\n".join(self._rows)} if self._rows else {}
+        return Outbox(events={"resolved": events} if events else {}, rows=rows)
+
+    def stream(self, plan: StreamPlan, found: Sequence[wire.Change]) -> None:
+        """One stream's changes, in rounds in which no record repeats."""
+        found, records = self._readable(found)
+        if not found:
+            return
+        whole = [change.data.op in ("c", "r") for change in found]
+        table = mapped(plan, records, whole)
+        for row, (field, reason) in sorted(table.bad.items()):
+            if found[row].data.op != "d":
+                self.letters.append(_letter(found[row], field, reason, self.now_us))
+        good = [row for row in range(len(found)) if row not in table.bad or found[row].data.op == "d"]
+        names = [f"{plan.source}/{plan.stream}/{found[row].data.key}" for row in good]
+        if not good:
+            return
+        _, group = np.unique(np.array(names, object), return_inverse=True)
+        order = np.argsort(group, kind="stable")
+        rounds = np.empty(len(good), np.int64)
+        rounds[order] = round_numbers(group[order])
+        for number in range(int(rounds.max()) + 1):
+            at = np.flatnonzero(rounds == number).tolist()
+            self._round(
+                plan, [found[good[one]] for one in at], table, [good[one] for one in at], [names[one] for one in at]
+            )
+
+    def _readable(self, found: Sequence[wire.Change]) -> tuple[list[wire.Change], list[Record]]:
+        """The changes whose record is a JSON object, with it; the others become dead letters."""
+        records = _records.decode(b"[" + b",".join(bytes(change.data.after) for change in found) + b"]")
+        kept: list[wire.Change] = []
+        objects: list[Record] = []
+        for change, record in zip(found, records, strict=True):
+            if isinstance(record, dict):
+                kept.append(change)
+                objects.append(record)
+            else:
+                self.letters.append(_letter(change, "", "the record is not a JSON object", self.now_us))
+        return kept, objects
+
+    def _round(
+        self, plan: StreamPlan, found: list[wire.Change], table: Mapped, rows: list[int], names: list[str]
+    ) -> None:
+        state = self.owner.records
+        number = state.numbers(names)
+        given = [{} if change.data.op == "d" else table.said(row) for change, row in zip(found, rows, strict=True)]
+        full = self._full(found, given, number)
+        bodies = [_encode(fields) for fields in full]
+        versions = _versions(found, bodies)
+        repeated = np.array([state.ids[one] == change.id for one, change in zip(number.tolist(), found, strict=True)])
+        whole = np.array([change.data.op in ("c", "r") for change in found])
+        verdict = state.judge(number, versions, repeated, whole)
+        self.unchanged += int(verdict.unchanged.sum())
+        self.duplicates += int((~(verdict.newest | verdict.late | verdict.unchanged)).sum())
+        self.touched.update(names)
+        self._forward(plan, found, given, full, bodies, number, verdict)
+        state.remember(number, versions, verdict)
+        for row, one in enumerate(number.tolist()):
+            if versions.deleted[row] and state.places[one] == NOWHERE:
+                state.versions.sent[one] = False  # it goes out once a version tells which entity it left
+        for row in np.flatnonzero(verdict.newest | verdict.unchanged).tolist():
+            state.ids[number[row]] = found[row].id
+            state.fields[number[row]] = bodies[row]
+
+    def _full(
+        self, found: Sequence[wire.Change], given: Sequence[dict[str, Value]], number: Int64s
+    ) -> list[dict[str, Value]]:
+        """Each record's full fields: an update's laid over what is known, a delete's as last known."""
+        full = []
+        for change, fields, one in zip(found, given, number.tolist(), strict=True):
+            if change.data.op in ("c", "r"):
+                full.append(fields)
+            else:
+                full.append(_fields(self.owner.records.fields[one]) | fields)
+        return full
+
+    def _forward(
+        self,
+        plan: StreamPlan,
+        found: Sequence[wire.Change],
+        given: Sequence[dict[str, Value]],
+        full: Sequence[dict[str, Value]],
+        bodies: Sequence[bytes],
+        number: Int64s,
+        verdict: Verdict,
+    ) -> None:
+        state = self.owner.records
+        go = np.flatnonzero(verdict.newest | verdict.late).tolist()
+        where = places(plan, [found[row].data.key for row in go], [full[row] for row in go], self.tenant)
+        for row, place in zip(go, where, strict=True):
+            change, one = found[row], int(number[row])
+            known = state.places[one]
+            here = known if change.data.op == "d" else place
+            if here == NOWHERE:
+                continue
+            version = _version(change, bodies[row] if change.data.op in ("c", "r") else _encode(given[row]))
+            moved = known not in (NOWHERE, here)
+            if verdict.newest[row]:
+                if moved:
+                    self._line(plan, known, version._replace(id=f"{version.id}:left", op="d", fields=b"{}"))
+                    version = version._replace(fields=bodies[row])
+                state.places[one] = here
+            self._line(plan, here, version)
+            self._row(plan, here, change)
+            if verdict.late[row] and (moved or verdict.resend[row]):
+                latest = self._latest(one, change.data.key, change)
+                if moved:
+                    self._line(plan, here, latest._replace(id=f"{latest.id}:left", op="d", fields=b"{}"))
+                if verdict.resend[row]:
+                    self._line(plan, known if known != NOWHERE else here, latest)
+                    if known == NOWHERE:
+                        state.places[one] = here
+
+    def _latest(self, number: int, key: str, change: wire.Change) -> _Version:
+        """The newest version known of a record, to be sent after one that came late."""
+        state = self.owner.records
+        rr = int(state.versions.rr[number])
+        deleted = bool(state.versions.deleted[number])
+        return _Version(
+            id=state.ids[number],
+            op="d" if deleted else "r",
+            key=key,
+            us=int(state.versions.us[number]),
+            run=rr >> 32,
+            row=rr & 0xFFFFFFFF,
+            captured_us=change.data.captured_us,
+            traceparent=change.traceparent,
+            fields=b"{}" if deleted else state.fields[number],
+        )
+
+    def _line(self, plan: StreamPlan, place: Place, version: _Version) -> None:
+        line = {
+            "specversion": "1.0",
+            "id": version.id,
+            "source": plan.source,
+            "type": wire.RESOLVED,
+            "subject": f"{plan.entity}/{place.entity_id}",
+            "time": rfc3339(version.us),
+            "tenant": self.tenant,
+            "traceparent": version.traceparent,
+            "data": _Data(
+                op=version.op,
+                entity=plan.entity,
+                entity_id=place.entity_id,
+                match_key=place.match_key,
+                group=place.group,
+                stream=plan.stream,
+                key=version.key,
+                ts_us=version.us,
+                run=version.run,
+                row=version.row,
+                captured_us=version.captured_us,
+                fields=msgspec.Raw(version.fields),
+            ),
+        }
+        self._lines[bucket(place.group, self.partitions)].append(_encode(line))
+
+    def _row(self, plan: StreamPlan, place: Place, change: wire.Change) -> None:
+        data = change.data
+        row = {
+            "EventId": change.id,
+            "Tenant": self.tenant,
+            "Source": change.source,
+            "Stream": data.stream,
+            "Key": data.key,
+            "Op": data.op,
+            "SourceTime": rfc3339(data.ts_us),
+            "Run": data.run,
+            "Row": data.row,
+            "CapturedAt": rfc3339(data.captured_us),
+            "EntityType": plan.entity,
+            "EntityId": place.entity_id,
+            "After": data.after,
+        }
+        self._rows.append(_encode(row))
+
+
+def _lines(bodies: Iterable[bytes], letters: list[DeadLetter], now_us: int) -> Iterable[wire.Change]:
+    for body in bodies:
+        try:
+            text = wire.unpack(body)
+        except BadRecord as error:
+            letters.append(_unreadable(str(error), body, now_us))
+            continue
+        try:
+            yield from _changes.decode_lines(text)
+        except msgspec.MsgspecError:
+            for number, line in enumerate(text.split(b"\n"), 1):
+                try:
+                    yield _changes.decode(line)
+                except msgspec.MsgspecError as error:
+                    letters.append(_unreadable(f"line {number}: {error}", line, now_us))
+
+
+def _versions(found: Sequence[wire.Change], bodies: Sequence[bytes]) -> Versions:
+    gone = np.array([change.data.op == "d" for change in found])
+    content = np.array([xxhash.xxh3_64_intdigest(body) & _HASH_MASK for body in bodies], np.int64)
+    return Versions(
+        us=np.array([change.data.ts_us for change in found], np.int64),
+        rr=np.array([change.data.run << 32 | change.data.row for change in found], np.int64),
+        tie=np.array([hash64(change.id) & _HASH_MASK for change in found], np.int64),
+        content=np.where(gone, _DELETED, content),
+        sent=np.ones(len(found), np.bool_),
+        deleted=gone,
+    )
+
+
+def _version(change: wire.Change, fields: bytes) -> _Version:
+    data = change.data
+    return _Version(
+        change.id, data.op, data.key, data.ts_us, data.run, data.row, data.captured_us, change.traceparent, fields
+    )
+
+
+def _letter(change: wire.Change, field: str, reason: str, now_us: int) -> DeadLetter:
+    return DeadLetter(
+        stage=STAGE,
+        source=change.source,
+        stream=change.data.stream,
+        key=change.data.key,
+        field=field,
+        reason=reason,
+        at_us=now_us,
+        body=wire.encode(change),
+    )
+
+
+def _unreadable(reason: str, body: bytes, now_us: int) -> DeadLetter:
+    return DeadLetter(stage=STAGE, source="", stream="", reason=reason, at_us=now_us, body=body)

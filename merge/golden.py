@@ -1,0 +1,117 @@
+"""The fold: per entity, source and field the value with the greatest position wins.
+
+Everything here is columns in, columns out. A ``Golden`` holds the state of many entities of one
+type; ``fold`` takes one round of rows, at most one for an entity, and says how the golden records
+changed.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+from flockiq.merge.survivorship import survivors
+from flockiq.shared.arrays import Arrays
+from flockiq.shared.lanes import ABSENT, NULL, Bools, Int64s, Texts
+from flockiq.shared.layout import Layout
+from flockiq.shared.rows import DELETE, Rows
+
+UNSEEN, PRESENT, DELETED = 0, 1, 2  # of a source's record
+
+
+class Golden(Arrays):
+    """The merge state of n entities of one type with S sources and F fields.
+
+    value, us, rr, hash: int64 [n, S, F], each source's value of each field and its position.
+    seen_us, seen_rr, seen_hash: int64 [n, S], the greatest position of any row of that source.
+    state: int8 [n, S] (UNSEEN, PRESENT, DELETED); key: int64 [n, S], the record key's text lane.
+    golden: int64 [n, F]; winner: int8 [n, F], source index or -1; rule: int8 [n, F], the index in
+    the field's cascade of the rule that decided; event: int64 [n, S], text lane of the id of the
+    source's newest row.
+    """
+
+    value: Int64s
+    us: Int64s
+    rr: Int64s
+    hash: Int64s
+    seen_us: Int64s
+    seen_rr: Int64s
+    seen_hash: Int64s
+    state: npt.NDArray[np.int8]
+    key: Int64s
+    event: Int64s
+    golden: Int64s
+    winner: npt.NDArray[np.int8]
+    rule: npt.NDArray[np.int8]
+
+    @classmethod
+    def empty(cls, layout: Layout, n: int) -> Self:
+        """State of ``n`` entities of which nothing is known."""
+        sources, fields = len(layout.sources), len(layout.fields)
+        cube, face, flat = (n, sources, fields), (n, sources), (n, fields)
+        return cls(
+            value=np.full(cube, ABSENT, np.int64),
+            us=np.full(cube, ABSENT, np.int64),
+            rr=np.full(cube, ABSENT, np.int64),
+            hash=np.full(cube, ABSENT, np.int64),
+            seen_us=np.full(face, ABSENT, np.int64),
+            seen_rr=np.full(face, ABSENT, np.int64),
+            seen_hash=np.full(face, ABSENT, np.int64),
+            state=np.zeros(face, np.int8),
+            key=np.full(face, NULL, np.int64),
+            event=np.full(face, NULL, np.int64),
+            golden=np.full(flat, ABSENT, np.int64),
+            winner=np.full(flat, -1, np.int8),
+            rule=np.full(flat, -1, np.int8),
+        )
+
+
+class Folded(NamedTuple):
+    """What a round did: rows align with the round's.
+
+    before, after: int64 [r, F] golden values; source: int8 [r, F] the winner now.
+    """
+
+    before: Int64s
+    after: Int64s
+    source: npt.NDArray[np.int8]
+
+
+def _newer(us: Int64s, rr: Int64s, tie: Int64s, than_us: Int64s, than_rr: Int64s, than_tie: Int64s) -> Bools:
+    """Whether each position is greater than the other: by time, then run and row, then content hash."""
+    same = us == than_us
+    newer: Bools = (us > than_us) | (same & ((rr > than_rr) | ((rr == than_rr) & (tie > than_tie))))
+    return newer
+
+
+def fold(golden: Golden, layout: Layout, rows: Rows, texts: Texts) -> Folded:
+    """Fold a round of rows into ``golden`` in place; ``rows.entity`` must not repeat."""
+    entity, source = rows.entity, rows.source
+    us, rr, tie = rows.us[:, None], rows.rr[:, None], rows.hash[:, None]
+    delete = rows.op == DELETE
+    said = (rows.value != ABSENT) | delete[:, None]
+    take = said & _newer(us, rr, tie, golden.us[entity, source], golden.rr[entity, source], golden.hash[entity, source])
+    for state, given in ((golden.value, rows.value), (golden.us, us), (golden.rr, rr), (golden.hash, tie)):
+        state[entity, source] = np.where(take, given, state[entity, source])
+
+    seen = _newer(
+        rows.us,
+        rows.rr,
+        rows.hash,
+        golden.seen_us[entity, source],
+        golden.seen_rr[entity, source],
+        golden.seen_hash[entity, source],
+    )
+    e, s = entity[seen], source[seen]
+    golden.seen_us[e, s], golden.seen_rr[e, s], golden.seen_hash[e, s] = rows.us[seen], rows.rr[seen], rows.hash[seen]
+    golden.state[e, s] = np.where(delete[seen], DELETED, PRESENT)
+    golden.key[e, s] = rows.key[seen]
+    golden.event[e, s] = rows.event[seen]
+
+    before = golden.golden[entity]
+    chosen = survivors(golden.value[entity], golden.us[entity], golden.rr[entity], golden.hash[entity], layout, texts)
+    golden.golden[entity] = chosen.value
+    golden.winner[entity] = chosen.source
+    golden.rule[entity] = chosen.rule
+    return Folded(before=before, after=chosen.value, source=chosen.source)

@@ -1,0 +1,140 @@
+"""Mapping: a stream's records, as their source writes them, to an entity type's fields.
+
+Column by column: the raw values of one field of a whole batch, their codes translated, brought to
+canonical form at once. What does not fit is told per row with the field and the reason.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple, cast
+
+from flockiq.shared.cel.compile import Expression
+from flockiq.shared.config.model import Config, Entity
+from flockiq.shared.config.sources import FieldFrom
+from flockiq.shared.fields import Field, Value, canonical_column
+from flockiq.shared.instants import rfc3339
+
+MISSING: Final = cast("Value", object())
+"""Stands for a field that a record does not hold, which is not the same as a null."""
+
+Record = Mapping[str, object]
+
+
+class FieldPlan(NamedTuple):
+    """One mapped field: where it is in the record, and how its values are read."""
+
+    field: Field
+    path: tuple[str, ...]
+    codes: Mapping[str, Value]
+    default: Value
+    format: str
+
+
+class StreamPlan(NamedTuple):
+    """What becomes of one stream's records."""
+
+    source: str
+    stream: str
+    entity: str
+    fields: tuple[FieldPlan, ...]
+    match: Expression | None
+    match_fields: tuple[Field, ...]  # those the match key reads, in columns' order
+    partition_by: str
+
+
+class Mapped(NamedTuple):
+    """A batch's fields: per field a column of canonical values or MISSING; bad: {row: (field, reason)}."""
+
+    columns: dict[str, list[Value]]
+    bad: dict[int, tuple[str, str]]
+
+    def said(self, row: int) -> dict[str, Value]:
+        """What one record says: its fields without those it does not hold."""
+        return {name: column[row] for name, column in self.columns.items() if column[row] is not MISSING}
+
+
+def stream_plans(config: Config) -> dict[tuple[str, str], StreamPlan]:
+    """A plan for every stream of every source in use."""
+    return {
+        (name, stream): _plan(name, stream, one.fields, config.entities[one.entity])
+        for name, source in config.sources.items()
+        for stream, one in source.streams.items()
+    }
+
+
+def _plan(source: str, stream: str, mapping: Mapping[str, str | FieldFrom], entity: Entity) -> StreamPlan:
+    match = entity.match()
+    return StreamPlan(
+        source=source,
+        stream=stream,
+        entity=entity.name,
+        fields=tuple(_field(entity.fields[name], given) for name, given in mapping.items()),
+        match=match,
+        match_fields=tuple(entity.fields[name] for name in sorted(match.names)) if match is not None else (),
+        partition_by=entity.partition_by or "",
+    )
+
+
+def _field(field: Field, given: str | FieldFrom) -> FieldPlan:
+    if isinstance(given, str):
+        return FieldPlan(field, tuple(given.split(".")), {}, None, "")
+    return FieldPlan(field, tuple(given.from_.split(".")), given.values, given.default, given.format)
+
+
+def mapped(plan: StreamPlan, records: Sequence[Record], whole: Sequence[bool]) -> Mapped:
+    """Map a batch. ``whole``: the record is complete, so what it lacks is null rather than MISSING."""
+    bad: dict[int, tuple[str, str]] = {}
+    columns: dict[str, list[Value]] = {}
+    for one in plan.fields:
+        raw = _raw(one.path, records)
+        if one.codes:
+            raw = [value if value is MISSING else one.codes.get(str(value), value) for value in raw]
+        if one.format:
+            raw = [value if value is MISSING else _formatted(value, one.format) for value in raw]
+        default = one.default
+        given = [default if value is MISSING or value is None else value for value in raw]
+        values, errors = canonical_column(one.field, given)
+        for row, reason in errors.items():
+            bad.setdefault(row, (one.field.name, reason))
+        columns[one.field.name] = (
+            list(values)
+            if MISSING not in raw
+            else [
+                MISSING if was is MISSING and not complete else value
+                for was, value, complete in zip(raw, values, whole, strict=True)
+            ]
+        )
+    return Mapped(columns, bad)
+
+
+def _raw(path: tuple[str, ...], records: Sequence[Record]) -> list[object]:
+    if len(path) == 1:
+        (name,) = path
+        return [record.get(name, MISSING) for record in records]
+    return [_reach(path, record) for record in records]
+
+
+def _reach(path: tuple[str, ...], record: Record) -> object:
+    value: object = record
+    for name in path:
+        if not isinstance(value, Mapping):
+            return MISSING if value is not None else None
+        value = value.get(name, MISSING)
+        if value is MISSING:
+            return MISSING
+    return value
+
+
+def _formatted(value: object, form: str) -> object:
+    """A date or time written in a source's own way, as ISO text; what does not fit is left to be refused."""
+    if not isinstance(value, str):
+        return value
+    try:
+        moment = dt.datetime.strptime(value, form)  # noqa: DTZ007 - a source's own format may have no zone
+    except ValueError:
+        return value
+    if moment.tzinfo is not None:
+        return rfc3339((moment - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) // dt.timedelta(microseconds=1))
+    return moment.isoformat()

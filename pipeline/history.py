@@ -1,0 +1,120 @@
+"""The late-data log: the rows of each group that a replay may still need, and where it begins.
+
+Rows are kept as they came, chained by group. ``floor`` is the position up to which a group's rows
+have been folded into the base and forgotten; what arrives below it is too late to be replayed.
+"""
+
+from __future__ import annotations
+
+from typing import Self
+
+import numpy as np
+from flockiq.shared.arrays import Arrays
+from flockiq.shared.lanes import ABSENT, Bools, Int64s
+from flockiq.shared.rows import Rows, in_order
+
+
+class Marks(Arrays):
+    """Per group, int64 [g]: head, its newest row in the log or -1; the last and the floor position."""
+
+    head: Int64s
+    last_us: Int64s
+    last_rr: Int64s
+    last_hash: Int64s
+    floor_us: Int64s
+    floor_rr: Int64s
+    floor_hash: Int64s
+
+    @classmethod
+    def empty(cls, n: int) -> Self:
+        """Groups of which nothing has come."""
+        nothing = {name: np.full(n, ABSENT, np.int64) for name in cls.names if name != "head"}
+        return cls(head=np.full(n, -1, np.int64), **nothing)
+
+    def grow(self, groups: int) -> Marks:
+        """Marks with room for at least this many groups."""
+        if groups <= len(self):
+            return self
+        more = max(groups, 2 * len(self), 64)
+        return self.grown(Marks.empty(more - len(self)), more)
+
+
+def beyond(rows: Rows, us: Int64s, rr: Int64s, tie: Int64s) -> Bools:
+    """Whether each row's position is greater than the one given for it."""
+    later: Bools = (rows.us > us) | ((rows.us == us) & ((rows.rr > rr) | ((rows.rr == rr) & (rows.hash > tie))))
+    return later
+
+
+class History:
+    """The log of one entity type in one partition."""
+
+    def __init__(self, rows: Rows) -> None:
+        self.rows = rows
+        self.count = len(rows)
+        self.previous = np.full(len(rows), -1, np.int64)
+        self.marks = Marks.empty(0)
+
+    def append(self, rows: Rows) -> None:
+        """Log rows that were folded, and move their groups' last position."""
+        if not len(rows):
+            return
+        start, end = self.count, self.count + len(rows)
+        if end > len(self.rows):
+            more = max(end, 2 * len(self.rows), 1024) - len(self.rows)
+            filler = Rows(
+                **{
+                    name: np.zeros((more, *getattr(rows, name).shape[1:]), getattr(rows, name).dtype)
+                    for name in Rows.names
+                }
+            )
+            self.rows = self.rows.grown(filler, len(self.rows) + more)
+            self.previous = np.concatenate([self.previous, np.full(more, -1, np.int64)])
+        at = np.arange(start, end)
+        self.rows.put(at, rows)
+        self.count = end
+        self._chain(at)
+        self._advance_last(rows)
+
+    def _chain(self, at: Int64s) -> None:
+        """Link rows into their groups' chains, several of one group in a row."""
+        group = self.rows.group[at]
+        order = np.argsort(group, kind="stable")
+        at, group = at[order], group[order]
+        first = np.r_[True, group[1:] != group[:-1]]
+        previous = np.r_[-1, at[:-1]]
+        self.previous[at] = np.where(first, self.marks.head[group], previous)
+        last = np.r_[group[1:] != group[:-1], True]
+        self.marks.head[group[last]] = at[last]
+
+    def _advance_last(self, rows: Rows) -> None:
+        order = in_order(rows)
+        group = rows.group[order]
+        newest = order[np.r_[group[1:] != group[:-1], True]] if len(order) else order
+        mine = rows.take(newest)
+        marks, groups = self.marks, mine.group
+        ahead = beyond(mine, marks.last_us[groups], marks.last_rr[groups], marks.last_hash[groups])
+        groups, mine = groups[ahead], mine.take(ahead)
+        marks.last_us[groups], marks.last_rr[groups], marks.last_hash[groups] = mine.us, mine.rr, mine.hash
+
+    def of(self, groups: Int64s) -> Rows:
+        """Every logged row of these groups, in no order."""
+        found: list[Int64s] = []
+        at = self.marks.head[groups]
+        at = at[at >= 0]
+        while len(at):
+            found.append(at)
+            at = self.previous[at]
+            at = at[at >= 0]
+        return self.rows.take(np.concatenate(found) if found else np.zeros(0, np.int64))
+
+    def rebuild(self, rows: Rows) -> None:
+        """Keep only these rows."""
+        self.rows, self.count = rows, len(rows)
+        self.previous = np.full(len(rows), -1, np.int64)
+        self.marks.head[:] = -1
+        if len(rows):
+            self._chain(np.arange(len(rows)))
+
+    def live(self) -> Rows:
+        """Every logged row."""
+        return self.rows.take(np.arange(self.count))

@@ -1,0 +1,145 @@
+"""One partition of hub ``resolved``: fold → compare → signal over a batch, with its one commit."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+import numpy as np
+from flockiq.pipeline.decode import lines_of, rows_of
+from flockiq.pipeline.store import Entry, apply, entry_of, part_of, snapshot_of
+from flockiq.pipeline.told import Telling
+from flockiq.pipeline.types import TypeState
+from flockiq.pipeline.world import Plan
+from flockiq.shared.lanes import Texts
+from flockiq.shared.owner import Folded
+from flockiq.shared.settings import Settings
+
+
+class State(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What one commit changed; of a snapshot, everything."""
+
+    clock_us: int
+    types: dict[str, Entry] = {}
+    texts: dict[int, str] = {}
+    duplicates: int = 0
+    too_late: int = 0
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(State).decode
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000
+
+
+class Resolved:
+    """The entities of one partition. An ``Owned`` (shared/owner.py)."""
+
+    def __init__(self, plans: Mapping[str, Plan], settings: Settings, now_us: Callable[[], int] = _now_us) -> None:
+        self.plans = plans
+        self.settings = settings
+        self.now_us = now_us
+        self.clock_us = 0
+        self.duplicates = 0
+        self.too_late = 0
+        self.texts = Texts()
+        self.types: dict[str, TypeState] = {}
+
+    def load(self, snapshot: bytes, entries: Sequence[bytes]) -> None:
+        """Forget everything; become what the log says."""
+        self.clock_us = self.duplicates = self.too_late = 0
+        self.texts = Texts()
+        self.types = {name: TypeState(plan) for name, plan in self.plans.items()}
+        for body in ([snapshot] if snapshot else []) + list(entries):
+            state = _decode(body)
+            self.clock_us = max(self.clock_us, state.clock_us)
+            self.duplicates += state.duplicates
+            self.too_late += state.too_late
+            self.texts.restore(state.texts)
+            for name, entry in state.types.items():
+                if name in self.types:
+                    apply(self.types[name], entry)
+
+    def fold(self, bodies: Sequence[bytes], commit: int) -> Folded:
+        """Fold a batch; what can't be folded becomes dead letters."""
+        now_us = self.now_us()
+        lines = lines_of(bodies, now_us)
+        known = {name: (len(state.ids), len(state.groups)) for name, state in self.types.items()}
+        rows, letters = rows_of(lines, self.types, self.texts, now_us)
+        told = Telling(self.settings.tenant, commit, now_us, self.texts, self.settings.partitions["entities"])
+        changed: dict[str, Entry] = {}
+        duplicates = too_late = 0
+        for name, batch in rows.items():
+            state = self.types[name]
+            effect = state.process(batch, self.texts, self.clock_us)
+            duplicates += effect.duplicates
+            too_late += effect.too_late
+            told.tell(state, effect)
+            entry = entry_of(state, known[name], effect.entities, effect.groups)
+            entry.rows = dict(effect.logged.packed()) if len(effect.logged) else {}
+            if effect.too_late:
+                entry.base = part_of(state.base, effect.entities, effect.groups)
+            changed[name] = entry
+        if lines.tick_us > self.clock_us:
+            self.clock_us = lines.tick_us
+            self._tick(told, changed, known)
+        self.duplicates += duplicates
+        self.too_late += too_late
+        body = _encode(
+            State(
+                clock_us=self.clock_us,
+                types=changed,
+                texts=self.texts.taken(),
+                duplicates=duplicates,
+                too_late=too_late,
+            )
+        )
+        return Folded(body, told.outbox(), lines.letters + letters)
+
+    def _tick(self, told: Telling, changed: dict[str, Entry], known: Mapping[str, tuple[int, int]]) -> None:
+        nothing = np.zeros(0, np.int64)
+        for name, state in self.types.items():
+            steps = state.tick(self.clock_us)
+            if not steps:
+                continue
+            told.steps(state, steps)
+            entry = changed.get(name)
+            if entry is None:
+                entry = changed[name] = entry_of(state, known[name], nothing, nothing)
+            for entity in {step.entity for step in steps}:
+                entry.quiet[entity] = state.live.episodes.open.get(entity, {})
+
+    def snapshot(self) -> bytes:
+        """Everything, without what no replay needs any more."""
+        types: dict[str, Entry] = {}
+        before_us = self.now_us() - int(self.settings.lateness_s * 1e6)
+        lanes: set[int] = set()
+        for name, state in self.types.items():
+            state.compact(self.texts, arrived_before_us=before_us, versions=self.settings.versions_kept)
+            types[name] = snapshot_of(state)
+            lanes |= _lanes(state)
+        texts = self.texts.only(lanes)
+        self.texts = Texts(texts)
+        return _encode(
+            State(
+                clock_us=self.clock_us,
+                types=types,
+                texts=texts,
+                duplicates=self.duplicates,
+                too_late=self.too_late,
+            )
+        )
+
+
+def _lanes(state: TypeState) -> set[int]:
+    """Every lane whose text this entity type still refers to."""
+    rows = state.history.live()
+    columns = [rows.key, rows.shown, rows.event, rows.value]
+    for world in (state.live, state.base):
+        columns += [world.golden.value, world.golden.key, world.golden.event]
+    found = set(np.unique(np.concatenate([column.reshape(-1) for column in columns])).tolist())
+    episodes = [*state.live.episodes.open.values(), *state.base.episodes.open.values()]
+    return found | {episode.cause for by_rule in episodes for episode in by_rule.values()}

@@ -1,0 +1,215 @@
+"""How the state of one entity type is written to a state log and read back.
+
+An entry holds the rows a batch changed, as columns; a snapshot holds everything, the base and its
+floors as well. Both carry the names of fields, sources and rules they were written with, so that
+state written under an older config is carried over column by column.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+from flockiq.compare.anomalies import Series
+from flockiq.merge.golden import Golden
+from flockiq.pipeline.history import Marks
+from flockiq.pipeline.types import TypeState
+from flockiq.pipeline.world import Signs, World
+from flockiq.shared.arrays import Packed
+from flockiq.shared.lanes import ABSENT, Int64s
+from flockiq.shared.rows import Rows
+from flockiq.signal.episodes import Episode, Open
+
+PackedMap = dict[str, tuple[str, list[int], bytes]]
+
+
+class Part(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """Some entities and groups of a world."""
+
+    entities: bytes  # int64
+    groups: bytes  # int64
+    golden: PackedMap
+    signs: PackedMap
+    series: PackedMap
+    episodes: dict[int, dict[str, Episode]] = {}
+
+
+class Entry(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What a batch changed in one entity type; of a snapshot, all there is."""
+
+    fields: list[str]
+    sources: list[str]
+    rules: list[str]
+    tolerances: list[str]
+    baselines: list[str]
+    ids: list[str] = []  # of entities new since the entry before
+    match_keys: list[str] = []
+    group_of: list[int] = []
+    groups: list[str] = []
+    live: Part | None = None
+    base: Part | None = None
+    rows: PackedMap = {}  # logged
+    marks: PackedMap = {}  # of a snapshot
+    quiet: dict[int, dict[str, Episode]] = {}  # episodes that only time has moved
+
+
+def entry_of(state: TypeState, known: tuple[int, int], entities: Int64s, groups: Int64s) -> Entry:
+    """An empty entry for ``state`` with what is new since ``known`` entities and groups."""
+    layout = state.plan.layout
+    ids, group_count = known
+    return Entry(
+        fields=[field.name for field in layout.fields],
+        sources=list(layout.sources),
+        rules=[watch.name for watch in state.plan.watches],
+        tolerances=[layout.fields[one.field].name for one in layout.tolerances],
+        baselines=[layout.fields[one.field].name for one in layout.baselines],
+        ids=state.ids.names[ids:],
+        match_keys=state.match_keys[ids:],
+        group_of=state.group_of[ids:],
+        groups=state.groups.names[group_count:],
+        live=part_of(state.live, entities, groups) if len(entities) or len(groups) else None,
+    )
+
+
+def part_of(world: World, entities: Int64s, groups: Int64s) -> Part:
+    """Some entities and groups of a world, to be written."""
+    return Part(
+        entities=entities.tobytes(),
+        groups=groups.tobytes(),
+        golden=dict(world.golden.packed(entities)),
+        signs=dict(world.signs.packed(entities)),
+        series=dict(world.series.packed(groups)),
+        episodes={entity: world.episodes.open[entity] for entity in entities.tolist() if entity in world.episodes.open},
+    )
+
+
+def snapshot_of(state: TypeState) -> Entry:
+    """Everything of one entity type."""
+    state.room()
+    entities, groups = np.arange(len(state.ids)), np.arange(len(state.groups))
+    entry = entry_of(state, (0, 0), entities, groups)
+    entry.base = part_of(state.base, entities, groups)
+    entry.rows = dict(state.history.live().packed())
+    entry.marks = dict(state.history.marks.packed(groups))
+    return entry
+
+
+def apply(state: TypeState, entry: Entry) -> None:
+    """Bring ``state`` to what an entry says; a snapshot's comes first, to an empty state."""
+    for name, key, group in zip(entry.ids, entry.match_keys, entry.group_of, strict=True):
+        state.ids.number(name)
+        state.match_keys.append(key)
+        state.group_of.append(group)
+    for name in entry.groups:
+        state.groups.number(name)
+    state.room()
+    carry = _Carry(state, entry)
+    if entry.live is not None:
+        _restore(state.live, entry.live, carry)
+    if entry.base is not None:
+        _restore(state.base, entry.base, carry)
+    for entity, episodes in entry.quiet.items():
+        _set(state.live.episodes.open, entity, episodes)
+    if entry.rows:
+        state.history.append(carry.rows(Rows.unpacked(entry.rows)))
+    if entry.marks:
+        marks = Marks.unpacked(entry.marks)
+        marks.head = state.history.marks.head[: len(marks)]
+        state.history.marks.put(np.arange(len(marks)), marks)
+
+
+def _restore(world: World, part: Part, carry: _Carry) -> None:
+    entities, groups = np.frombuffer(part.entities, np.int64), np.frombuffer(part.groups, np.int64)
+    world.golden.put(entities, carry.golden(part.golden, len(entities)))
+    world.signs.put(entities, carry.signs(part.signs, len(entities)))
+    world.series.put(groups, carry.series(part.series, len(groups)))
+    for entity in entities.tolist():
+        _set(world.episodes.open, entity, part.episodes.get(entity, {}))
+
+
+def _set(open_: Open, entity: int, episodes: dict[str, Episode]) -> None:
+    if episodes:
+        open_[entity] = episodes
+    else:
+        open_.pop(entity, None)
+
+
+class _Carry:
+    """Carries columns written under an older config over to today's, by name."""
+
+    def __init__(self, state: TypeState, entry: Entry) -> None:
+        self.layout = layout = state.plan.layout
+        self.fields = _moved(entry.fields, [field.name for field in layout.fields])
+        self.sources = _moved(entry.sources, list(layout.sources))
+        self.rules = _moved(entry.rules, [watch.name for watch in state.plan.watches])
+        self.tolerances = _moved(entry.tolerances, [layout.fields[one.field].name for one in layout.tolerances])
+        self.baselines = _moved(entry.baselines, [layout.fields[one.field].name for one in layout.baselines])
+
+    def golden(self, packed: Packed, n: int) -> Golden:
+        """Golden state by field and source."""
+        old = Golden.unpacked(packed)
+        if self.fields.same and self.sources.same:
+            return old
+        new = Golden.empty(self.layout, n)
+        for name in Golden.names:
+            was, now = getattr(old, name), getattr(new, name)
+            match was.ndim, name:
+                case 3, _:
+                    for old_source, source in self.sources.pairs:
+                        for old_field, field in self.fields.pairs:
+                            now[:, source, field] = was[:, old_source, old_field]
+                case 2, "golden" | "winner" | "rule":
+                    for old_field, field in self.fields.pairs:
+                        now[:, field] = was[:, old_field]
+                case _:
+                    for old_source, source in self.sources.pairs:
+                        now[:, source] = was[:, old_source]
+        renumbered = dict(self.sources.pairs)
+        new.winner = np.vectorize(lambda source: renumbered.get(source, -1), otypes=[np.int8])(new.winner)
+        return new
+
+    def signs(self, packed: Packed, n: int) -> Signs:
+        """Drift and condition bits by field and rule."""
+        old = Signs.unpacked(packed)
+        new = Signs.empty(self.layout, n)
+        for old_number, number in self.tolerances.pairs:
+            new.drift[:, number] = old.drift[:, old_number]
+        for old_number, number in self.rules.pairs:
+            new.holds |= ((old.holds >> np.int64(old_number)) & 1) << np.int64(number)
+        return new
+
+    def series(self, packed: Packed, n: int) -> Series:
+        """Baselines by field."""
+        old = Series.unpacked(packed)
+        if self.baselines.same:
+            return old
+        new = Series.empty(self.layout, n)
+        for name in Series.names:
+            for old_number, number in self.baselines.pairs:
+                getattr(new, name)[:, number] = getattr(old, name)[:, old_number]
+        return new
+
+    def rows(self, rows: Rows) -> Rows:
+        """Logged rows by field and source; those of sources that are gone stay out."""
+        if self.fields.same and self.sources.same:
+            return rows
+        value = np.full((len(rows), len(self.layout.fields)), ABSENT, np.int64)
+        for old_field, field in self.fields.pairs:
+            value[:, field] = rows.value[:, old_field]
+        rows.value = value
+        renumbered = dict(self.sources.pairs)
+        source = np.array([renumbered.get(number, -1) for number in rows.source.tolist()], np.int64)
+        rows.source = source
+        return rows.take(source >= 0)
+
+
+class _Pairs(NamedTuple):
+    """(old index, new index) of the names in both lists; ``same`` when nothing moved."""
+
+    pairs: tuple[tuple[int, int], ...]
+    same: bool
+
+
+def _moved(old: list[str], new: list[str]) -> _Pairs:
+    return _Pairs(tuple((old.index(name), new.index(name)) for name in old if name in new), old == new)

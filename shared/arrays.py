@@ -1,0 +1,62 @@
+"""Structs of arrays: state as columns that grow, are gathered, scattered and stored together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+Packed = Mapping[str, tuple[str, list[int], bytes]]
+
+
+class Arrays:
+    """Columns that share their first axis; a subclass names them by annotation."""
+
+    names: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls) -> None:
+        cls.names = tuple(name for name in cls.__annotations__ if name != "names")
+
+    def __init__(self, **columns: Array) -> None:
+        for name in self.names:
+            setattr(self, name, columns[name])
+
+    def __len__(self) -> int:
+        return len(getattr(self, self.names[0]))
+
+    def take(self, rows: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> Self:
+        """A copy of these rows."""
+        return type(self)(**{name: getattr(self, name)[rows] for name in self.names})
+
+    def put(self, rows: npt.NDArray[np.int64], other: Self) -> None:
+        """Overwrite these rows with ``other``'s."""
+        for name in self.names:
+            getattr(self, name)[rows] = getattr(other, name)
+
+    def grown(self, blank: Self, size: int) -> Self:
+        """The same rows followed by ``blank``'s, ``size`` in all; ``blank`` holds size - len(self)."""
+        grown = type(self)(**{name: np.concatenate([getattr(self, name), getattr(blank, name)]) for name in self.names})
+        if len(grown) != size:
+            raise ValueError(f"{len(grown)} rows where {size} were meant")
+        return grown
+
+    def packed(self, rows: npt.NDArray[np.int64] | None = None) -> Packed:
+        """These rows (all by default) as named bytes with dtype and shape, for a state log."""
+        columns = {name: getattr(self, name) if rows is None else getattr(self, name)[rows] for name in self.names}
+        return {
+            name: (column.dtype.str, list(column.shape), np.ascontiguousarray(column).tobytes())
+            for name, column in columns.items()
+        }
+
+    @classmethod
+    def unpacked(cls, packed: Packed) -> Self:
+        """The rows that ``packed`` gave."""
+        return cls(
+            **{
+                name: np.frombuffer(body, np.dtype(dtype)).reshape(shape).copy()
+                for name, (dtype, shape, body) in packed.items()
+            }
+        )

@@ -1,0 +1,194 @@
+"""Values as int64 lanes: one integer compares, gathers and stores every type of field.
+
+| type | lane |
+|---|---|
+| string, json | 61-bit hash of the text; the text itself is kept once in a ``Texts`` |
+| decimal | scaled integer (cents at scale 2) |
+| integer | itself |
+| boolean | 0 or 1 |
+| date | days since 1970-01-01 |
+| timestamp | microseconds since the epoch |
+| float | its bits, turned so that lanes order as the numbers do, off the sentinels by one ulp |
+
+Two sentinels stand outside every type: ABSENT (nothing was ever said, or it was deleted) and
+NULL (said to be empty). They are far from INT64_MIN, so that differences do not overflow.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import xxhash
+from flockiq.shared.instants import rfc3339
+
+Int64s = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
+
+ABSENT = -(1 << 62)
+NULL = -(1 << 61)
+LIMIT = 1 << 60  # numbers at or beyond it are refused: they would come near the sentinels
+
+LaneType = Literal["string", "decimal", "float", "integer", "boolean", "date", "timestamp", "json"]
+Scalar = str | int | float | bool | None
+
+_HASH_MASK = (1 << 61) - 1
+_BELOW_SIGN = (1 << 63) - 1
+_SAFE_DIGITS = 19  # a text shorter than this, sign and point included, is within LIMIT
+_EPOCH = dt.date(1970, 1, 1).toordinal()
+_MICROSECOND = dt.timedelta(microseconds=1)
+_EPOCH_TIME = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+
+
+def text_lane(text: str) -> int:
+    """The lane of a text: its 61-bit hash."""
+    return xxhash.xxh3_64_intdigest(text.encode("utf-8", "surrogatepass")) & _HASH_MASK
+
+
+class Texts:
+    """The texts behind string lanes, each kept once; ``added`` are those since the last ``taken``."""
+
+    def __init__(self, texts: Mapping[int, str] | None = None) -> None:
+        self._texts: dict[int, str] = dict(texts or {})
+        self._lanes: dict[str, int] = {text: lane for lane, text in self._texts.items()}
+        self.added: dict[int, str] = {}
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    def lane(self, text: str) -> int:
+        """The text's lane; the text is kept."""
+        lane = self._lanes.get(text)
+        if lane is None:
+            lane = text_lane(text)
+            self._lanes[text] = lane
+            if lane not in self._texts:
+                self._texts[lane] = text
+                self.added[lane] = text
+        return lane
+
+    def text(self, lane: int) -> str:
+        """The text behind a lane; KeyError if it was never kept."""
+        return self._texts[lane]
+
+    def lengths(self, lanes: Int64s) -> Int64s:
+        """The length of each lane's text in characters; 0 for lanes without one."""
+        unique, where = np.unique(lanes, return_inverse=True)
+        known = np.array([len(self._texts.get(int(lane), "")) for lane in unique], np.int64)
+        return known[where].reshape(lanes.shape)
+
+    def taken(self) -> dict[int, str]:
+        """What was added since the last call."""
+        added, self.added = self.added, {}
+        return added
+
+    def restore(self, texts: Mapping[int, str]) -> None:
+        """Know these texts again, as read from a state log."""
+        for lane, text in texts.items():
+            self._texts[lane] = text
+            self._lanes[text] = lane
+
+    def only(self, lanes: Iterable[int]) -> dict[int, str]:
+        """The texts of these lanes, for a snapshot that forgets the others."""
+        known = self._texts
+        return {lane: known[lane] for lane in lanes if lane in known}
+
+
+def lane_of(kind: LaneType, scale: int, value: Scalar, texts: Texts) -> int:
+    """The lane of one canonical value. ValueError when it does not fit its type or the lane."""
+    if value is None:
+        return NULL
+    match kind:
+        case "string" | "json":
+            return texts.lane(value if isinstance(value, str) else str(value))
+        case "decimal":
+            lane = _scaled(str(value), scale)
+        case "integer":
+            lane = int(value)
+        case "boolean":
+            return int(bool(value))
+        case "date":
+            return dt.date.fromisoformat(str(value)).toordinal() - _EPOCH
+        case "timestamp":
+            return (dt.datetime.fromisoformat(str(value)) - _EPOCH_TIME) // _MICROSECOND
+        case "float":
+            return _float_lane(float(value))
+    if not -LIMIT < lane < LIMIT:
+        raise ValueError(f"{str(value)[:40]} is beyond ±2^60 at scale {scale}")
+    return lane
+
+
+def _float_lane(value: float) -> int:
+    bits = int(np.float64(value + 0.0).view(np.int64))  # + 0.0 makes one zero of the two
+    lane = bits ^ _BELOW_SIGN if bits < 0 else bits
+    return lane + 1 if lane in (ABSENT, NULL) else lane
+
+
+def _scaled(text: str, scale: int) -> int:
+    whole, _, fraction = text.partition(".")
+    if len(fraction) > scale:
+        raise ValueError(f"{text[:40]} has more than {scale} digits after the point")
+    return int(whole + fraction.ljust(scale, "0"))
+
+
+def lanes_of(kind: LaneType, scale: int, values: Sequence[Scalar], texts: Texts) -> list[int]:
+    """The lanes of a column of canonical values; ValueError names no row, so ask ``lane_of`` then."""
+    if kind in ("string", "json"):
+        lane = texts.lane
+        return [NULL if value is None else lane(value) for value in values]  # type: ignore[arg-type]
+    if kind == "decimal":
+        point = -scale - 1
+        try:
+            return [
+                NULL
+                if value is None
+                else int(value[:point] + value[point + 1 :])  # type: ignore[index]
+                if scale and len(value) < _SAFE_DIGITS and value[point] == "."  # type: ignore[arg-type,index]
+                else lane_of(kind, scale, value, texts)
+                for value in values
+            ]
+        except (IndexError, TypeError):
+            pass
+    return [lane_of(kind, scale, value, texts) for value in values]
+
+
+def value_of(kind: LaneType, scale: int, lane: int, texts: Texts) -> Scalar:
+    """The canonical value of a lane; None for NULL and ABSENT."""
+    if lane in (ABSENT, NULL):
+        return None
+    match kind:
+        case "string" | "json":
+            return texts.text(lane)
+        case "decimal":
+            digits = f"{abs(lane):0{scale + 1}d}"
+            sign = "-" if lane < 0 else ""
+            return f"{sign}{digits[:-scale]}.{digits[-scale:]}" if scale else f"{sign}{digits}"
+        case "integer":
+            return lane
+        case "boolean":
+            return bool(lane)
+        case "date":
+            return dt.date.fromordinal(lane + _EPOCH).isoformat()
+        case "timestamp":
+            return rfc3339(lane)
+        case "float":
+            return float(np.int64(lane ^ _BELOW_SIGN if lane < 0 else lane).view(np.float64))
+
+
+def numbers(kind: LaneType, scale: int, lanes: Int64s) -> Floats:
+    """A column of lanes as float64 numbers; sentinels become NaN.
+
+    A decimal is divided by its power of ten once, so it is the double nearest to the exact value.
+    """
+    if kind == "float":
+        values = np.where(lanes < 0, lanes ^ _BELOW_SIGN, lanes).view(np.float64)
+    elif kind == "decimal":
+        values = lanes / np.float64(10**scale)
+    else:
+        values = lanes.astype(np.float64)
+    values[(lanes == ABSENT) | (lanes == NULL)] = np.nan
+    return values

@@ -1,0 +1,55 @@
+"""How one entity type's columns are laid out: config turned into indices, once, when it loads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+from flockiq.shared.lanes import LaneType
+
+Survival = Literal["rank", "recent", "complete", "longest", "highest", "lowest", "frequent"]
+
+
+class Field(NamedTuple):
+    """One field of an entity type."""
+
+    name: str
+    kind: LaneType
+    scale: int = 0
+
+
+class Tolerance(NamedTuple):
+    """How far sources may differ on a field before it is drift."""
+
+    field: int
+    absolute: float = 0.0
+    relative: float = 0.0
+    ignore: frozenset[str] = frozenset()  # of case, space, punctuation: for texts
+    as_set: bool = False  # a text of parts between commas or semicolons, in any order
+
+
+class Baseline(NamedTuple):
+    """A numeric field whose own history says what is usual."""
+
+    field: int
+    alpha: float = 0.1  # weight of the newest value once warmed up
+    warm_up: int = 8  # values before anything can be unusual
+    refractory_us: int = 0  # after a finding, how long the series stays quiet
+
+
+class Layout(NamedTuple):
+    """One entity type: its fields, its sources and what is watched, each by index."""
+
+    entity: str
+    fields: tuple[Field, ...]
+    sources: tuple[str, ...]
+    partition_by: str  # "" when each entity is a group of its own
+    survivorship: tuple[tuple[Survival, ...], ...]  # per field: a cascade
+    ranks: tuple[tuple[int, ...], ...]  # per field: each source's rank, 0 the best
+    tolerances: tuple[Tolerance, ...] = ()
+    baselines: tuple[Baseline, ...] = ()
+
+    @property
+    def numbers(self) -> Mapping[str, int]:
+        """Field name to index."""
+        return {field.name: number for number, field in enumerate(self.fields)}

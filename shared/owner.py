@@ -1,0 +1,291 @@
+"""Owning a partition: load its state, fold batches, commit each once, publish, survive rivals.
+
+A function that keeps state per partition gives an ``Owned``: how to load, fold and snapshot.
+The ``Owner`` does the rest, in this order for every batch:
+
+1. publish what an earlier commit left unpublished (the outbox);
+2. leave out events at or before the committed input position: they were folded already;
+3. fold, in memory;
+4. append what changed, the outbox and the new input position, on condition that nobody else has
+   written. If somebody has (FenceLost: after a rebalance the old and the new owner overlap), what
+   was folded is thrown away, the log is read again, and the batch starts over;
+5. publish; the next append notes it.
+
+A crash anywhere leaves either nothing of a batch or all of it with its outbox.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple, Protocol
+
+import msgspec
+import zstandard
+from flockiq.shared import outbox as boxes
+from flockiq.shared import wire
+from flockiq.shared.deadletters import DeadLetter, bury
+from flockiq.shared.errors import Conflict, FenceLost, TransientError
+from flockiq.shared.outbox import Outbox
+from flockiq.shared.ports import StateVersion
+from flockiq.shared.services import Services
+
+log = logging.getLogger("flockiq.owner")
+
+STATE_VERSION = 1
+FENCE_ATTEMPTS = 5  # batches refolded after lost fences before the host is asked to deliver again
+HELD_SHARE = 0.1  # of a batch's records: if more can't be folded, the fault is not theirs
+NO_INPUT = -1
+
+
+class Input(NamedTuple):
+    """One event of a batch: its sequence number in the partition and its body."""
+
+    sequence: int
+    body: bytes
+
+
+class Folded(NamedTuple):
+    """What folding a batch gave.
+
+    body: the changed rows, as bytes the Owned can apply; letters: what could not be folded.
+    """
+
+    body: bytes
+    outbox: Outbox
+    letters: Sequence[DeadLetter] = ()
+
+
+class Owned(Protocol):
+    """State of one partition, owned by one function."""
+
+    def load(self, snapshot: bytes, entries: Sequence[bytes]) -> None:
+        """Forget everything; become what a snapshot (b"": nothing) and the entries after it say."""
+        ...
+
+    def fold(self, bodies: Sequence[bytes], commit: int) -> Folded:
+        """Fold a batch; ``commit`` is this commit's number, one more than the last."""
+        ...
+
+    def snapshot(self) -> bytes:
+        """The whole state; may forget what no longer matters."""
+        ...
+
+
+class Frame(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """One append. ``published``: every outbox up to this commit has been given out."""
+
+    version: int
+    commit: int
+    input: int
+    published: int
+    body: bytes
+    outbox: Outbox = msgspec.field(default_factory=Outbox)
+    pending: dict[int, Outbox] = {}  # of a snapshot: outboxes not yet given out
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Frame).decode
+
+
+def _pack(frame: Frame) -> bytes:
+    return zstandard.ZstdCompressor(level=1).compress(_encode(frame))
+
+
+def _unpack(body: bytes) -> Frame:
+    return _decode(zstandard.ZstdDecompressor().decompress(body))
+
+
+class Owner:
+    """The owner of one state log."""
+
+    def __init__(self, services: Services, name: str, owned: Owned) -> None:
+        self.services = services
+        self.name = name
+        self.owned = owned
+        self.input = NO_INPUT
+        self.commit = 0
+        self.fences_lost = 0
+        self._version: StateVersion | None = None
+        self._published = 0
+        self._pending: dict[int, Outbox] = {}
+        self._entries = 0
+        self._lock = asyncio.Lock()
+        self._noted = 0.0
+
+    async def process(self, batch: Sequence[Input], hook: Callable[[str], Awaitable[None]] | None = None) -> None:
+        """Fold a batch with the effect of once. TransientError when the world will not let it through.
+
+        ``hook`` is awaited with "folded", "committed" and "published" (tests crash there).
+        """
+        async with self._lock:
+            for _ in range(FENCE_ATTEMPTS):
+                if self._version is None:
+                    await self._load()
+                await self._publish()
+                fresh = [event for event in batch if event.sequence > self.input]
+                if not fresh:
+                    return
+                if await self._commit(fresh, hook):
+                    await self._publish()
+                    if hook is not None:
+                        await hook("published")
+                    await self._roll()
+                    await self._note()
+                    return
+            raise TransientError(
+                f"{self.name}: another owner kept writing during {FENCE_ATTEMPTS} attempts; the batch comes again"
+            )
+
+    async def _load(self) -> None:
+        read = await self.services.state.read(self.name)
+        snapshot = _unpack(read.snapshot) if read.snapshot else None
+        frames = [_unpack(entry) for entry in read.entries]
+        for frame in [*([snapshot] if snapshot else []), *frames]:
+            if frame.version > STATE_VERSION:
+                raise TransientError(
+                    f"{self.name}: state of version {frame.version}, this app reads up to {STATE_VERSION}; "
+                    "a newer app is running: finish the update"
+                )
+        await asyncio.to_thread(self.owned.load, snapshot.body if snapshot else b"", [frame.body for frame in frames])
+        last = frames[-1] if frames else snapshot
+        self.input = last.input if last else NO_INPUT
+        self.commit = last.commit if last else 0
+        self._published = last.published if last else 0
+        boxes_by_commit = dict(snapshot.pending) if snapshot else {}
+        boxes_by_commit |= {frame.commit: frame.outbox for frame in frames}
+        self._pending = {
+            commit: outbox for commit, outbox in boxes_by_commit.items() if commit > self._published and outbox
+        }
+        self._entries = len(frames)
+        self._version = read.version
+
+    async def _commit(self, fresh: Sequence[Input], hook: Callable[[str], Awaitable[None]] | None) -> bool:
+        """Fold and append; False when another owner was there first."""
+        version, self._version = self._version, None  # until the append is known to stand
+        if version is None:
+            raise AssertionError("nothing is folded onto state that was not loaded")
+        number = self.commit + 1
+        bodies = [event.body for event in fresh]
+        try:
+            folded = await asyncio.to_thread(self.owned.fold, bodies, number)
+        except Exception:
+            log.exception("%s: a batch can't be folded; looking for the record that is to blame", self.name)
+            folded, version = await self._without_culprits(bodies, number)
+        await bury(self.services, folded.letters)
+        if hook is not None:
+            await hook("folded")
+        frame = Frame(
+            version=STATE_VERSION,
+            commit=number,
+            input=fresh[-1].sequence,
+            published=self._published,
+            body=folded.body,
+            outbox=folded.outbox,
+        )
+        try:
+            self._version = await self.services.state.append(self.name, _pack(frame), version)
+        except FenceLost:
+            self.fences_lost += 1
+            log.info("%s: another owner has written; reading its state and folding again", self.name)
+            return False
+        self.commit, self.input = number, frame.input
+        self._entries += 1
+        if folded.outbox:
+            self._pending[number] = folded.outbox
+        if hook is not None:
+            await hook("committed")
+        return True
+
+    async def _without_culprits(self, bodies: Sequence[bytes], number: int) -> tuple[Folded, StateVersion]:
+        """Fold what can be folded; the records that no fold survives become dead letters.
+
+        Halves a failing batch until single lines are left, on state read anew each time. Raises
+        TransientError when more than HELD_SHARE of the lines fail: then it is not the records.
+        """
+        batches = [(kind, lines) for kind, lines in map(wire.lines_in, bodies) if lines]
+        total = sum(len(lines) for _, lines in batches)
+        culprits: list[tuple[bytes, str]] = []
+        good: list[bytes] = []
+        for kind, lines in batches:
+            waiting = [lines]
+            kept: list[bytes] = []
+            while waiting:
+                some = waiting.pop(0)
+                failure = await self._failure(kind, some, number)
+                if failure is None:
+                    kept += some
+                elif len(some) == 1:
+                    culprits.append((some[0], failure))
+                else:
+                    waiting += [some[: len(some) // 2], some[len(some) // 2 :]]
+                if len(culprits) > max(1, HELD_SHARE * total):
+                    raise TransientError(
+                        f"{self.name}: {len(culprits)} of {total} records can't be folded ({failure}); the partition "
+                        "is held until an app that can fold them is deployed"
+                    )
+            good += [event.body for event in wire.pack(0, kind, kept)]
+        await self._load()
+        folded = await asyncio.to_thread(self.owned.fold, good, number)
+        now_us = time.time_ns() // 1000
+        letters = [
+            DeadLetter(stage=self.name.partition("/")[0], source="", stream="", reason=reason, at_us=now_us, body=line)
+            for line, reason in culprits
+        ]
+        version, self._version = self._version, None
+        if version is None:
+            raise AssertionError("the state was just read")
+        return folded._replace(letters=[*folded.letters, *letters]), version
+
+    async def _failure(self, kind: str, lines: Sequence[bytes], number: int) -> str | None:
+        """Why these lines can't be folded onto the committed state, or None."""
+        await self._load()
+        try:
+            for event in wire.pack(0, kind, lines):
+                await asyncio.to_thread(self.owned.fold, [event.body], number)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the record that brings it is set aside
+            return f"{type(error).__name__}: {error}"
+        return None
+
+    async def _publish(self) -> None:
+        for commit in sorted(self._pending):
+            await boxes.publish(self.services, self._pending[commit])
+            del self._pending[commit]
+        self._published = self.commit
+
+    async def _roll(self) -> None:
+        if self._entries < self.services.settings.state_snapshot_entries or self._version is None:
+            return
+        body = await asyncio.to_thread(self.owned.snapshot)
+        frame = Frame(
+            version=STATE_VERSION,
+            commit=self.commit,
+            input=self.input,
+            published=self._published,
+            body=body,
+            pending=self._pending,
+        )
+        version, self._version = self._version, None
+        try:
+            self._version = await self.services.state.roll(self.name, _pack(frame), version)
+            self._entries = 0
+        except FenceLost:
+            self.fences_lost += 1
+
+    async def _note(self) -> None:
+        """Tell the registry how far this partition is, at most once a second; health reads it."""
+        if time.monotonic() - self._noted < 1.0:
+            return
+        self._noted = time.monotonic()
+        function, _, partition = self.name.rpartition("/")
+        key = f"progress/{self.services.settings.tenant}/{function}/{partition}"
+        value = msgspec.json.encode(
+            {"sequence": self.input, "at_us": time.time_ns() // 1000, "fences_lost": self.fences_lost}
+        )
+        known = await self.services.registry.get(key)
+        try:
+            await self.services.registry.put(key, value, known.etag if known else None)
+        except (Conflict, TransientError):
+            log.debug("%s: progress was not noted", self.name, exc_info=True)

@@ -1,0 +1,49 @@
+"""Rows: a batch of resolved records of one entity type as columns."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from flockiq.shared.arrays import Arrays
+from flockiq.shared.lanes import Int64s
+
+UPSERT, DELETE, ACTION = 0, 1, 2
+"""What a row does: say values, delete the source's record, or tell what a person did to an alert."""
+
+
+class Rows(Arrays):
+    """n rows of one entity type with F fields.
+
+    entity, group: int64 [n], dense indices; source: int64 [n], index in the layout; op: int8 [n].
+    us, rr, hash: int64 [n], the position: source time, run << 32 | row, content hash (for an
+    ACTION: the alert's rule index in ``rr``). key, shown, event: int64 [n], text lanes of stream/key,
+    of what people call the entity, and of the event's id. value: int64 [n, F], ABSENT where the row says nothing.
+    arrived_us: int64 [n], when the row came in.
+    """
+
+    entity: Int64s
+    group: Int64s
+    source: Int64s
+    op: npt.NDArray[np.int8]
+    us: Int64s
+    rr: Int64s
+    hash: Int64s
+    key: Int64s
+    shown: Int64s
+    event: Int64s
+    value: Int64s
+    arrived_us: Int64s
+
+
+def in_order(rows: Rows) -> Int64s:
+    """The permutation that puts rows by group, then by position."""
+    return np.lexsort((rows.hash, rows.rr, rows.us, rows.group))
+
+
+def round_numbers(group: Int64s) -> Int64s:
+    """For groups sorted together: each row's number within its group, from 0."""
+    n = len(group)
+    if not n:
+        return np.zeros(0, np.int64)
+    starts = np.flatnonzero(np.r_[True, group[1:] != group[:-1]])
+    return np.arange(n) - np.repeat(starts, np.diff(np.r_[starts, n]))

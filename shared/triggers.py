@@ -1,0 +1,38 @@
+"""What a function gets from an Event Hub trigger, brought into the pipeline's own terms."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+
+import azure.functions as func
+from flockiq.shared.errors import TransientError
+from flockiq.shared.owner import Input, Owned, Owner
+from flockiq.shared.services import Services
+
+_owners: dict[tuple[int, str], Owner] = {}
+
+
+def partition_of(events: Sequence[func.EventHubEvent]) -> int:
+    """The partition a batch came from; a batch never mixes partitions."""
+    context = events[0].metadata.get("PartitionContext") or "{}"  # type: ignore[union-attr] # always set by the host
+    if isinstance(context, str | bytes):
+        context = json.loads(context)
+    partition = context.get("PartitionId")
+    if partition is None:
+        raise TransientError("the host did not say which partition the batch is from; PartitionContext is missing")
+    return int(partition)
+
+
+def inputs(events: Sequence[func.EventHubEvent]) -> list[Input]:
+    """A batch as sequence numbers and bodies, in order."""
+    return [Input(event.sequence_number or 0, event.get_body()) for event in events]
+
+
+def owner_of(services: Services, name: str, make: Callable[[], Owned]) -> Owner:
+    """This process's owner of a state log; one for each, so that its state stays in memory."""
+    slot = (id(services.state), name)
+    owner = _owners.get(slot)
+    if owner is None:
+        owner = _owners[slot] = Owner(services, name, make())
+    return owner

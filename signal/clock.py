@@ -1,0 +1,126 @@
+"""The clock: what time it is, told to every partition; query rules run; feeds are listened for."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+
+import msgspec
+from flockiq.shared import wire
+from flockiq.shared.alerts import OPEN, Alert, AlertQuery
+from flockiq.shared.config.model import Config, Rule
+from flockiq.shared.errors import Conflict, FlockIQError, TransientError
+from flockiq.shared.instants import rfc3339
+from flockiq.shared.ports import OutgoingEvent
+from flockiq.shared.positions import hash_id
+from flockiq.shared.services import Services
+from flockiq.shared.status import statuses
+from flockiq.signal.periodic import Feed, Holding, feeds_holding, rows_holding, transitions
+from flockiq.signal.rows import alert_rows
+
+log = logging.getLogger("flockiq.clock")
+
+LONGEST_GAP_US = 10_000_000  # between ticks; after a longer one nobody was listening for feeds
+
+
+class Watch(msgspec.Struct, kw_only=True):
+    """Since when the clock has been ticking without a gap, and its last tick."""
+
+    since_us: int
+    tick_us: int
+
+
+class Clock:
+    """One process's clock."""
+
+    def __init__(self, services: Services, config: Config) -> None:
+        self.services = services
+        self.config = config
+        self._ran: dict[str, int] = {}  # query rules: when they last ran
+
+    async def tick(self, now_us: int | None = None) -> None:
+        """One tick. TransientError if the hub or a store is down; the next tick makes up for it."""
+        now_us = time.time_ns() // 1000 if now_us is None else now_us
+        await self._tell(now_us)
+        since_us = await self._since(now_us)
+        feeds: list[Feed] | None = None
+        for rule in self.config.rules.values():
+            if rule.kind == "absence":
+                if feeds is None:
+                    known = await statuses(self.services)
+                    feeds = [Feed(*name, status.last_record_us) for name, status in known.items()]
+                await self._apply(rule, feeds_holding(rule, feeds, since_us, now_us), now_us)
+            elif rule.kind == "query" and now_us - self._ran.get(rule.name, 0) >= rule.every_us:
+                self._ran[rule.name] = now_us
+                await self._query(rule, now_us)
+
+    async def _tell(self, now_us: int) -> None:
+        """A tick to every partition of hub ``resolved``."""
+        tenant = self.services.settings.tenant
+        line = wire.encode(
+            wire.Tick(
+                id=hash_id(tenant, "tick", str(now_us)),
+                source="clock",
+                type=wire.TICK,
+                time=rfc3339(now_us),
+                tenant=tenant,
+                data=wire.TickData(at_us=now_us),
+            )
+        )
+        events: list[OutgoingEvent] = []
+        for partition in range(await self.services.events.partition_count("resolved")):
+            events += wire.pack(partition, wire.TICK, [line])
+        await self.services.events.publish("resolved", events)
+
+    async def _since(self, now_us: int) -> int:
+        """Since when the clock has ticked without a gap."""
+        key = f"clock/{self.services.settings.tenant}"
+        document = await self.services.registry.get(key)
+        known = msgspec.json.decode(document.value, type=Watch) if document else Watch(since_us=now_us, tick_us=now_us)
+        if now_us - known.tick_us > LONGEST_GAP_US:
+            known.since_us = now_us
+        known.tick_us = max(now_us, known.tick_us)
+        try:
+            await self.services.registry.put(key, msgspec.json.encode(known), document.etag if document else None)
+        except Conflict:
+            log.debug("another clock ticked at the same time")
+        return known.since_us
+
+    async def _query(self, rule: Rule, now_us: int) -> None:
+        """Run a query rule; one that fails is said and left for its next turn."""
+        try:
+            table = await self.services.analytics.query(rule.query)
+            holding = rows_holding(rule, table.columns, table.rows, now_us)
+        except TransientError:
+            raise
+        except (FlockIQError, KeyError) as error:
+            log.error("rule %s: %s can't be run: %s", rule.name, rule.query_file, error)  # noqa: TRY400 - its text says all
+            return
+        await self._apply(rule, holding, now_us)
+
+    async def _apply(self, rule: Rule, holding: Sequence[Holding], now_us: int) -> None:
+        """Open, update and resolve; what a person resolved stays so until it has ended once."""
+        tenant = self.services.settings.tenant
+        alerts = await self._alerts(AlertQuery(rule=rule.name, statuses=OPEN))
+        recent = await self.services.alerts.query(tenant, AlertQuery(rule=rule.name, statuses=("resolved",)))
+        alerts += [alert for alert in recent.alerts if alert.resolved_by and alert.updated_us <= alert.resolved_us]
+        known = {alert.subject for alert in alerts}
+        before = {
+            one.subject: len(await self._alerts(AlertQuery(rule=rule.name, subject=one.subject)))
+            for one in holding
+            if one.subject not in known and not one.cause
+        }
+        steps = transitions(rule, tenant, holding, alerts, lambda subject: before[subject], now_us)
+        if steps:
+            await self.services.alerts.apply(tenant, steps)
+            await self.services.analytics.ingest("Alerts", alert_rows(steps, tenant))
+
+    async def _alerts(self, query: AlertQuery) -> list[Alert]:
+        found: list[Alert] = []
+        while True:
+            page = await self.services.alerts.query(self.services.settings.tenant, query)
+            found += page.alerts
+            if not page.continuation:
+                return found
+            query = msgspec.structs.replace(query, continuation=page.continuation)

@@ -1,0 +1,108 @@
+"""Rules made ready for columns: what each watches, by index, and its compiled condition."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+from flockiq.shared.cel.columns import Column
+from flockiq.shared.lanes import ABSENT, NULL, Bools, Floats, Int64s, LaneType, Scalar, Texts, numbers, value_of
+from flockiq.shared.layout import Layout
+
+Kind = Literal["threshold", "change", "drift", "anomaly"]
+Condition = Callable[[Mapping[str, Column], int], Column]
+
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+
+
+class Watch(NamedTuple):
+    """One rule over one entity type. ``names`` are the golden fields its condition reads."""
+
+    number: int  # its bit in the holds word
+    name: str
+    kind: Kind
+    fields: tuple[int, ...]  # the fields a change, drift or anomaly is watched on
+    condition: Condition | None
+    names: tuple[str, ...]
+    for_us: int
+    keep_us: int  # a state goes on firing for this long after it ended
+    resolve_after_us: int  # an event's alert ends this long after its last match
+    severity: Literal["info", "warning", "critical"]
+    title: str
+    recommend: str
+    labels: Mapping[str, str]
+    shown: tuple[str, ...]  # names whose values go with the alert
+
+    @property
+    def is_state(self) -> bool:
+        """Whether it holds for a while (threshold, drift) rather than happens (change, anomaly)."""
+        return self.kind in ("threshold", "drift")
+
+
+def column(kind: LaneType, scale: int, lanes: Int64s, texts: Texts) -> Column:
+    """A column of lanes as a condition reads it: texts as objects, decimals and floats as float64."""
+    null = (lanes == ABSENT) | (lanes == NULL)
+    match kind:
+        case "string" | "json":
+            unique, where = np.unique(np.where(null, NULL, lanes), return_inverse=True)
+            known = np.array([None if lane == NULL else texts.text(lane) for lane in unique.tolist()], object)
+            return Column(known[where.reshape(-1)], null)
+        case "decimal" | "float":
+            return Column(numbers(kind, scale, lanes), null)
+        case "boolean":
+            return Column(lanes == 1, null)
+        case "date":
+            return Column(np.where(null, 0, lanes) * 86_400_000_000, null)
+        case "integer" | "timestamp":
+            return Column(np.where(null, 0, lanes), null)
+
+
+def golden_columns(names: Sequence[str], layout: Layout, golden: Int64s, texts: Texts) -> dict[str, Column]:
+    """The named golden fields of int64 [n, F] as columns; names that are no field are left out."""
+    index = layout.numbers
+    return {
+        name: column(layout.fields[index[name]].kind, layout.fields[index[name]].scale, golden[:, index[name]], texts)
+        for name in names
+        if name in index
+    }
+
+
+def floats(values: Floats) -> Column:
+    """A column of float64 whose NaN are null."""
+    return Column(values, np.isnan(values))
+
+
+def holds(condition: Condition | None, columns: Mapping[str, Column], n: int) -> Bools:
+    """Where a condition is true; null is not true, and no condition is always true."""
+    if condition is None:
+        return np.ones(n, np.bool_)
+    answer = condition(columns, n)
+    true: Bools = answer.values.astype(np.bool_) & ~answer.null
+    return true
+
+
+def shown_values(watch: Watch, layout: Layout, golden: Int64s, texts: Texts) -> dict[str, Scalar]:
+    """The golden values, one row int64 [F], that go with an alert of this rule."""
+    index = layout.numbers
+    return {
+        name: value_of(
+            layout.fields[index[name]].kind, layout.fields[index[name]].scale, int(golden[index[name]]), texts
+        )
+        for name in watch.shown
+        if name in index
+    }
+
+
+def fill(title: str, values: Mapping[str, Scalar]) -> str:
+    """A title with its placeholders filled; what has no value is a dash."""
+    return _PLACEHOLDER.sub(lambda found: _text(values.get(found[1])), title)
+
+
+def _text(value: Scalar) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:,.2f}"
+    return str(value)

@@ -1,0 +1,145 @@
+"""Generated histories and the plan they are folded under."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import numpy as np
+from flockiq.pipeline.types import TypeState
+from flockiq.pipeline.world import Plan
+from flockiq.shared.cel.columns import Column
+from flockiq.shared.lanes import ABSENT, NULL, Texts, lane_of
+from flockiq.shared.layout import Baseline, Field, Layout, Tolerance
+from flockiq.shared.positions import hash64
+from flockiq.shared.rows import ACTION, DELETE, UPSERT, Rows
+from flockiq.signal.watch import Watch
+
+from tests.engine.reference import RULES, Event
+
+FIELDS = (Field("name", "string"), Field("amount", "decimal", 2), Field("terms", "string"), Field("flag", "boolean"))
+SOURCES = ("crm", "erp", "web")
+LAYOUT = Layout(
+    entity="thing",
+    fields=FIELDS,
+    sources=SOURCES,
+    partition_by="",
+    survivorship=(("rank", "recent"), ("rank", "recent"), ("recent",), ("recent",)),
+    ranks=((1, 0, 2), (1, 0, 2), (0, 0, 0), (0, 0, 0)),
+    tolerances=(Tolerance(2),),
+    baselines=(Baseline(1, 0.1, 4),),
+)
+RANKS = {name: ["erp", "crm", "web"] for name in ("name", "amount", "terms", "flag")}
+RECENT = {"terms", "flag"}
+
+
+def _large(columns: dict[str, Column], n: int) -> Column:
+    amount = columns["amount"]
+    return Column(amount.values >= 500.0, amount.null)
+
+
+def _halved(columns: dict[str, Column], n: int) -> Column:
+    old, new = columns["old"], columns["new"]
+    with np.errstate(invalid="ignore"):
+        return Column(new.values <= old.values * 0.5, old.null | new.null)
+
+
+def _unusual(columns: dict[str, Column], n: int) -> Column:
+    score = columns["score"]
+    return Column(np.abs(np.nan_to_num(score.values)) > 6, score.null)
+
+
+_CONDITIONS = {"large": _large, "lasting": _large, "halved": _halved, "terms": None, "unusual": _unusual}
+_NAMES = {"large": ("amount",), "lasting": ("amount",), "halved": (), "terms": (), "unusual": ()}
+
+
+def plan() -> Plan:
+    """The plan: the reference's rules, as the engine takes them."""
+    index = LAYOUT.numbers
+    watches = tuple(
+        Watch(
+            number=number,
+            name=rule.name,
+            kind=rule.kind,
+            fields=(index[rule.field],) if rule.field else (),
+            condition=_CONDITIONS[rule.name],
+            names=_NAMES[rule.name],
+            for_us=rule.for_us,
+            keep_us=0,
+            resolve_after_us=rule.resolve_after_us,
+            severity="warning",
+            title="{name} {amount}",
+            recommend="",
+            labels={},
+            shown=("name", "amount"),
+        )
+        for number, rule in enumerate(RULES)
+    )
+    return Plan(LAYOUT, watches)
+
+
+def history(seed: int, events: int = 60, entities: int = 5, groups: int = 3) -> list[Event]:
+    """A seeded history: partial updates, deletes, nulls, equal timestamps, people who resolve alerts."""
+    rng = random.Random(seed)
+    found = []
+    for number in range(events):
+        entity = rng.randrange(entities)
+        op = rng.choices(["say", "delete", "close"], [20, 1, 1])[0]
+        values: list[tuple[str, object]] = []
+        if op == "say":
+            for name in rng.sample(["name", "amount", "terms", "flag"], rng.randint(1, 4)):
+                usual = rng.choice([10_000, 10_500, 11_000, 20_000, 60_000, 9_000])
+                choice = {
+                    "name": rng.choice(["Anna", "anna", "Bert", None]),
+                    "amount": rng.choice([usual, usual, usual, 500_000, None]),
+                    "terms": rng.choice(["net 30", "net 30", "net 60", None]),
+                    "flag": rng.choice([True, False]),
+                }[name]
+                values.append((name, choice))
+        found.append(
+            Event(
+                us=rng.randrange(events * 2),
+                rr=rng.randrange(3),
+                tie=hash64(f"{seed}/{number}") & ((1 << 61) - 1),
+                id=f"event-{seed}-{number}",
+                entity=f"e{entity}",
+                group=f"g{entity % groups}",
+                source=rng.choice(SOURCES),
+                op=op,
+                values=tuple(values),
+                rule=rng.choice(["halved", "unusual", "large"]) if op == "close" else "",
+            )
+        )
+    return found
+
+
+def rows_of(events: Sequence[Event], state: TypeState, texts: Texts) -> Rows:
+    """A batch of events as the engine's columns."""
+    numbers = [state.entity(event.entity, event.entity, event.group) for event in events]
+    value = np.full((len(events), len(FIELDS)), ABSENT, np.int64)
+    for row, event in enumerate(events):
+        for name, given in event.values:
+            number = LAYOUT.numbers[name]
+            field = FIELDS[number]
+            if given is None:
+                value[row, number] = NULL
+            elif isinstance(given, int) and field.kind == "decimal":
+                value[row, number] = given
+            else:
+                value[row, number] = lane_of(field.kind, field.scale, given, texts)
+    ops = {"say": UPSERT, "delete": DELETE, "close": ACTION}
+    rule_numbers = {rule.name: number for number, rule in enumerate(RULES)}
+    return Rows(
+        entity=np.array([entity for entity, _ in numbers], np.int64),
+        group=np.array([group for _, group in numbers], np.int64),
+        source=np.array([SOURCES.index(event.source) for event in events], np.int64),
+        op=np.array([ops[event.op] for event in events], np.int8),
+        us=np.array([event.us for event in events], np.int64),
+        rr=np.array([rule_numbers[event.rule] if event.op == "close" else event.rr for event in events], np.int64),
+        hash=np.array([event.tie for event in events], np.int64),
+        key=np.array([texts.lane(f"things/{event.entity}") for event in events], np.int64),
+        shown=np.array([texts.lane(event.entity) for event in events], np.int64),
+        event=np.array([texts.lane(event.id) for event in events], np.int64),
+        value=value,
+        arrived_us=np.zeros(len(events), np.int64),
+    )
