@@ -1,6 +1,7 @@
 """The Functions app: every function of every stage, registered. Nothing else happens here."""
 
 import azure.functions as func
+
 from flockiq.capture.functions import blueprint as capture
 from flockiq.merge.functions import blueprint as merge
 from flockiq.pipeline.functions import blueprint as pipeline

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import NamedTuple, Self
 
 import numpy as np
+
 from flockiq.shared.arrays import Arrays
 from flockiq.shared.lanes import ABSENT, Floats, Int64s
 from flockiq.shared.layout import Baseline, Layout

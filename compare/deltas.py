@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
 from flockiq.shared.lanes import ABSENT, NULL, Int64s
 
 ADDED, REMOVED, CHANGED = 0, 1, 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import numpy as np
+
 from flockiq.shared.lanes import ABSENT, NULL, Bools, Int64s, Texts, numbers, text_lane
 from flockiq.shared.layout import Layout, Tolerance
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 import xxhash
+
 from flockiq.merge.mapping import Mapped, Record, StreamPlan, mapped
 from flockiq.merge.match import NOWHERE, Place, places
 from flockiq.merge.records import Records, Verdict, Versions

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typing
 
 import azure.functions as func
+
 from flockiq.merge.changes import Changes
 from flockiq.merge.mapping import stream_plans
 from flockiq.shared.config.load import config

@@ -11,6 +11,7 @@ from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
+
 from flockiq.merge.survivorship import survivors
 from flockiq.shared.arrays import Arrays
 from flockiq.shared.lanes import ABSENT, NULL, Bools, Int64s, Texts

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+
 from flockiq.merge.mapping import StreamPlan
 from flockiq.shared.cel.columns import Column
 from flockiq.shared.fields import Value

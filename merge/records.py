@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple, Self
 
 import numpy as np
+
 from flockiq.merge.match import NOWHERE, Place
 from flockiq.shared.arrays import Arrays
 from flockiq.shared.lanes import ABSENT, Bools, Int64s

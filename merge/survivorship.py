@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
 from flockiq.shared.lanes import ABSENT, NULL, Bools, Int64s, Texts
 from flockiq.shared.layout import Layout, Survival
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 import numpy as np
+
 from flockiq.pipeline.types import TypeState
 from flockiq.shared import wire
 from flockiq.shared.deadletters import DeadLetter

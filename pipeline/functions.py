@@ -5,6 +5,7 @@ from __future__ import annotations
 import typing
 
 import azure.functions as func
+
 from flockiq.pipeline.plans import plans
 from flockiq.pipeline.resolved import Resolved
 from flockiq.shared.config.load import config

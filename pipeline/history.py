@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Self
 
 import numpy as np
+
 from flockiq.shared.arrays import Arrays
 from flockiq.shared.lanes import ABSENT, Bools, Int64s
 from flockiq.shared.rows import Rows, in_order

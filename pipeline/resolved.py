@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 import numpy as np
+
 from flockiq.pipeline.decode import lines_of, rows_of
 from flockiq.pipeline.store import Entry, apply, entry_of, part_of, snapshot_of
 from flockiq.pipeline.told import Telling

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 import numpy as np
+
 from flockiq.compare.anomalies import Series
 from flockiq.merge.golden import Golden
 from flockiq.pipeline.history import Marks

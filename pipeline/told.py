@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 import msgspec
+
 from flockiq.compare.deltas import KINDS
 from flockiq.merge.golden import DELETED, UNSEEN
 from flockiq.pipeline.types import Effect, TypeState

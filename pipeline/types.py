@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+
 from flockiq.pipeline.history import History, beyond
 from flockiq.pipeline.world import DeltaRows, Plan, World, play
 from flockiq.shared.lanes import Bools, Int64s, Texts

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
+
 from flockiq.compare.anomalies import Series, observe
 from flockiq.compare.deltas import Deltas, deltas
 from flockiq.compare.drift import disagree

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 
 import msgspec
+
 from flockiq.shared import wire
 from flockiq.shared.alerts import OPEN, Alert, AlertQuery
 from flockiq.shared.config.model import Config, Rule

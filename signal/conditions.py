@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+
 from flockiq.shared.cel.columns import Column
 from flockiq.shared.lanes import Bools, Floats, Int64s, Scalar, Texts, numbers, value_of
 from flockiq.shared.layout import Layout

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 import msgspec
+
 from flockiq.shared.alerts import Change
 from flockiq.shared.lanes import Scalar
 from flockiq.signal.watch import Watch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import azure.functions as func
+
 from flockiq.shared.config.load import config
 from flockiq.shared.services import services
 from flockiq.signal.clock import Clock

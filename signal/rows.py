@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
+
 from flockiq.shared.alerts import AlertTransition
 from flockiq.shared.instants import rfc3339
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
+
 from flockiq.shared.cel.columns import Column
 from flockiq.shared.lanes import ABSENT, NULL, Bools, Floats, Int64s, LaneType, Scalar, Texts, numbers, value_of
 from flockiq.shared.layout import Layout

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+
 from flockiq.pipeline.types import TypeState
 from flockiq.pipeline.world import Plan
 from flockiq.shared.cel.columns import Column
@@ -14,7 +15,6 @@ from flockiq.shared.layout import Baseline, Field, Layout, Tolerance
 from flockiq.shared.positions import hash64
 from flockiq.shared.rows import ACTION, DELETE, UPSERT, Rows
 from flockiq.signal.watch import Watch
-
 from tests.engine.reference import RULES, Event
 
 FIELDS = (Field("name", "string"), Field("amount", "decimal", 2), Field("terms", "string"), Field("flag", "boolean"))
@@ -33,18 +33,18 @@ RANKS = {name: ["erp", "crm", "web"] for name in ("name", "amount", "terms", "fl
 RECENT = {"terms", "flag"}
 
 
-def _large(columns: dict[str, Column], n: int) -> Column:
+def _large(columns: Mapping[str, Column], _: int) -> Column:
     amount = columns["amount"]
     return Column(amount.values >= 500.0, amount.null)
 
 
-def _halved(columns: dict[str, Column], n: int) -> Column:
+def _halved(columns: Mapping[str, Column], _: int) -> Column:
     old, new = columns["old"], columns["new"]
     with np.errstate(invalid="ignore"):
         return Column(new.values <= old.values * 0.5, old.null | new.null)
 
 
-def _unusual(columns: dict[str, Column], n: int) -> Column:
+def _unusual(columns: Mapping[str, Column], _: int) -> Column:
     score = columns["score"]
     return Column(np.abs(np.nan_to_num(score.values)) > 6, score.null)
 

@@ -105,9 +105,9 @@ class Reference:
         terms = {value for _, value in self._candidates(event.entity, "terms").values()}
         for rule in RULES:
             if rule.kind == "threshold":
-                self._state(event, rule, isinstance(amount, int) and amount >= 50_000)
+                self._state(event, rule, holds=isinstance(amount, int) and amount >= 50_000)
             elif rule.kind == "drift":
-                self._state(event, rule, len(terms) > 1)
+                self._state(event, rule, holds=len(terms) > 1)
             elif rule.kind == "change" and "amount" in changed:
                 old, new = changed["amount"]
                 if isinstance(old, int) and isinstance(new, int) and new / 100 <= old / 100 * 0.5:
@@ -127,7 +127,7 @@ class Reference:
         self.series[group] = (count + 1, mean + weight * step, (1.0 - weight) * (variance + weight * step * step))
         return (value - mean) / deviation if warm else None
 
-    def _state(self, event: Event, rule: Rule, holds: bool) -> None:
+    def _state(self, event: Event, rule: Rule, *, holds: bool) -> None:
         slot = (event.entity, rule.name)
         held, self.held[slot] = self.held.get(slot, False), holds
         if held or holds:

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from flockiq.pipeline.types import TypeState
 from flockiq.pipeline.world import DeltaRows
 from flockiq.shared.lanes import ABSENT, NULL, Texts, value_of
-
 from tests.engine.histories import FIELDS, RANKS, RECENT, history, plan, rows_of
 from tests.engine.reference import RULES, Event, Reference
 
@@ -32,7 +32,7 @@ def _delta_set(told: DeltaRows, state: TypeState, texts: Texts) -> list[tuple[ob
     ):
         field = FIELDS[number]
         values = [
-            plain(lane) if field.kind in ("decimal",) else value_of(field.kind, field.scale, lane, texts)
+            plain(lane) if field.kind == "decimal" else value_of(field.kind, field.scale, lane, texts)
             for lane in (old, new)
         ]
         found.append((state.ids.names[entity], field.name, texts.text(event), *values))
@@ -70,7 +70,7 @@ class Run:
             if step.change in ("resolve", "withdraw"):
                 assert self.alerts.pop(slot)[0] == cause, "only an open alert ends"
             else:
-                assert step.change not in ("open",) or slot not in self.alerts, "an open alert is not opened again"
+                assert step.change != "open" or slot not in self.alerts, "an open alert is not opened again"
                 status = "firing" if step.episode.fired else "pending"
                 self.alerts[slot] = (cause, status)
 
@@ -155,7 +155,7 @@ def test_the_histories_hold_what_they_are_meant_to_test() -> None:
         episodes += len(reference.open)
         kinds |= {rule for _, rule in reference.open}
         run = Run()
-        for event in [*reversed(sorted(events)), *events[:5]]:
+        for event in [*sorted(events, reverse=True), *events[:5]]:
             run.give([event])
         retracted += run.retracted
         duplicates += run.duplicates
