@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import msgspec
+
 from flockiq.local.host.functions import EventHubTrigger
 from flockiq.local.host.invoker import Input
 from flockiq.local.host.messages import CollectionBytes, CollectionSInt64, CollectionString, TypedData

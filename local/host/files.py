@@ -22,6 +22,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
+
 from flockiq.local.host.errors import Stopped
 from flockiq.local.host.ledger import FileVersion, Ledger
 from flockiq.local.host.retries import unless_stopped

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
+
 from flockiq.local.host.errors import HostError
 from flockiq.local.host.messages import RpcFunctionMetadata
 from flockiq.local.host.ncrontab import Schedule

@@ -221,8 +221,10 @@ class Host:
         self._tasks.append(task)
 
         def ended(task: asyncio.Task[None]) -> None:
-            if not task.cancelled() and task.exception() is not None and self._ended and not self._ended.done():
-                self._ended.set_exception(task.exception() or AssertionError)
+            error = None if task.cancelled() else task.exception()
+            if error is not None and self._ended is not None and not self._ended.done():
+                log.error("part of the host ended on an error: %s: %s", type(error).__name__, error)
+                self._ended.set_exception(error)
 
         task.add_done_callback(ended)
 
@@ -234,7 +236,7 @@ class Host:
             _, late = await asyncio.wait({*tasks, *http}, timeout=self._grace_s)
             for name, stats in self.functions.items():
                 if stats.running:
-                    log.warning("%s is still running after %g s of grace and is cancelled", name, self._grace_s)
+                    log.warning("%s is still running after %g s of grace: it is given up", name, self._grace_s)
             for task in late:
                 task.cancel()
             await asyncio.gather(*tasks, *http, return_exceptions=True)
@@ -264,15 +266,13 @@ async def run_until_stopped(host: Host, duration_s: float | None) -> None:
     try:
         await host.start()
         waits = {asyncio.ensure_future(asked.wait()), asyncio.ensure_future(host.ended())}
-        try:
-            done, _ = await asyncio.wait(waits, timeout=duration_s, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
+        done, left = await asyncio.wait(waits, timeout=duration_s, return_when=asyncio.FIRST_COMPLETED)
+        for wait in left:
+            wait.cancel()
+        for wait in done:
+            await wait  # raises what ended the host
+    finally:
         asked.set()
         await host.stop()
-        for wait in done:
-            await wait  # raises what broke
-    finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import secrets
 import uuid
 from collections.abc import Mapping
@@ -26,6 +27,9 @@ from flockiq.local.host.runtime import Runtime
 from flockiq.local.host.stats import FunctionStats
 
 log = logging.getLogger("flockiq.host")
+
+_LONGEST_ERROR = 500  # of what is kept to be shown; the log has it all
+_LIBRARY_FRAME = re.compile(r'  File "[^"]*/azure_functions_runtime/.*\n(?:    .*\n)*')
 
 
 class Input(NamedTuple):
@@ -73,9 +77,9 @@ class Invoker:
             stats.running -= 1
         if outcome.error is not None:
             stats.failures += 1
-            stats.last_error = outcome.error.message
+            stats.last_error = outcome.error.message[:_LONGEST_ERROR]
             if request.retry_context.retry_count == 0:
-                log.error("%s failed: %s\n%s", function.name, outcome.error.message, outcome.error.stack_trace.rstrip())
+                log.error("%s failed: %s\n%s", function.name, outcome.error.message, _own(outcome.error.stack_trace))
         return outcome
 
     async def with_retries(self, function: Function, given: Input) -> bool:
@@ -109,12 +113,15 @@ class Invoker:
             except TimeoutError:  # only ours: what the function raises comes back in the response
                 return self._timed_out(function, "it was cancelled")
         call = asyncio.ensure_future(self._runtime.invoke(request))
-        done, _ = await asyncio.wait({call}, timeout=self._timeout_s)
-        if done:
-            return _outcome(call.result())
+        try:
+            return _outcome(await asyncio.wait_for(asyncio.shield(call), self._timeout_s))
+        except TimeoutError:
+            outcome = self._timed_out(function, "it runs in a thread, which can't be cancelled, so it is waited for")
+        except asyncio.CancelledError:
+            call.cancel()  # the thread goes on; nobody waits for it any more
+            raise
         # A thread can't be ended from outside. To go on without it would run the function twice at
         # once on the same partition, so the host says so and waits.
-        outcome = self._timed_out(function, "it runs in a thread, which can't be cancelled, so it is waited for")
         log.error("%s is over its time: %s", function.name, outcome.error and outcome.error.message)
         await call
         return outcome
@@ -133,6 +140,11 @@ def _outcome(response: InvocationResponse) -> Outcome:
     if response.result.status == StatusResult.Success:
         return Outcome(response.return_value, None)
     return Outcome(None, response.result.exception or RpcException("the worker library gave no reason"))
+
+
+def _own(trace: str) -> str:
+    """``trace`` from where the function begins, without the library's way there."""
+    return _LIBRARY_FRAME.sub("", trace).rstrip()
 
 
 def _traceparent() -> str:

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
+
 from flockiq.local.host.errors import HostError
 
 

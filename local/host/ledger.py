@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
+
 from flockiq.local.host.errors import HostError
 
 _TABLES = """

@@ -20,6 +20,7 @@ from azure_functions_runtime import functions as worker_functions
 from azure_functions_runtime import handle_event, http_v2
 from azure_functions_runtime import version as worker_version
 from azure_functions_runtime.utils import threadpool
+
 from flockiq.local.host import messages
 from flockiq.local.host.errors import HostError
 

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Iterator
 
 import uvicorn
+
 from flockiq.local.host.errors import HostError
 from flockiq.local.host.web import WebApp
 

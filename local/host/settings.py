@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
+
 from flockiq.local.host.errors import HostError
 
 DEFAULT_TIMEOUT_S = 1800.0  # Flex Consumption's default

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import msgspec
+
 from flockiq.local.host.errors import Stopped
 from flockiq.local.host.functions import Function, TimerTrigger
 from flockiq.local.host.invoker import Input, Invoker

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from pathlib import Path
 from typing import Any
 
 import pytest
+
 from flockiq.local.host.ledger import Ledger, Place
+from flockiq.shared.adapters.embedded.events import SqliteEvents
 from flockiq.shared.ports import OutgoingEvent
+from tests.host.apps import Start, eventually
 
 ORDERS = Place("orders", "$Default", "orders", 0)
 
@@ -30,7 +34,9 @@ async def orders(events: Events) -> None:
 """
 
 
-async def test_events_reach_the_function_in_order_and_are_checkpointed(start, events, data, eventually) -> None:
+async def test_events_reach_the_function_in_order_and_are_checkpointed(
+    start: Start, events: SqliteEvents, data: Path
+) -> None:
     """Every event arrives once and in order, and the checkpoint stands one past the last."""
     await events.publish("orders", numbered(250))
     running = await start(COLLECT)
@@ -44,7 +50,7 @@ async def test_events_reach_the_function_in_order_and_are_checkpointed(start, ev
     ledger.close()
 
 
-async def test_a_new_event_reaches_the_function_at_once(start, events, eventually) -> None:
+async def test_a_new_event_reaches_the_function_at_once(start: Start, events: SqliteEvents) -> None:
     """A pump that waits is woken by a publication, not by a poll."""
     running = await start(COLLECT)
     await asyncio.sleep(0.2)
@@ -55,7 +61,7 @@ async def test_a_new_event_reaches_the_function_at_once(start, events, eventuall
     assert loop.time() - began < 0.5
 
 
-async def test_batches_keep_to_host_jsons_size(start, events, eventually) -> None:
+async def test_batches_keep_to_host_jsons_size(start: Start, events: SqliteEvents) -> None:
     """No batch is over maxEventBatchSize, even when fewer are prefetched at a time."""
     await events.publish("orders", numbered(70))
     running = await start(COLLECT, host=limits(maxEventBatchSize=16, prefetchCount=10))
@@ -63,7 +69,7 @@ async def test_batches_keep_to_host_jsons_size(start, events, eventually) -> Non
     assert max(map(len, running.app.seen)) == 16
 
 
-async def test_a_batch_waits_for_its_least_size_but_no_longer_than_allowed(start, events, eventually) -> None:
+async def test_a_batch_waits_for_its_least_size_but_no_longer_than_allowed(start: Start, events: SqliteEvents) -> None:
     """Two events wait for a third until maxWaitTime; three do not wait."""
     running = await start(COLLECT, host=limits(minEventBatchSize=3, maxWaitTime="00:00:01"))
     loop = asyncio.get_running_loop()
@@ -78,7 +84,7 @@ async def test_a_batch_waits_for_its_least_size_but_no_longer_than_allowed(start
     assert loop.time() - began < 0.9
 
 
-async def test_an_event_arrives_as_azures_host_sends_it(start, events, eventually) -> None:
+async def test_an_event_arrives_as_azures_host_sends_it(start: Start, events: SqliteEvents) -> None:
     """Sequence, offset, a naive time, properties and the partition reach the function."""
     await events.publish("wide", [OutgoingEvent(2, b"\xff\x00raw", {"kind": "x"}), OutgoingEvent(2, b"b")])
     running = await start(
@@ -105,7 +111,7 @@ async def test_an_event_arrives_as_azures_host_sends_it(start, events, eventuall
     assert (len(traceparent.split("-")), retry) == (4, 0)
 
 
-async def test_events_without_a_data_type_arrive_as_text(start, events, eventually) -> None:
+async def test_events_without_a_data_type_arrive_as_text(start: Start, events: SqliteEvents) -> None:
     """Bodies that are not UTF-8 then suffer what .NET's decoder does to them."""
     await events.publish("orders", [OutgoingEvent(0, "für".encode()), OutgoingEvent(0, b"\xff!")])
     running = await start(
@@ -118,7 +124,7 @@ async def test_events_without_a_data_type_arrive_as_text(start, events, eventual
     await eventually(lambda: running.app.seen == ["für", "\ufffd!"])
 
 
-async def test_partitions_run_side_by_side_with_one_batch_each(start, events, eventually) -> None:
+async def test_partitions_run_side_by_side_with_one_batch_each(start: Start, events: SqliteEvents) -> None:
     """A partition that is held up holds up no other, and never runs two batches at once."""
     for partition in range(3):
         await events.publish("wide", numbered(4, partition))
@@ -146,7 +152,7 @@ async def test_partitions_run_side_by_side_with_one_batch_each(start, events, ev
     assert running.app.most == {"0": 1, "1": 1, "2": 1}
 
 
-async def test_a_restart_goes_on_at_the_checkpoint(start, events, eventually) -> None:
+async def test_a_restart_goes_on_at_the_checkpoint(start: Start, events: SqliteEvents) -> None:
     """What was done is not done again, and what came meanwhile is not missed."""
     await events.publish("orders", numbered(5))
     first = await start(COLLECT)
@@ -158,7 +164,9 @@ async def test_a_restart_goes_on_at_the_checkpoint(start, events, eventually) ->
     assert second.app.seen == [["5", "6"]]
 
 
-async def test_a_failed_batch_without_retries_is_passed_over(start, events, eventually, caplog) -> None:
+async def test_a_failed_batch_without_retries_is_passed_over(
+    start: Start, events: SqliteEvents, caplog: pytest.LogCaptureFixture
+) -> None:
     """As in Azure, the checkpoint moves past a batch that failed; the host says what was passed over."""
     await events.publish("orders", numbered(3))
     running = await start(
@@ -177,7 +185,7 @@ async def test_a_failed_batch_without_retries_is_passed_over(start, events, even
     assert "orders: 1 events of hub orders partition 0 (from 1) are passed over" in caplog.text
 
 
-async def test_two_functions_of_a_hub_each_see_every_event(start, events, eventually) -> None:
+async def test_two_functions_of_a_hub_each_see_every_event(start: Start, events: SqliteEvents) -> None:
     """Each consumer group has checkpoints of its own."""
     await events.publish("orders", numbered(3))
     running = await start(
@@ -195,7 +203,7 @@ async def test_two_functions_of_a_hub_each_see_every_event(start, events, eventu
     assert sorted(running.app.seen) == [(name, body) for name in ("one", "two") for body in (b"0", b"1", b"2")]
 
 
-async def test_lag_and_handled_tell_how_far_a_function_is(start, events, eventually) -> None:
+async def test_lag_and_handled_tell_how_far_a_function_is(start: Start, events: SqliteEvents) -> None:
     """Lag counts what is not checkpointed, also while a batch is in hand."""
     await events.publish("orders", numbered(7))
     running = await start(
@@ -219,7 +227,9 @@ async def test_lag_and_handled_tell_how_far_a_function_is(start, events, eventua
     assert partition == ("orders", 0, "orders", 0, 7)
 
 
-async def test_a_stream_that_fails_is_tried_again(start, events, eventually, caplog, monkeypatch) -> None:
+async def test_a_stream_that_fails_is_tried_again(
+    start: Start, events: SqliteEvents, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A read that fails costs a moment and a line, not the pump."""
     caplog.set_level(logging.WARNING, "flockiq.host")
     read, failures = events.read, [OSError("disk went away")]
@@ -237,7 +247,9 @@ async def test_a_stream_that_fails_is_tried_again(start, events, eventually, cap
     assert "disk went away" in caplog.text
 
 
-async def test_a_checkpoint_beyond_a_hub_made_anew_starts_at_its_beginning(start, events, data, eventually) -> None:
+async def test_a_checkpoint_beyond_a_hub_made_anew_starts_at_its_beginning(
+    start: Start, events: SqliteEvents, data: Path
+) -> None:
     """Deleting events.db must not leave the function waiting for numbers that take days to come."""
     ledger = Ledger(data)
     ledger.move(ORDERS, 1000)
@@ -254,7 +266,7 @@ async def test_a_checkpoint_beyond_a_hub_made_anew_starts_at_its_beginning(start
         (COLLECT.replace("@hub()", '@hub("nowhere")'), "nowhere"),
     ],
 )
-async def test_a_hub_that_cant_be_read_as_asked_stops_the_start(start, source: str, message: str) -> None:
+async def test_a_hub_that_cant_be_read_as_asked_stops_the_start(start: Start, source: str, message: str) -> None:
     """Two functions of one consumer group would share its events in Azure; an unknown hub has none."""
     with pytest.raises(Exception, match=message):
         await start(source)
