@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final, Literal
 
 import msgspec
+
 from flockiq.shared.config.sources import Stream
 from flockiq.shared.errors import Conflict, LeaseLost
 from flockiq.shared.ports import Registry

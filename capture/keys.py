@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 import zstandard
+
 from flockiq.shared.ports import Blobs
 
 SEGMENTS: Final = 256  # of a set before they are folded

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 import msgspec
+
 from flockiq.shared import wire
 from flockiq.shared.errors import BadRecord
 from flockiq.shared.instants import rfc3339
@@ -13,7 +14,6 @@ from flockiq.shared.ports import EventStream, OutgoingEvent
 from flockiq.shared.positions import Position, bucket, event_id, record_key
 
 HUB: Final = "changes"
-_ENVELOPE_BYTES: Final = 2_000  # of a line around the record: names, ids, a key
 
 
 class Lines:
@@ -29,10 +29,6 @@ class Lines:
 
     def add(self, op: wire.Op, key: str, after: bytes, position: Position, captured_us: int) -> None:
         """Add one version of one record. BadRecord if it is too large to travel."""
-        if len(after) > wire.MAX_LINE_BYTES - _ENVELOPE_BYTES:
-            raise BadRecord(
-                f"the record has {len(after):,} bytes; at most {wire.MAX_LINE_BYTES - _ENVELOPE_BYTES:,} travel"
-            )
         line = wire.encode(
             wire.Change(
                 id=event_id(self._tenant, self._source, self._stream, key, position, after),
@@ -53,18 +49,22 @@ class Lines:
                 ),
             )
         )
+        if len(line) > wire.MAX_LINE_BYTES:
+            raise BadRecord(f"is too large to travel: {len(line):,} bytes, at most {wire.MAX_LINE_BYTES:,}")
         place = bucket(record_key(self._tenant, self._source, self._stream, key), len(self._lines))
         self._lines[place].append(line)
         self.records += 1
         self.size += len(line)
 
-    def drain(self) -> list[OutgoingEvent]:
-        """The batch as packed events; the batch is empty then."""
-        events = [event for place, lines in enumerate(self._lines) for event in wire.pack(place, wire.CHANGE, lines)]
+    def events(self) -> list[OutgoingEvent]:
+        """The batch as packed events."""
+        return [event for place, lines in enumerate(self._lines) for event in wire.pack(place, wire.CHANGE, lines)]
+
+    def clear(self) -> None:
+        """Begin the next batch."""
         for lines in self._lines:
             lines.clear()
         self.records = self.size = 0
-        return events
 
 
 async def publish(events: EventStream, hub: str, outgoing: Sequence[OutgoingEvent]) -> None:

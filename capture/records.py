@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, Literal, NamedTuple
 
 import msgspec
+
 from flockiq.shared.config.sources import Stream, matches
 from flockiq.shared.errors import BadRecord
 from flockiq.shared.instants import instant_us

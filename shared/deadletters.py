@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import msgspec
 import xxhash
+
 from flockiq.shared.errors import Conflict
 from flockiq.shared.instants import rfc3339
 from flockiq.shared.positions import hash_id

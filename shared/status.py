@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import Literal
 
 import msgspec
+
 from flockiq.shared.errors import Conflict, StoreUnavailable
 from flockiq.shared.services import Services
 
 Outcome = Literal["", "read", "resynced", "delivered", "unavailable", "unusable", "misconfigured"]
-Circuit = Literal["closed", "open", "half-open"]
+Circuit = Literal["closed", "open"]
 
 _TRIES = 10
 

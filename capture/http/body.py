@@ -6,6 +6,7 @@ import zlib
 from typing import Final
 
 import httpx
+
 from flockiq.shared.errors import SourceError
 
 ACCEPT_ENCODING: Final = "gzip"  # the one coding whose decoder can be told where to stop

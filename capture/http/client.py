@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 import httpx
+import msgspec
+
 from flockiq.capture.http import body, credentials, patience
 from flockiq.capture.http.guard import GuardedTransport, Origins
 from flockiq.shared.config.sources import Source, with_settings
@@ -36,8 +38,15 @@ class Answer(NamedTuple):
         return self.status < 300  # noqa: PLR2004 - HTTP
 
 
+class Tally(msgspec.Struct):
+    """What asking cost."""
+
+    requests: int = 0
+    received: int = 0  # bytes of answers, as they came over the wire
+
+
 class SourceClient:
-    """The connections to one source; shared by its streams. Counts ``requests`` and ``received`` bytes."""
+    """The connections to one source; shared by its streams."""
 
     def __init__(self, source: Source, secrets: Secrets, environment: Mapping[str, str]) -> None:
         """ConfigError if the source has no connection, or names a setting that does not exist."""
@@ -70,23 +79,21 @@ class SourceClient:
             follow_redirects=False,
             trust_env=False,
         )
-        self.requests = 0
-        self.received = 0
 
-    async def get(self, link: str, headers: Mapping[str, str], current: httpx.URL | None = None) -> Answer:
-        """Ask for ``link`` (relative ones seen from ``current``), patiently within ``limits``.
+    async def get(self, link: str, headers: Mapping[str, str], tally: Tally) -> Answer:
+        """Ask for ``link`` (relative ones seen from base_url), patiently within ``limits``.
 
         SourceUnavailable: it does not answer or asks for more patience than a run has.
         SourceError: it may not be called, or answers with something unusable.
         """
-        url = self.origins.resolve(link, current)
+        url = self.origins.resolve(link)
         failures = 0
         refreshed = False
         while True:
             await self._wait_my_turn(url)
             asked: float | None = None
             try:
-                answer = await self._once(url, headers, fresh=refreshed)
+                answer = await self._once(url, headers, tally, fresh=refreshed)
             except (httpx.TransportError, TimeoutError) as error:
                 problem = f"{_shown(url)} does not answer: {type(error).__name__}"
             else:
@@ -119,13 +126,13 @@ class SourceClient:
         if rest > 0:
             await asyncio.sleep(rest)
 
-    async def _once(self, url: httpx.URL, headers: Mapping[str, str], *, fresh: bool) -> Answer:
+    async def _once(self, url: httpx.URL, headers: Mapping[str, str], tally: Tally, *, fresh: bool) -> Answer:
         proof = await credentials.headers(self._auth, self._secrets, fresh=fresh)
         async with self._room, asyncio.timeout(self._request_s):
-            self.requests += 1
+            tally.requests += 1
             async with self._http.stream("GET", url, headers={**self._headers, **headers, **proof}) as response:
                 text = await body.read(response, self._limits.page_bytes)
-                self.received += response.num_bytes_downloaded
+                tally.received += response.num_bytes_downloaded
                 return Answer(response.status_code, response.headers, text, url)
 
     async def close(self) -> None:

@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 
 import httpcore
 import httpx
+
 from flockiq.shared.errors import SourceError
 
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")

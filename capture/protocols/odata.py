@@ -12,6 +12,7 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 import msgspec
+
 from flockiq.capture.http.client import Answer
 from flockiq.capture.protocols.page import Expired, Page, Record, query
 from flockiq.capture.records import joined_key

@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 
 import httpx
 import msgspec
+
 from flockiq.capture.http.client import Answer
 from flockiq.shared.config.sources import Source, Stream
 

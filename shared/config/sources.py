@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Annotated, Literal, Self
 
+from pydantic import Field, model_validator
+
 from flockiq.shared.config.durations import UNITS, Duration
 from flockiq.shared.config.names import FieldName, Model, Name
 from flockiq.shared.config.sizes import Size
 from flockiq.shared.errors import ConfigError, Problem
-from pydantic import Field, model_validator
 
 Scalar = str | int | float | bool | None
 

@@ -1,0 +1,101 @@
+"""The triggers of capture: what is due, one slice of it, what systems tell us, files that land."""
+
+from __future__ import annotations
+
+import logging
+import os
+import typing
+
+import azure.functions as func
+import msgspec
+
+from flockiq.capture import files, schedule, slice  # noqa: A004 - the design's word for a piece of a stream
+from flockiq.capture.signatures import Delivery
+from flockiq.capture.sources import capture
+from flockiq.capture.webhook import receive
+from flockiq.shared import wire
+from flockiq.shared.deadletters import DeadLetter, bury
+from flockiq.shared.errors import BadRecord
+
+log = logging.getLogger("flockiq.capture")
+blueprint = func.Blueprint()  # type: ignore[no-untyped-call]  # the library has no annotation there
+
+_work = msgspec.json.Decoder(wire.Work).decode
+
+
+@blueprint.function_name("capture_schedule")
+@blueprint.timer_trigger(arg_name="timer", schedule="%FLOCKIQ_CAPTURE_SCHEDULE%", run_on_startup=True)
+async def capture_schedule(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the trigger's argument
+    """Send the slices that are due."""
+    sent = await schedule.send_due(capture())
+    log.debug("%d slices sent", sent)
+
+
+@blueprint.function_name("capture_slice")
+@blueprint.event_hub_message_trigger(
+    arg_name="events",
+    event_hub_name="work",
+    connection="EventHub",
+    cardinality="many",
+    data_type="binary",
+)
+@blueprint.retry(
+    strategy="exponential_backoff", max_retry_count="-1", minimum_interval="00:00:01", maximum_interval="00:01:00"
+)
+async def capture_slice(events: typing.List[func.EventHubEvent]) -> None:  # noqa: UP006 - the indexer knows only this
+    """Read the slices of a batch, several at a time."""
+    works: dict[tuple[str, str], wire.Work] = {}
+    letters: list[DeadLetter] = []
+    holder = capture()
+    for event in events:
+        body = event.get_body()
+        try:
+            for line in wire.unpack(body).splitlines():
+                work = _work(line)
+                works[work.data.source, work.data.stream] = work  # of several for a stream, the last
+        except (BadRecord, msgspec.DecodeError) as error:
+            reason = f"is no work: {error}"
+            letters.append(
+                DeadLetter(stage="capture", source="", stream="", reason=reason, body=body, at_us=holder.now_us())
+            )
+    await bury(holder.services, letters)
+    await slice.work_off(holder, list(works.values()))
+
+
+@blueprint.function_name("capture_webhook")
+@blueprint.route(route="api/webhooks/{source}", methods=["POST"], auth_level=func.AuthLevel.ANONYMOUS)
+async def capture_webhook(req: func.HttpRequest) -> func.HttpResponse:
+    """Take a delivery; its signature says who sent it."""
+    headers = {name.lower(): value for name, value in req.headers.items()}
+    delivery = Delivery(req.method, _called(req.url), headers, req.get_body())
+    reply = await receive(capture(), str(req.route_params.get("source", "")), delivery)
+    return func.HttpResponse(
+        reply.text, status_code=reply.status, headers=dict(reply.headers), mimetype="text/plain", charset="utf-8"
+    )
+
+
+@blueprint.function_name("capture_file")
+@blueprint.event_hub_message_trigger(
+    arg_name="events",
+    event_hub_name="files",
+    connection="EventHub",
+    cardinality="many",
+    data_type="binary",
+)
+@blueprint.retry(
+    strategy="exponential_backoff", max_retry_count="-1", minimum_interval="00:00:01", maximum_interval="00:01:00"
+)
+async def capture_file(events: typing.List[func.EventHubEvent]) -> None:  # noqa: UP006 - the indexer knows only this
+    """Read the files that landed."""
+    for event in events:
+        await files.take(capture(), event.get_body())
+
+
+def _called(url: str) -> str:
+    """The URL as the sender called it: behind a gateway, its public address in place of ours."""
+    public = os.environ.get("FLOCKIQ_PUBLIC_URL", "")
+    if not public:
+        return url
+    _, _, rest = url.partition("://")
+    _, slash, path = rest.partition("/")
+    return public.rstrip("/") + slash + path

@@ -1,0 +1,232 @@
+"""One run of one stream: page after page from where the cursor stands, published, then checkpointed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final
+
+import httpx
+import msgspec
+
+from flockiq.capture import cursor as steps
+from flockiq.capture.batch import FEW, Batch
+from flockiq.capture.cursor import Cursor, Cursors
+from flockiq.capture.http.client import Answer, SourceClient, Tally
+from flockiq.capture.http.guard import Origin
+from flockiq.capture.keys import KeySets
+from flockiq.capture.protocols.page import Expired, Page, StreamProtocol
+from flockiq.shared.config.sources import Source
+from flockiq.shared.errors import BadRecord, SourceError
+from flockiq.shared.services import Services
+
+log = logging.getLogger("flockiq.capture")
+
+FLUSH_BYTES: Final = 4_000_000  # of lines held before they are published
+FLUSH_AFTER_S: Final = 1.0  # and how long the first of them waits
+_BREATH: Final = 1_000  # records taken before other tasks get a turn
+
+
+class Result(msgspec.Struct):
+    """What a run brought."""
+
+    tally: Tally = msgspec.field(default_factory=Tally)
+    records: int = 0
+    greatest_us: int = 0  # source time
+    resynced: str = ""  # why a full read with delete reconciliation was begun
+    more: bool = False  # the slice's time ran out before the read's end
+
+
+class Reading:
+    """One run. Whatever ends it, what was published is checkpointed, and the next run goes on from there."""
+
+    def __init__(
+        self,
+        services: Services,
+        source: Source,
+        stream: str,
+        client: SourceClient,
+        protocol: StreamProtocol,
+        partitions: int,
+        now_us: Callable[[], int],
+    ) -> None:
+        tenant = services.settings.tenant
+        self._client = client
+        self._protocol = protocol
+        self._limits = source.limits
+        self._source = source.source
+        self._stream = stream
+        self._config = source.streams[stream]
+        self._now_us = now_us
+        self._cursors = Cursors(services.registry, tenant, source.source, stream)
+        self._key_sets = KeySets(services.blobs, tenant, source.source, stream)
+        self._batch = Batch(services, source, stream, partitions)
+        self._added: dict[str, None] = {}
+        self._removed: dict[str, None] = {}
+        self._part = 0
+        self._key_set = 0
+        self._asked: set[str] = set()
+        self.result = Result()
+        self.cursor = Cursor()
+
+    async def run(self) -> Result:
+        """Read until the source has nothing more for now, or the slice's time is up.
+
+        SourceUnavailable, SourceError: the source's fault. TransientError: ours. LeaseLost: stop here.
+        """
+        loop = asyncio.get_running_loop()
+        self.cursor = steps.begin(await self._cursors.load(), self._config, self._now_us())
+        self._key_set = self.cursor.keys
+        self._batch.begin(self.cursor.run, self.cursor.run_us)
+        await self._cursors.save(self.cursor)
+        until = loop.time() + self._limits.slice_time / 1e6
+        flush_at = loop.time() + FLUSH_AFTER_S
+        while True:
+            page, answer = await self._page()
+            await self._take(page)
+            if not page.next:
+                await self._end(page, answer.url)
+                return self.result
+            self._turn(page.next, answer.url)
+            if loop.time() >= until:
+                await self._flush()
+                self.result.more = True
+                return self.result
+            if self._batch.size >= FLUSH_BYTES or loop.time() >= flush_at:
+                await self._flush()
+                flush_at = loop.time() + FLUSH_AFTER_S
+
+    async def _page(self) -> tuple[Page, Answer]:
+        """The next page; the first one of a full read if the delta link has expired."""
+        try:
+            return await self._ask_meanwhile()
+        except Expired as expired:
+            if self.cursor.reading == "full" and not self.cursor.next:
+                raise SourceError(f"the source calls the first page of a full read expired: {expired}") from expired
+            await self._flush()
+            await self._resync(f"the source no longer serves its delta link: {expired}")
+        try:
+            return await self._ask()
+        except Expired as expired:
+            raise SourceError(f"the source calls the first page of a full read expired: {expired}") from expired
+
+    async def _ask_meanwhile(self) -> tuple[Page, Answer]:
+        """Ask; what is held is published if the answer lets wait."""
+        asking = asyncio.create_task(self._ask())
+        try:
+            await asyncio.wait({asking}, timeout=FLUSH_AFTER_S)
+            if not asking.done() and self._batch.records:
+                await self._flush()
+            return await asking
+        finally:
+            asking.cancel()
+
+    async def _ask(self) -> tuple[Page, Answer]:
+        cursor = self.cursor
+        first = cursor.reading == "full" and not cursor.next
+        link = cursor.next or (self._protocol.first() if first else cursor.delta)
+        self._asked.add(link)
+        answer = await self._client.get(link, self._protocol.headers(first=first), self.result.tally)
+        page = self._protocol.parse(answer, polling=not first)
+        if first:
+            self._protocol.require(page)
+        return page, answer
+
+    async def _resync(self, reason: str) -> None:
+        """Begin a full read at whose end deletions are found; said aloud, for it may take long."""
+        log.warning("%s/%s is read again from the start: %s", self._source, self._stream, reason)
+        if self.cursor.reading == "full":
+            await self._key_sets.forget(self.cursor.keys)  # half a set says nothing
+        self._key_set = self.cursor.run
+        self.cursor = msgspec.structs.replace(steps.start_over(self.cursor, reason), keys=self._key_set)
+        await self._cursors.save(self.cursor)
+        self.result.resynced = reason
+        self._asked.clear()
+
+    def _turn(self, link: str, current: httpx.URL) -> None:
+        following = self._kept(link, current)
+        if following in self._asked:
+            raise SourceError("the source's pages run in a circle: a next link was followed before")
+        if self.cursor.pages + 1 >= self._limits.pages:
+            raise SourceError(f"the read has over {self._limits.pages:,} pages; raise limits.pages if that is right")
+        self.cursor = steps.turn_page(self.cursor, following, self._batch.greatest_us)
+
+    async def _end(self, page: Page, current: httpx.URL) -> None:
+        """After the last page: find what was deleted, publish, keep the delta link."""
+        if self._protocol.delta and not page.delta:
+            raise SourceError(
+                "the read ends without a delta link, so later changes would be missed; enable change tracking in the "
+                "source, or set incremental: {kind: full}"
+            )
+        compared = self.cursor.known
+        if compared:
+            await self._flush()
+            await self._reconcile(compared)
+        delta = self._kept(page.delta, current) if page.delta else ""
+        before = self.cursor
+        self.cursor = steps.finish(self.cursor, delta, self._batch.greatest_us)
+        await self._flush(always=self.cursor != before)
+        if compared:
+            await self._key_sets.forget(compared)
+        await self._key_sets.fold(self._key_set)
+
+    async def _reconcile(self, known: int) -> None:
+        """Tell of the deletion of every key of the old set that the full read did not find."""
+        before = await self._key_sets.read(known)
+        missing = sorted(before - await self._key_sets.read(self.cursor.keys))
+        if len(before) >= FEW and len(missing) > len(before) * self._limits.missing_share:
+            lacks = f"a full read lacks {len(missing):,} of {len(before):,} known records"
+            await self._resync(lacks)
+            raise SourceError(
+                f"{lacks}; it is repeated. If they are truly deleted, raise limits.missing_share, otherwise see what "
+                "the user may read"
+            )
+        for number, key in enumerate(missing):
+            self._delete(key)
+            if self._batch.size >= FLUSH_BYTES:
+                await self._flush()
+            elif number % _BREATH == 0:
+                await asyncio.sleep(0)
+        if missing:
+            log.info("%s/%s: %d records were deleted meanwhile", self._source, self._stream, len(missing))
+
+    async def _take(self, page: Page) -> None:
+        """Turn a page's records into lines, and what is no record into dead letters."""
+        captured_us = self._now_us()
+        for number, record in enumerate(page.records):
+            taken = self._batch.take(record, captured_us)
+            if taken is not None:
+                (self._removed if taken.op == "d" else self._added)[taken.key] = None
+                (self._added if taken.op == "d" else self._removed).pop(taken.key, None)
+            if number % _BREATH == _BREATH - 1:
+                await asyncio.sleep(0)
+        for item in page.unreadable:
+            self._batch.set_aside(BadRecord("is no JSON object with a key"), item, captured_us)
+        for key in page.deleted:
+            self._delete(key)
+        self._batch.judge()
+
+    def _delete(self, key: str) -> None:
+        self._batch.delete(key, self._now_us())
+        self._added.pop(key, None)
+        self._removed[key] = None
+
+    async def _flush(self, *, always: bool = True) -> None:
+        """Publish what is held; only then note its keys and move the cursor."""
+        records = await self._batch.publish()
+        await self._key_sets.note(self._key_set, self.cursor.run, self._part, self._added, self._removed)
+        if records or always:
+            await self._cursors.save(msgspec.structs.replace(self.cursor, moved_us=self._now_us()))
+        self._part += 1
+        self._added.clear()
+        self._removed.clear()
+        self.result.records += records
+        self.result.greatest_us = self._batch.greatest_us
+
+    def _kept(self, link: str, current: httpx.URL) -> str:
+        """A link as the cursor keeps it: checked, and without base_url's origin, which may move."""
+        url = self._client.origins.resolve(link, current)
+        if Origin.of(url) == Origin.of(self._client.origins.base):
+            return url.raw_path.decode("ascii")
+        return str(url)

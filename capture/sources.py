@@ -1,0 +1,80 @@
+"""What capture holds in a process: services, configured sources, one client a source, slices in hand."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Mapping
+
+from flockiq.capture.deliveries import Deliveries
+from flockiq.capture.http.client import SourceClient
+from flockiq.shared.config.load import config
+from flockiq.shared.config.sources import Source
+from flockiq.shared.services import Services, services
+
+
+def clock_us() -> int:
+    """Now, in µs since the epoch."""
+    return time.time_ns() // 1_000
+
+
+class Capture:
+    """Everything the triggers of capture share."""
+
+    def __init__(
+        self,
+        services: Services,
+        sources: Mapping[str, Source],
+        environment: Mapping[str, str],
+        now_us: Callable[[], int] = clock_us,
+    ) -> None:
+        self.services = services
+        self.sources = sources
+        self.environment = environment
+        self.now_us = now_us
+        self.running: dict[tuple[str, str], asyncio.Task[None]] = {}  # slices in hand, by stream
+        self._clients: dict[str, SourceClient] = {}
+        self._deliveries: dict[tuple[str, str], Deliveries] = {}
+
+    @property
+    def tenant(self) -> str:
+        """Whose data this is."""
+        return self.services.settings.tenant
+
+    def client(self, source: Source) -> SourceClient:
+        """The source's client. ConfigError if its connection can't be made of what is set."""
+        client = self._clients.get(source.source)
+        if client is None:
+            client = self._clients[source.source] = SourceClient(source, self.services.secrets, self.environment)
+        return client
+
+    def deliveries(self, source: str, stream: str) -> Deliveries:
+        """The deliveries of a webhook's stream."""
+        found = self._deliveries.get((source, stream))
+        if found is None:
+            found = Deliveries(self.services.registry, self.tenant, source, stream)
+            self._deliveries[source, stream] = found
+        return found
+
+    async def close(self) -> None:
+        """Stop the slices in hand (others go on where they are) and close the connections."""
+        tasks = list(self.running.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for client in self._clients.values():
+            await client.close()
+        self._clients.clear()
+
+
+_capture: Capture | None = None
+
+
+def capture() -> Capture:
+    """This process's capture, made at the first call."""
+    global _capture  # noqa: PLW0603 - one process, one set of connections to a source
+    opened = services()
+    if _capture is None or _capture.services is not opened:
+        _capture = Capture(opened, config().sources, os.environ)
+    return _capture
