@@ -6,6 +6,7 @@ import datetime as dt
 from typing import Literal
 
 from fastapi import Request
+
 from flockiq.shared import wire
 from flockiq.shared.alerts import Alert
 from flockiq.shared.positions import bucket, hash_id

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import msgspec
 from fastapi import APIRouter, Path, Query, Request, Response
+
 from flockiq.serve.actions import Verb, act, operator
 from flockiq.serve.entities import Entity, EntityFound, entity, search
 from flockiq.serve.health import Health

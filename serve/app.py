@@ -7,6 +7,11 @@ from pathlib import Path
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
+
+from flockiq import __version__
 from flockiq.serve import api, page
 from flockiq.serve.guard import Guard
 from flockiq.serve.problems import problem, sentence, status_of, wants_page
@@ -14,11 +19,6 @@ from flockiq.serve.schema import describe
 from flockiq.serve.view import View
 from flockiq.shared.errors import FlockIQError
 from flockiq.shared.services import Services
-from starlette.exceptions import HTTPException
-from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp
-
-from flockiq import __version__
 
 STATIC = Path(__file__).resolve().parent / "static"
 
@@ -47,4 +47,6 @@ def application(open_services: Callable[[], Services]) -> ASGIApp:
 
     for kind in (FlockIQError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, failed)
-    return Guard(app)
+    # Inside Starlette's own last catch, which answers and then raises again: the function would fail.
+    app.add_middleware(Guard)
+    return app

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import cast
 
 import msgspec
+
 from flockiq.serve.queries import Row, ask
 from flockiq.shared.alerts import Alert, AlertQuery
 from flockiq.shared.errors import NotFound

@@ -10,8 +10,9 @@ import logging
 from urllib.parse import urlsplit
 
 from fastapi import Request
-from flockiq.serve.problems import problem, sentence, status_of
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from flockiq.serve.problems import problem, sentence, status_of
 
 log = logging.getLogger("flockiq.serve")
 

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Literal
 
 import msgspec
+
 from flockiq.serve.progress import HubLag, hub_lag, progress
 from flockiq.serve.sources import Stream, streams
 from flockiq.shared.alerts import AlertQuery

@@ -13,11 +13,11 @@ from urllib.parse import urlencode
 import xxhash
 from fastapi import Request, Response
 from fastapi.responses import HTMLResponse
-from flockiq.serve.display import FILTERS, WHY
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from flockiq import __version__
+from flockiq.serve.display import FILTERS, WHY
 
 _TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).resolve().parent / "templates"),

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
+
 from flockiq.serve.actions import Verb, act, operator
 from flockiq.serve.api import Id
 from flockiq.serve.board import board

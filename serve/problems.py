@@ -7,8 +7,9 @@ from http import HTTPStatus
 import msgspec
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
-from flockiq.shared.errors import BadRecord, Conflict, FlockIQError, NotFound, TransientError
 from starlette.exceptions import HTTPException
+
+from flockiq.shared.errors import BadRecord, Conflict, FlockIQError, NotFound, TransientError
 
 _STATUS: tuple[tuple[type[FlockIQError], int], ...] = (
     (NotFound, 404),

@@ -6,6 +6,7 @@ import asyncio
 from typing import NamedTuple
 
 import msgspec
+
 from flockiq.shared.ports import EventStream
 from flockiq.shared.services import Services
 

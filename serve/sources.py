@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple, cast
 
 import msgspec
+
 from flockiq.serve.queries import Row, ask
 from flockiq.shared.config.durations import UNITS
 from flockiq.shared.config.load import Config, config

@@ -8,6 +8,7 @@ from collections import Counter
 from typing import cast
 
 import msgspec
+
 from flockiq.serve.progress import progress
 from flockiq.serve.queries import Row, ask
 from flockiq.shared.alerts import AlertQuery

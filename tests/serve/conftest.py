@@ -7,11 +7,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+
 from flockiq.serve.app import application
 from flockiq.shared.adapters.embedded.connect import connect
 from flockiq.shared.services import Services
 from flockiq.shared.settings import Settings
-
 from tests.serve.sample import fill, now_us
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import msgspec
+
 from flockiq.shared.alerts import AlertTransition
 from flockiq.shared.deadletters import DeadLetter, bury
 from flockiq.shared.instants import rfc3339
@@ -35,7 +36,13 @@ def company_id(tax_id: str) -> str:
 
 
 def _company(tax_id: str, name: str, now: int, version: int, **changed: str) -> dict[str, object]:
-    crm = {"name": name, "tax_id": f"DE {tax_id}", "city": "Hamburg", "phone": "+49 40 1234-0", "payment_terms": "net 30"}
+    crm = {
+        "name": name,
+        "tax_id": f"DE {tax_id}",
+        "city": "Hamburg",
+        "phone": "+49 40 1234-0",
+        "payment_terms": "net 30",
+    }
     erp = crm | {"name": name.replace("-", " "), "tax_id": tax_id, "credit_limit": "50000.00"} | changed
     fields = erp | {"email": "office@example.com", "phone": crm["phone"], "risk_score": 41}
     deleted = tax_id == "442190356"
@@ -52,7 +59,11 @@ def _company(tax_id: str, name: str, now: int, version: int, **changed: str) -> 
         "Provenance": {
             field: {"source": "bureau", "rule": "only", "us": now - 50 * MINUTE}
             if field == "risk_score"
-            else {"source": "crm" if field in ("phone", "email") else "erp", "rule": "recent" if field == "phone" else "rank", "us": now}
+            else {
+                "source": "crm" if field in ("phone", "email") else "erp",
+                "rule": "recent" if field == "phone" else "rank",
+                "us": now,
+            }
             for field in fields
         },
         "Sources": {
@@ -64,8 +75,22 @@ def _company(tax_id: str, name: str, now: int, version: int, **changed: str) -> 
                 "event": "e1",
                 "values": crm | {"email": "office@example.com", "credit_limit": "50000.00"},
             },
-            "erp": {"key": f"C{tax_id[:5]}", "stream": "customers", "deleted": False, "us": now, "event": "e2", "values": erp},
-            "bureau": {"key": tax_id, "stream": "ratings", "deleted": False, "us": now, "event": "e3", "values": {"tax_id": tax_id, "risk_score": 41}},
+            "erp": {
+                "key": f"C{tax_id[:5]}",
+                "stream": "customers",
+                "deleted": False,
+                "us": now,
+                "event": "e2",
+                "values": erp,
+            },
+            "bureau": {
+                "key": tax_id,
+                "stream": "ratings",
+                "deleted": False,
+                "us": now,
+                "event": "e3",
+                "values": {"tax_id": tax_id, "risk_score": 41},
+            },
         },
     }
 
@@ -191,8 +216,12 @@ def alerts(now: int) -> list[AlertTransition]:
         now - 4 * SECOND,
         match_key="201482210",
     )
-    ended = msgspec.structs.replace(fired(silent, now), revision=3, change="resolve", at_us=now - 20 * SECOND, reason="contacts arrived again")
-    firing = [fired(each, each.at_us + 3 * SECOND, "the condition held for 3 s") for each in (*halved, owed, terms, silent)]
+    ended = msgspec.structs.replace(
+        fired(silent, now), revision=3, change="resolve", at_us=now - 20 * SECOND, reason="contacts arrived again"
+    )
+    firing = [
+        fired(each, each.at_us + 3 * SECOND, "the condition held for 3 s") for each in (*halved, owed, terms, silent)
+    ]
     return [*halved, owed, terms, silent, risky, *firing, ended]
 
 
@@ -203,9 +232,23 @@ async def fill(services: Services, now: int) -> None:
         await services.analytics.ingest(table, b"\n".join(msgspec.json.encode(row) for row in rows))
 
     changed = {"123456789": {"credit_limit": "25000.00"}, "318224907": {"payment_terms": "net 60"}}
-    await ingest("Entities", [_company(tax_id, name, now - 40 * SECOND - n * SECOND, 1) for n, (tax_id, name) in enumerate(COMPANIES.items())])
-    await ingest("Entities", [_company(tax_id, COMPANIES[tax_id], now - 40 * SECOND, 2, **fields) for tax_id, fields in changed.items()])
-    invoices = [_invoice(1, "C44219", "OPEN", now), _invoice(2, "C44219", "OPEN", now), _invoice(3, "C44219", "PAID", now), _invoice(4, "C12345", "OPEN", now)]
+    await ingest(
+        "Entities",
+        [
+            _company(tax_id, name, now - 40 * SECOND - n * SECOND, 1)
+            for n, (tax_id, name) in enumerate(COMPANIES.items())
+        ],
+    )
+    await ingest(
+        "Entities",
+        [_company(tax_id, COMPANIES[tax_id], now - 40 * SECOND, 2, **fields) for tax_id, fields in changed.items()],
+    )
+    invoices = [
+        _invoice(1, "C44219", "OPEN", now),
+        _invoice(2, "C44219", "OPEN", now),
+        _invoice(3, "C44219", "PAID", now),
+        _invoice(4, "C12345", "OPEN", now),
+    ]
     await ingest("Entities", invoices)
     await ingest(
         "Deltas",
@@ -217,20 +260,41 @@ async def fill(services: Services, now: int) -> None:
             delta("d4", "318224907", "payment_terms", "net 30", "net 60", now - 2 * MINUTE),
         ],
     )
-    run = {"RunId": "r1", "Tenant": TENANT, "Source": "crm", "Stream": "accounts", "Run": 1, "Records": 7, "Outcome": "read", "Error": ""}
+    run = {
+        "RunId": "r1",
+        "Tenant": TENANT,
+        "Source": "crm",
+        "Stream": "accounts",
+        "Run": 1,
+        "Records": 7,
+        "Outcome": "read",
+        "Error": "",
+    }
     await ingest("Runs", [run | {"StartedAt": rfc3339(now - 30 * MINUTE), "EndedAt": rfc3339(now - 29 * MINUTE)}])
     await ingest(
         "Changes",
         [
-            {"EventId": f"{stream}{n}", "Tenant": TENANT, "Source": source, "Stream": stream, "CapturedAt": rfc3339(now - n * 8 * SECOND)}
+            {
+                "EventId": f"{stream}{n}",
+                "Tenant": TENANT,
+                "Source": source,
+                "Stream": stream,
+                "CapturedAt": rfc3339(now - n * 8 * SECOND),
+            }
             for source, stream in (("crm", "accounts"), ("erp", "orders"))
             for n in range(90)
         ],
     )
     feeds = {
-        ("crm", "accounts"): StreamStatus(last_run_us=now, last_record_us=now - 4 * SECOND, records=2041, run=9, outcome="read"),
-        ("crm", "contacts"): StreamStatus(last_run_us=now - 5 * MINUTE, last_record_us=now - 5 * MINUTE, records=2000, run=3, outcome="read"),
-        ("erp", "customers"): StreamStatus(last_run_us=now, last_record_us=now - 9 * SECOND, records=1934, run=9, outcome="read"),
+        ("crm", "accounts"): StreamStatus(
+            last_run_us=now, last_record_us=now - 4 * SECOND, records=2041, run=9, outcome="read"
+        ),
+        ("crm", "contacts"): StreamStatus(
+            last_run_us=now - 5 * MINUTE, last_record_us=now - 5 * MINUTE, records=2000, run=3, outcome="read"
+        ),
+        ("erp", "customers"): StreamStatus(
+            last_run_us=now, last_record_us=now - 9 * SECOND, records=1934, run=9, outcome="read"
+        ),
         ("erp", "orders"): StreamStatus(
             last_run_us=now - MINUTE,
             last_record_us=now - MINUTE,
@@ -241,16 +305,27 @@ async def fill(services: Services, now: int) -> None:
             retry_at_us=now + 30 * SECOND,
             circuit="open",
         ),
-        ("marketing", "contacts"): StreamStatus(last_run_us=now - 20 * SECOND, last_record_us=now - 20 * SECOND, records=311, outcome="delivered"),
+        ("marketing", "contacts"): StreamStatus(
+            last_run_us=now - 20 * SECOND, last_record_us=now - 20 * SECOND, records=311, outcome="delivered"
+        ),
     }
     for (source, stream), status in feeds.items():
         await touch(services, source, stream, lambda _, status=status: status)
     letter = DeadLetter(
-        stage="capture", source="bureau", stream="ratings", reason="'n/a' is not an integer", at_us=now - 6 * MINUTE, key="123456780", field="score", body=b"123456780;n/a"
+        stage="capture",
+        source="bureau",
+        stream="ratings",
+        reason="'n/a' is not an integer",
+        at_us=now - 6 * MINUTE,
+        key="123456780",
+        field="score",
+        body=b"123456780;n/a",
     )
     await bury(services, [letter])
     await services.alerts.apply(TENANT, alerts(now))
-    await services.registry.put("progress/default/process_resolved/0", b'{"sequence": -1, "at_us": 1, "duplicates": 5}', None)
+    await services.registry.put(
+        "progress/default/process_resolved/0", b'{"sequence": -1, "at_us": 1, "duplicates": 5}', None
+    )
 
 
 def now_us() -> int:

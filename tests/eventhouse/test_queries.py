@@ -1,0 +1,135 @@
+"""Every query answers rightly on DuckDB, from rows as the stages write them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from flockiq.shared.adapters.embedded.connect import connect
+from flockiq.shared.instants import rfc3339
+from flockiq.shared.positions import entity_id
+from flockiq.shared.services import Services
+from flockiq.shared.settings import Settings
+from tests.eventhouse.conftest import EVENTHOUSE
+from tests.serve.sample import COMPANIES, HOSTILE, MINUTE, SECOND, TENANT, company_id, fill, now_us
+
+NOW = now_us()
+QUERIES = sorted([*EVENTHOUSE.glob("queries/*.kql"), *EVENTHOUSE.glob("rules/*.kql")])
+PARAMETERS = {
+    "entity": {"id": company_id("123456789")},
+    "entity_history": {"id": company_id("123456789")},
+    "latency": {"since": rfc3339(NOW - 15 * MINUTE)},
+    "activity": {"since": rfc3339(NOW - 15 * MINUTE)},
+}
+
+Rows = list[dict[str, object]]
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[Services]:
+    """The sample world, ingested through the port."""
+    services = connect(Settings(data=tmp_path))
+    await fill(services, NOW)
+    yield services
+    await services.close()
+
+
+async def ask(services: Services, name: str, *, tenant: str = TENANT, **parameters: str) -> Rows:
+    """The rows a query gives."""
+    [path] = EVENTHOUSE.glob(f"*/{name}.kql")
+    given = {"tenant": tenant} | PARAMETERS.get(name, {}) | parameters
+    table = await services.analytics.query(path.read_text(encoding="utf-8"), given)
+    return [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+
+
+async def ingest(services: Services, table: str, *rows: dict[str, object]) -> None:
+    """Add rows."""
+    await services.analytics.ingest(table, b"\n".join(msgspec.json.encode(row) for row in rows))
+
+
+async def test_every_query_answers_and_keeps_tenants_apart(world: Services) -> None:
+    """Each gives rows to the tenant whose they are; to another only zeros, or nothing."""
+    for path in QUERIES:
+        assert await ask(world, path.stem), path.name
+        for row in await ask(world, path.stem, tenant="somebody-else"):
+            assert not any(row.values()), path.name
+
+
+async def test_a_deleted_company_with_open_invoices_is_one_row(world: Services) -> None:
+    """The rule's query sums what is open, and leaves out what is paid or somebody else's."""
+    assert await ask(world, "deleted_with_open_invoices") == [
+        {
+            "entity_id": company_id("442190356"),
+            "name": "Boulangerie Saint Rémy",
+            "match_key": "442190356",
+            "open_invoices": 2,
+            "open_amount": 2501.0,
+        }
+    ]
+
+
+async def test_the_row_goes_when_the_invoices_are_paid(world: Services) -> None:
+    """Only the latest version of an invoice counts."""
+    paid = {"Tenant": TENANT, "EntityType": "invoice", "Version": 2, "Deleted": False}
+    fields = {"customer": "C44219", "amount": "1250.50", "status": "PAID"}
+    for number in (1, 2):
+        row = paid | {"EntityId": entity_id(TENANT, "invoice", f"I{number}"), "Fields": fields}
+        await ingest(world, "Entities", row)
+    assert await ask(world, "deleted_with_open_invoices") == []
+
+
+async def test_the_latest_version_of_an_entity_stands(world: Services) -> None:
+    """A repeated or older row changes nothing, and dynamic columns come back as objects."""
+    [row] = await ask(world, "entity")
+    assert row["Version"] == 2
+    assert row["Fields"]["credit_limit"] == "25000.00"  # type: ignore[index]
+    assert row["Sources"]["crm"]["values"]["credit_limit"] == "50000.00"  # type: ignore[index]
+
+
+async def test_history_tells_each_delta_once_and_which_were_taken_back(world: Services) -> None:
+    """Newest first; the delta that a later one retracts says so."""
+    rows = await ask(world, "entity_history")
+    assert [(row["DeltaId"], row["IsRetracted"]) for row in rows] == [("d1", False), ("d3", False), ("d2", True)]
+
+
+async def test_effective_deltas_leave_out_repeats_and_retractions(world: Services) -> None:
+    """d1 and d4 stand; d2 was taken back by d3."""
+    assert await ask(world, "effective_deltas") == [{"Count": 2}]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("nordwind", "Nordwind Logistik GmbH"),
+        ("44219", "Boulangerie Saint Rémy"),
+        ("C31822", "Kestrel Marine Supplies"),
+        (company_id("771204459"), "Grünwald Maschinenbau AG"),
+        ("<script>", HOSTILE.replace("-", " ")),
+    ],
+)
+async def test_search_finds_by_name_match_key_record_key_and_id(world: Services, text: str, found: str) -> None:
+    """Part of a name or match key; a whole record key or id."""
+    assert [row["Name"] for row in await ask(world, "entity_search", type="company", text=text)] == [found]
+
+
+async def test_search_takes_its_text_as_text(world: Services) -> None:
+    """A text that looks like KQL or SQL is looked for, not run."""
+    for text in ("' | count", '" or true //', "'); drop table Entities; --", "%"):
+        assert await ask(world, "entity_search", text=text) == []
+    assert len(await ask(world, "entity_search", type="company")) == len(COMPANIES)
+
+
+async def test_latency_leaves_out_what_the_first_reading_brought(world: Services) -> None:
+    """Records older than the first complete reading of every stream are not slow, they are old."""
+    [before] = await ask(world, "latency")
+    old = {"Tenant": TENANT, "EntityId": "o", "Version": 1, "SourceTime": rfc3339(NOW - 400 * MINUTE)}
+    await ingest(world, "Entities", old | {"UpdatedAt": rfc3339(NOW)})
+    assert await ask(world, "latency") == [before]
+    assert before["P99"] == 800.0
+    run = {"RunId": "r2", "Tenant": TENANT, "Source": "erp", "Stream": "orders", "Error": ""}
+    await ingest(world, "Runs", run | {"StartedAt": rfc3339(NOW), "EndedAt": rfc3339(NOW + SECOND)})
+    [later] = await ask(world, "latency")
+    assert later["Changes"] == 0
