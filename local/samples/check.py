@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import msgspec
+
 from flockiq.local.samples import truth
 from flockiq.local.samples.truth import Truth
 from flockiq.shared.errors import FlockIQError

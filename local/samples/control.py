@@ -12,10 +12,11 @@ from collections.abc import AsyncIterator
 from typing import Any, Literal
 
 import msgspec
-from flockiq.local.samples.life import Life
-from flockiq.local.samples.store import Body
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from flockiq.local.samples.life import Life
+from flockiq.local.samples.store import Body
 
 Fault = Literal["error", "hang", "invalid_json", "huge", "wrong_types"]
 

@@ -16,6 +16,10 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
 from flockiq.local.samples import odata
 from flockiq.local.samples.control import Control, disfigure, misbehave, same
 from flockiq.local.samples.crm import Crm
@@ -23,9 +27,6 @@ from flockiq.local.samples.life import Life
 from flockiq.local.samples.odata import BadQuery
 from flockiq.local.samples.store import Body, Record
 from flockiq.local.samples.universe import rng
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
 ROOT = "/api/data/v9.2"
 MOST_ROWS = 5_000
@@ -41,6 +42,7 @@ _TOO_MANY_REQUESTS = "0x80072322"
 _TOO_MUCH_TIME = "0x80072321"
 _NOT_AUTHENTICATED = "0x8005F101"
 
+_ISSUED = "%m/%d/%Y %H:%M:%S"
 _DELTA_TOKEN = re.compile(r"(\d{1,18})!(\d\d/\d\d/\d{4} \d\d:\d\d:\d\d)")
 _SKIP_TOKEN = re.compile(
     r"(?P<page>\d{1,9})-(?P<rows>\d{1,4})-(?P<since>\d{1,18})-(?P<upto>\d{1,18})-(?P<last>\d{1,18})"
@@ -162,7 +164,7 @@ class Dataverse:
             place = f"{reading.page + 1}-{reading.rows}-{reading.since}-{reading.upto}-{page[-1].version}"
             body["@odata.nextLink"] = f"{here}$skiptoken={place}"
         else:
-            issued = datetime.now(UTC).strftime("%m/%d/%Y %H:%M:%S")
+            issued = datetime.now(UTC).strftime(_ISSUED)
             body["@odata.deltaLink"] = f"{here}$deltatoken={quote(f'{reading.upto}!{issued}', safe='')}"
             self.life.noticed(stream)
         gone = f"{base}/$metadata#{stream}/$deletedEntity"
@@ -187,10 +189,10 @@ class Dataverse:
             found = _DELTA_TOKEN.fullmatch(token)
             if found is None or int(found[1]) > now:
                 raise BadQuery("The $deltatoken is malformed.")
-            since, issued = int(found[1]), datetime.strptime(found[2], "%m/%d/%Y %H:%M:%S").replace(tzinfo=UTC)
+            since, issued_s = int(found[1]), odata.issued(found[2], _ISSUED)
             lifetime_s = float(self.store.fact("token_lifetime_s", default=TOKEN_LIFETIME_S))
             expired_upto = int(self.store.fact("expired_upto", default=-1))
-            if since <= expired_upto or time.time() - issued.timestamp() > lifetime_s:
+            if since <= expired_upto or time.time() - issued_s > lifetime_s:
                 message = "Version stamp associated with the client has expired. Please perform a full sync."
                 raise Refusal(400, _EXPIRED_VERSION_STAMP, message)
             return Reading(1, rows or MOST_ROWS, since, now, since)

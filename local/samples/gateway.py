@@ -17,15 +17,16 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
 from flockiq.local.samples import odata
 from flockiq.local.samples.control import Control, disfigure, misbehave, same
 from flockiq.local.samples.erp import Erp, date
 from flockiq.local.samples.life import Life
 from flockiq.local.samples.odata import BadQuery
 from flockiq.local.samples.store import Body, Record
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
 SERVICE = "ZFLOCK_SRV"
 ROOT = f"/sap/opu/odata/sap/{SERVICE}"
@@ -43,6 +44,7 @@ _EDM = {
     "NetAmount": 'Type="Edm.Decimal" Precision="16" Scale="2"',
     "Amount": 'Type="Edm.Decimal" Precision="16" Scale="2"',
 }
+_ISSUED = "%Y%m%d%H%M%S"
 _DELTA_TOKEN = re.compile(r"'?([0-9A-F]{32})_(\d{14})'?")
 _SKIP_TOKEN = re.compile(r"'?(\d{1,18})-(\d{1,18})-(\d{1,18})'?")
 _KEY = re.compile(r"(\w+)\('([^']{1,40})'\)")
@@ -169,7 +171,7 @@ class Gateway:
         if more:
             body["__next"] = f"{here}$skiptoken={quote(f"'{reading.since}-{reading.upto}-{page[-1].version}'")}"
         else:
-            token = f"'{reading.upto:032X}_{datetime.now(UTC):%Y%m%d%H%M%S}'"
+            token = f"'{reading.upto:032X}_{datetime.now(UTC).strftime(_ISSUED)}'"
             body["__delta"] = f"{here}!deltatoken={quote(token)}"
             self.life.noticed(stream)
         counted = 0
@@ -188,10 +190,10 @@ class Gateway:
             found = _DELTA_TOKEN.fullmatch(token)
             if found is None or int(found[1], 16) > now:
                 raise BadQuery("Invalid delta token")
-            since, issued = int(found[1], 16), datetime.strptime(found[2], "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+            since, issued_s = int(found[1], 16), odata.issued(found[2], _ISSUED)
             lifetime_s = float(self.store.fact("token_lifetime_s", default=TOKEN_LIFETIME_S))
             expired_upto = int(self.store.fact("expired_upto", default=-1))
-            if since <= expired_upto or time.time() - issued.timestamp() > lifetime_s:
+            if since <= expired_upto or time.time() - issued_s > lifetime_s:
                 raise Refusal(410, "/IWBEP/CM_MGW_RT/021", "The delta token has expired; request all data again")
             return Reading(since, now, since)
         return Reading(0, now, 0)

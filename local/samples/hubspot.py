@@ -16,13 +16,14 @@ from urllib.parse import urlsplit
 
 import httpx
 import msgspec
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
 from flockiq.local.samples.control import Control, same
 from flockiq.local.samples.life import Life
 from flockiq.local.samples.marketing import Marketing
 from flockiq.local.samples.universe import rng
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
 PATH = "/api/webhooks/marketing"
 EVENTS_A_REQUEST = 20
@@ -71,11 +72,7 @@ class Sender:
             while not self.life.stopping.is_set():
                 batch = self.marketing.head(EVENTS_A_REQUEST)
                 if not batch:
-                    # Somebody to talk about, as soon as there is somebody to talk to.
-                    if self.life.read_us is None and not self.life.frozen and await self._reachable():
-                        self.life.edit()
-                    else:
-                        await asyncio.sleep(POLL_S)
+                    await self._wait()
                     continue
                 last = batch[-1][0]
                 body = msgspec.json.encode([event for _, event in batch])
@@ -91,10 +88,21 @@ class Sender:
                     await asyncio.sleep(backoff_s)
                     backoff_s = min(backoff_s * 2, longest_s)
 
+    async def _wait(self) -> None:
+        """People begin to edit when the app is there; the first time, one edit opens the feed."""
+        if not self.life.asked and not self.life.frozen and await self._reachable():
+            self.life.requested()
+            if self.life.read_us is None:
+                self.life.edit()
+        else:
+            await asyncio.sleep(POLL_S)
+
     async def _reachable(self) -> bool:
         address = urlsplit(self.app_url)
+        if not address.hostname:
+            return False
         try:
-            _, writer = await asyncio.open_connection(address.hostname, address.port)
+            _, writer = await asyncio.open_connection(address.hostname, address.port or 80)
         except OSError:
             return False
         writer.close()

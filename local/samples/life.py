@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import msgspec
+
 from flockiq.local.samples import truth
 from flockiq.local.samples.store import Store
 from flockiq.local.samples.truth import Truth
@@ -83,7 +84,7 @@ class Life:
         self.business, self.store, self.options = business, store, options
         self.stopping = asyncio.Event()
         self._last_request = time.monotonic()
-        self._asked = False
+        self.asked = False  # by anybody, since this process began
         self._owed = 0.0
         if not store.fact("filled"):
             with store.transaction():
@@ -106,7 +107,7 @@ class Life:
     def requested(self) -> None:
         """Somebody is still interested."""
         self._last_request = time.monotonic()
-        self._asked = True
+        self.asked = True
 
     def noticed(self, stream: str) -> None:
         """A reader was given a delta link for ``stream``: it has read all of it."""
@@ -137,7 +138,7 @@ class Life:
                 return
             read_us = self.read_us
             # A system that was just started again waits until its reader is there as well.
-            if read_us is not None and self._asked and not self.frozen:
+            if read_us is not None and self.asked and not self.frozen:
                 a_second = self.options.rate * self.business.edits_a_second
                 self._owed = min(self._owed + (now - before) * a_second, BURST)
                 self.edit(int(self._owed))

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+
 from flockiq.local.samples import story
 from flockiq.local.samples.life import Options, Step
 from flockiq.local.samples.store import Store

@@ -113,6 +113,14 @@ def count(text: str | None, name: str, most: int) -> int | None:
     """A number given as a query option, at most ``most``. BadQuery if it is not one."""
     if text is None:
         return None
-    if not text.isascii() or not text.isdigit():
+    if not re.fullmatch(r"[0-9]{1,9}", text):
         raise BadQuery(f"The value '{text[:40]}' of {name} is not a number.")
     return min(int(text), most)
+
+
+def issued(text: str, form: str) -> float:
+    """When a token was issued, in seconds since the epoch. BadQuery if ``text`` is not written as ``form`` says."""
+    try:
+        return datetime.strptime(text, form).replace(tzinfo=UTC).timestamp()
+    except ValueError as error:
+        raise BadQuery("The delta token is malformed.") from error

@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import uvicorn
+from starlette.applications import Starlette
+from starlette.routing import Route
+
 from flockiq.local.samples.control import Control
 from flockiq.local.samples.life import Business, Life, Options
 from flockiq.local.samples.store import Store
 from flockiq.local.samples.truth import folder
 from flockiq.local.samples.universe import DAY_US
-from starlette.applications import Starlette
-from starlette.routing import Route
 
 SECRETS = {
     "crm": "FLOCKIQ_SECRET_SAMPLE_CRM_TOKEN",

@@ -19,6 +19,7 @@ from typing import Any
 
 import httpx
 import msgspec
+
 from flockiq.local.samples.gateway import USER
 from flockiq.local.samples.processes import end, free_port, is_free, is_ours, is_over, spawn
 from flockiq.local.samples.serve import SECRETS
