@@ -31,6 +31,7 @@ LAYOUT = Layout(
 )
 RANKS = {name: ["erp", "crm", "web"] for name in ("name", "amount", "terms", "flag")}
 RECENT = {"terms", "flag"}
+RULE_NUMBERS = {rule.name: number for number, rule in enumerate(RULES)}
 
 
 def _large(columns: Mapping[str, Column], _: int) -> Column:
@@ -96,18 +97,20 @@ def history(seed: int, events: int = 60, entities: int = 5, groups: int = 3) -> 
                     "flag": rng.choice([True, False]),
                 }[name]
                 values.append((name, choice))
+        rule = rng.choice(["halved", "unusual", "large"]) if op == "close" else ""
+        name = f"event-{seed}-{number}"
         found.append(
             Event(
                 us=rng.randrange(events * 2),
-                rr=rng.randrange(3),
-                tie=hash64(f"{seed}/{number}") & ((1 << 61) - 1),
-                id=f"event-{seed}-{number}",
+                rr=RULE_NUMBERS[rule] if rule else rng.randrange(3) << 32,
+                tie=hash64(name) & ((1 << 61) - 1),
+                id=name,
                 entity=f"e{entity}",
                 group=f"g{entity % groups}",
                 source=rng.choice(SOURCES),
                 op=op,
                 values=tuple(values),
-                rule=rng.choice(["halved", "unusual", "large"]) if op == "close" else "",
+                rule=rule,
             )
         )
     return found
@@ -128,14 +131,13 @@ def rows_of(events: Sequence[Event], state: TypeState, texts: Texts) -> Rows:
             else:
                 value[row, number] = lane_of(field.kind, field.scale, given, texts)
     ops = {"say": UPSERT, "delete": DELETE, "close": ACTION}
-    rule_numbers = {rule.name: number for number, rule in enumerate(RULES)}
     return Rows(
         entity=np.array([entity for entity, _ in numbers], np.int64),
         group=np.array([group for _, group in numbers], np.int64),
         source=np.array([SOURCES.index(event.source) for event in events], np.int64),
         op=np.array([ops[event.op] for event in events], np.int8),
         us=np.array([event.us for event in events], np.int64),
-        rr=np.array([rule_numbers[event.rule] if event.op == "close" else event.rr for event in events], np.int64),
+        rr=np.array([event.rr for event in events], np.int64),
         hash=np.array([event.tie for event in events], np.int64),
         key=np.array([texts.lane(f"things/{event.entity}") for event in events], np.int64),
         shown=np.array([texts.lane(event.entity) for event in events], np.int64),
