@@ -7,13 +7,14 @@ import itertools
 from collections.abc import Callable, Sequence
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from flockiq.shared import alerts as life
 from flockiq.shared.alerts import Alert, AlertQuery, AlertTransition, Change, HistoryEntry
 from flockiq.shared.errors import BadRecord, NotFound
 from flockiq.shared.ports import AlertStore
 from flockiq.shared.services import Services
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 LIFE: Sequence[Change] = ("open", "fire", "update", "resolve")
 _tenants = itertools.count()

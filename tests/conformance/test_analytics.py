@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import msgspec
 import pytest
+
 from flockiq.shared.errors import BadRecord, NotFound, QueryError
 from flockiq.shared.ports import Analytics, Table
 from flockiq.shared.services import Services

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
+
 from flockiq.shared.errors import BadRecord, Conflict, NotFound
 from flockiq.shared.ports import Blobs
 from flockiq.shared.services import Services

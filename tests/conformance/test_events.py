@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 import pytest
+
 from flockiq.shared.errors import BadRecord, NotFound
 from flockiq.shared.ports import Bounds, EventStream, OutgoingEvent
 from flockiq.shared.services import Services

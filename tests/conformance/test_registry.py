@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Callable
 
 import pytest
+
 from flockiq.shared.errors import Conflict, LeaseLost
 from flockiq.shared.ports import Document, Registry
 from flockiq.shared.services import Services

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+
 from flockiq.shared.errors import NotFound
 from flockiq.shared.ports import Secrets
 

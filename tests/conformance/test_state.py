@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from flockiq.shared.errors import FenceLost
 from flockiq.shared.ports import StateStore, StateVersion
 from flockiq.shared.services import Services
@@ -195,11 +196,13 @@ async def test_processes_sharing_a_log_write_every_entry_once(another: Callable[
 async def test_what_was_acknowledged_survives_kill_9(another: Callable[[], Services], process: Start) -> None:
     """Killed in the middle of its writes again and again, a log holds every acknowledged entry, whole, and no other."""
     for wanted in (1, 25, 60, 90):
-        writer = process("append.py")
-        acknowledged = [int(writer.stdout.readline()) for _ in range(wanted)] if writer.stdout else []
-        writer.kill()
-        rest, _ = writer.communicate(timeout=30)
-        last = [*acknowledged, *(int(line) for line in rest.splitlines())][-1]
+        with process("append.py") as writer:
+            if writer.stdout is None:
+                raise AssertionError("no pipe")
+            acknowledged = [writer.stdout.readline() for _ in range(wanted)]
+            writer.kill()
+            acknowledged += writer.stdout.readlines()
+        last = int(acknowledged[-1])
         services = another()
         _, snapshot, entries = await services.state.read("crash")
         first = int(snapshot or b"0")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from flockiq.shared.adapters.embedded import analytics as module
 from flockiq.shared.adapters.embedded.analytics import DuckdbAnalytics
 from flockiq.shared.adapters.embedded.connect import EVENTHOUSE
@@ -171,14 +172,16 @@ async def test_the_same_query_is_translated_once(tmp_path: Path, eventhouse: Pat
 async def test_acknowledged_rows_survive_kill_9_and_a_second_process_is_refused(tmp_path: Path, closing: Keep) -> None:
     """The refusal names the file and the way out."""
     for wanted in (3, 40):
-        child = writer(tmp_path)
-        acknowledged = [int(child.stdout.readline()) for _ in range(wanted)] if child.stdout else []
-        second = closing(DuckdbAnalytics(tmp_path / "analytics.duckdb", EVENTHOUSE))
-        with pytest.raises(ConfigError, match=r"analytics\.duckdb.*another process.*HTTP"):
-            await second.query("print 1")
-        child.kill()
-        rest, _ = child.communicate(timeout=30)
-        last = [*acknowledged, *(int(line) for line in rest.splitlines())][-1]
+        with writer(tmp_path) as child:
+            if child.stdout is None:
+                raise AssertionError("no pipe")
+            acknowledged = [child.stdout.readline() for _ in range(wanted)]
+            second = closing(DuckdbAnalytics(tmp_path / "analytics.duckdb", EVENTHOUSE))
+            with pytest.raises(ConfigError, match=r"analytics\.duckdb.*another process.*HTTP"):
+                await second.query("print 1")
+            child.kill()
+            acknowledged += child.stdout.readlines()
+        last = int(acknowledged[-1])
         ((rows, newest),) = (await second.query("Runs | summarize dcount(Run), max(Run)")).rows
         assert rows == newest
         assert isinstance(newest, int)

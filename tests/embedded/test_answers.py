@@ -8,6 +8,7 @@ from uuid import UUID
 
 import duckdb
 import pytest
+
 from flockiq.shared.adapters.embedded.answers import Kind, plain, rows
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from flockiq.shared.adapters.embedded.blobs import INCOMING, STALE_S, FolderBlobs
 from flockiq.shared.errors import BadRecord, StoreUnavailable
 

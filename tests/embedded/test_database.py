@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flockiq.shared.adapters.embedded.database import GROUP, Database, prefix_range
-from flockiq.shared.errors import ConfigError, HubUnavailable, StateCorrupt, StoreUnavailable
 from hypothesis import given
 from hypothesis import strategies as st
+
+from flockiq.shared.adapters.embedded.database import GROUP, Database, prefix_range
+from flockiq.shared.errors import ConfigError, HubUnavailable, StateCorrupt, StoreUnavailable
 
 SCHEMA = "CREATE TABLE numbers (n INTEGER PRIMARY KEY)"
 type Keep = Callable[[Any], Any]

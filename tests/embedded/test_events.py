@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from flockiq.shared.adapters.embedded import events as module
 from flockiq.shared.adapters.embedded.events import SqliteEvents
 from flockiq.shared.errors import ConfigError, NotFound

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from flockiq.shared.adapters.embedded.secrets import FILE_VARIABLE, EnvironmentSecrets
 from flockiq.shared.errors import ConfigError, NotFound
 

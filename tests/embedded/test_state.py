@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from flockiq.shared.adapters.embedded import state as module
 from flockiq.shared.adapters.embedded.state import SqliteState
 from flockiq.shared.errors import BadRecord, StateCorrupt

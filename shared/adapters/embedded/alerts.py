@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
+
 from flockiq.shared import alerts as life
 from flockiq.shared.adapters.embedded.database import Database
 from flockiq.shared.alerts import Alert, AlertPage, AlertQuery, AlertTransition, HistoryEntry

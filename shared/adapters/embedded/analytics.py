@@ -15,6 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from itertools import batched
 from pathlib import Path
+from textwrap import shorten
 from typing import NamedTuple
 
 import duckdb
@@ -23,6 +24,7 @@ import msgspec
 from duckdb_kql.engine import schema as read_schema
 from duckdb_kql.params import bind
 from duckdb_kql.stored_functions import StoredFunction
+
 from flockiq.shared.adapters.embedded.answers import Kind, rows
 from flockiq.shared.adapters.embedded.tables import TYPES, Columns, read_functions, read_tables
 from flockiq.shared.errors import BadRecord, ConfigError, NotFound, Problem, QueryError, StoreUnavailable
@@ -32,6 +34,7 @@ GROUP_BYTES = 4_000_000  # of rows in one transaction, unless one ingestion alon
 GROUP_ROWS = 4096  # in one statement: DuckDB slows down over longer lists
 MAX_QUERY = 100_000  # characters of KQL
 MAX_ROWS = 500_000  # of an answer: Kusto's own limit
+MAX_MESSAGE = 500  # characters of an error: the parser may list every word it would have taken
 
 _OPTIONS: Mapping[str, str] = {
     # KQL comes from files people write and from the page: it may read these tables and nothing else.
@@ -196,7 +199,7 @@ class DuckdbAnalytics:
                 raise QueryError(f"the answer has over {MAX_ROWS:,} rows: take fewer, or summarize")
             return Table([name for name, *_ in columns], rows([Kind.of(kind) for _, kind, *_ in columns], found))
         except duckdb_kql.KqlError as error:
-            raise QueryError(str(error)) from error
+            raise QueryError(shorten(str(error), MAX_MESSAGE, placeholder=" …")) from error
         except duckdb.Error as error:
             raise QueryError(_summary(error)) from error
         except RecursionError as error:
@@ -305,7 +308,7 @@ def _refusal(path: Path, table: str, error: duckdb.Error) -> BadRecord | StoreUn
 
 def _summary(error: duckdb.Error) -> str:
     """What DuckDB says of an error, without the SQL it quotes after it."""
-    return " ".join(str(error).partition("\n\nLINE ")[0].split())
+    return shorten(str(error).partition("\n\nLINE ")[0], MAX_MESSAGE, placeholder=" …")
 
 
 def _interrupt(cursor: Future[duckdb.DuckDBPyConnection]) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
+
 from flockiq.shared.adapters.embedded.database import Database
 from flockiq.shared.errors import BadRecord, ConfigError, HubUnavailable, NotFound, Problem
 from flockiq.shared.ports import Bounds, OutgoingEvent, StoredEvent

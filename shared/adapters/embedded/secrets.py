@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
+
 from flockiq.shared.errors import ConfigError, NotFound, Problem
 
 FILE_VARIABLE = "FLOCKIQ_SECRETS_FILE"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import xxhash
+
 from flockiq.shared.adapters.embedded.database import Database, prefix_range
 from flockiq.shared.errors import BadRecord, FenceLost, StateCorrupt
 from flockiq.shared.ports import StateRead, StateVersion

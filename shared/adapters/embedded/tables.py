@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from duckdb_kql.stored_functions import StoredFunction, parse_functions, split_definitions
+
 from flockiq.shared.errors import ConfigError, Problem
 
 type Columns = Mapping[str, str]
