@@ -1,0 +1,118 @@
+"""Expressions: CEL checked against a declared schema and lowered to functions over columns.
+
+Nothing is evaluated from text: each node becomes a closure over numpy. What an expression can do
+is bounded by its length, and by the rows it is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from flockiq.shared.cel import functions, operators
+from flockiq.shared.cel.columns import Column
+from flockiq.shared.cel.functions import Typed
+from flockiq.shared.cel.kinds import Kind
+from flockiq.shared.cel.parse import Call, CelError, ListOf, Literal, Name, Node, parse
+
+__all__ = ["CelError", "Expression", "compile_cel"]
+
+
+class Expression:
+    """A compiled expression. ``names`` are the variables it reads, ``kind`` what it gives."""
+
+    __slots__ = ("_typed", "kind", "names", "text")
+
+    def __init__(self, text: str, typed: Typed, names: frozenset[str]) -> None:
+        self.text = text
+        self.kind = typed.kind
+        self.names = names
+        self._typed = typed
+
+    def __repr__(self) -> str:
+        return f"Expression({self.text!r})"
+
+    def __call__(self, columns: Mapping[str, Column], n: int) -> Column:
+        """Its value for each of ``n`` rows. ``columns`` holds at least ``names``, each of n values.
+
+        KeyError if a column is missing.
+        """
+        with np.errstate(all="ignore"):  # overflow and division by zero are nulls here, not warnings
+            values, null = self._typed.run(columns)
+        return Column(np.broadcast_to(values, n), np.broadcast_to(null, n))
+
+
+def compile_cel(text: str, schema: Mapping[str, Kind], *, expect: Kind = Kind.BOOL) -> Expression:
+    """Compile ``text`` over variables of ``schema``'s kinds. CelError says where it is wrong, and how."""
+    lowering = _Lowering(schema)
+    node = parse(text)
+    typed = lowering.lower(node)
+    if typed.kind is not expect:
+        hint = "a condition compares something: amount > 100" if expect is Kind.BOOL else f"it must be {expect}"
+        raise CelError(node.position, f"the expression is {_article(typed.kind)}, not {_article(expect)}", hint)
+    return Expression(text, typed, frozenset(lowering.names))
+
+
+def _article(kind: Kind) -> str:
+    return f"an {kind}" if kind is Kind.INT else f"a {kind}" if kind is not Kind.NULL else "null"
+
+
+class _Lowering:
+    """One pass over a tree; remembers the variables it met."""
+
+    def __init__(self, schema: Mapping[str, Kind]) -> None:
+        self._schema = schema
+        self.names: set[str] = set()
+
+    def lower(self, node: Node) -> Typed:
+        """The node's kind and the function that gives its column."""
+        match node:
+            case Literal():
+                return functions.constant(node.kind, node.value)
+            case Name():
+                return self._variable(node)
+            case ListOf():
+                raise CelError(node.position, "a list stands only to the right of in", "status in ['OPEN', 'LATE']")
+            case Call(function="in"):
+                return self._membership(node)
+            case Call(function="has"):
+                return self._has(node)
+            case Call():
+                return functions.call(node, [self.lower(argument) for argument in node.arguments])
+
+    def _variable(self, node: Name) -> Typed:
+        name = node.name
+        if name not in self._schema:
+            raise CelError(node.position, f"there is no {name!r} here", functions.suggest(name, self._schema))
+        self.names.add(name)
+        kind = self._schema[name]
+        if kind is Kind.STRING:  # what stands where a text is null may be None, which does not compare
+
+            def texts(columns: Mapping[str, Column]) -> Column:
+                values, null = columns[name]
+                return Column(np.where(null, "", values) if null.any() else values, null)
+
+            return Typed(kind, texts)
+        return Typed(kind, lambda columns: columns[name])
+
+    def _has(self, node: Call) -> Typed:
+        if len(node.arguments) != 1 or not isinstance(node.arguments[0], Name):
+            raise CelError(node.position, "has asks about one name", "has(email)")
+        run = self.lower(node.arguments[0]).run
+        return Typed(Kind.BOOL, lambda columns: operators.negation(operators.is_null(run(columns))))
+
+    def _membership(self, node: Call) -> Typed:
+        item, where = node.arguments
+        if not isinstance(where, ListOf):
+            raise CelError(where.position, "in needs a list", "status in ['OPEN', 'LATE'], or text.contains('part')")
+        left = self.lower(item)
+        found = functions.constant(Kind.BOOL, value=False)
+        if all(isinstance(one, Literal) for one in where.items) and left.kind is Kind.STRING:
+            return functions.one_of(left, [one for one in where.items if isinstance(one, Literal)])
+        for one in where.items:
+            same = functions.call(Call(one.position, "==", (item, one)), [left, self.lower(one)])
+            found = functions.call(Call(node.position, "||", (item, one)), [found, same])
+        if left.kind is Kind.NULL:
+            raise CelError(item.position, "null is in no list", "x == null asks")
+        return found

@@ -1,0 +1,227 @@
+"""Every operator and function: what kinds it takes, what it gives, which columns' function it is."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from flockiq.shared.cel import operators, texts
+from flockiq.shared.cel.columns import Column
+from flockiq.shared.cel.kinds import Kind
+from flockiq.shared.cel.parse import Call, CelError, Literal
+from flockiq.shared.config.durations import parse_duration
+from flockiq.shared.instants import instant_us, zone_info
+
+Constant = bool | float | str | None
+Run = Callable[[Mapping[str, Column]], Column]
+
+_UTC = zone_info("UTC")
+_NUMBERS = (Kind.INT, Kind.DOUBLE)
+_DTYPES = {Kind.BOOL: np.bool_, Kind.INT: np.int64, Kind.DOUBLE: np.float64, Kind.STRING: object, Kind.NULL: np.bool_}
+_TIMES: Mapping[tuple[Kind, str, Kind], Kind] = {
+    (Kind.TIMESTAMP, "-", Kind.TIMESTAMP): Kind.DURATION,
+    (Kind.TIMESTAMP, "-", Kind.DURATION): Kind.TIMESTAMP,
+    (Kind.TIMESTAMP, "+", Kind.DURATION): Kind.TIMESTAMP,
+    (Kind.DURATION, "+", Kind.TIMESTAMP): Kind.TIMESTAMP,
+    (Kind.DURATION, "+", Kind.DURATION): Kind.DURATION,
+    (Kind.DURATION, "-", Kind.DURATION): Kind.DURATION,
+}
+NAMES = ("has", "size", "matches", "abs", "double", "timestamp", "duration", *texts.CHANGING, *texts.ASKING)
+
+
+class Typed(NamedTuple):
+    """A lowered node: its kind, and the function that gives its column."""
+
+    kind: Kind
+    run: Run
+
+
+def constant(kind: Kind, value: Constant) -> Typed:
+    """A constant; null is a column of nothing but."""
+    values: npt.NDArray[Any] = np.empty((), _DTYPES.get(kind, np.int64))
+    values[()] = False if value is None else value
+    column = Column(values, np.asarray(value is None))
+    return Typed(kind, lambda _: column)
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """What there is, the likeliest first."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1)
+    meant = f"did you mean {close[0]}? " if close else ""
+    return f"{meant}there are: {', '.join(names)}" if names else "there are no variables"
+
+
+def call(node: Call, arguments: Sequence[Typed]) -> Typed:
+    """Lower a call. CelError if the function is unknown or its arguments don't fit."""
+    name = node.function
+    if name in ("&&", "||", "!"):
+        return _logic(node, arguments)
+    if name in operators.COMPARISONS:
+        return _compare(node, arguments[0], arguments[1])
+    if name == "?:":
+        return _choose(node, arguments[0], arguments[1], arguments[2])
+    if name in ("+", "-", "*", "/", "%"):
+        return _negative(node, arguments[0]) if len(arguments) == 1 else _arithmetic(node, arguments[0], arguments[1])
+    return _function(node, arguments)
+
+
+def one_of(left: Typed, items: Sequence[Literal]) -> Typed:
+    """``text in [texts]``, looked up in a set."""
+    for item in items:
+        if item.kind is not Kind.STRING:
+            raise _mismatch(item.position, "in", [left.kind, item.kind])
+    known = frozenset(str(item.value) for item in items)
+    return Typed(Kind.BOOL, lambda columns: texts.by_distinct(known.__contains__, left.run(columns), np.bool_))
+
+
+def _unary(kind: Kind, function: Callable[[Column], Column], of: Typed) -> Typed:
+    run = of.run
+    return Typed(kind, lambda columns: function(run(columns)))
+
+
+def _binary(kind: Kind, function: operators.Binary, left: Typed, right: Typed) -> Typed:
+    ours, theirs = left.run, right.run
+    return Typed(kind, lambda columns: function(ours(columns), theirs(columns)))
+
+
+def _as_double(of: Typed) -> Typed:
+    return _unary(Kind.DOUBLE, operators.to_double, of) if of.kind is Kind.INT else of
+
+
+def _mismatch(position: int, operation: str, kinds: Sequence[Kind]) -> CelError:
+    hint = "both sides must be of one kind"
+    if Kind.STRING in kinds and set(kinds) & set(_NUMBERS):
+        hint = "a text is no number: quote the number, or write double(text)"
+    elif Kind.TIMESTAMP in kinds and Kind.STRING in kinds:
+        hint = "write timestamp('2024-01-31')"
+    elif Kind.NULL in kinds:
+        hint = "null can only be asked for, with == and !="
+    return CelError(position, f"{operation} does not go with {' and '.join(kinds)}", hint)
+
+
+def _logic(node: Call, arguments: Sequence[Typed]) -> Typed:
+    for operand, typed in zip(node.arguments, arguments, strict=True):
+        if typed.kind is not Kind.BOOL:
+            raise CelError(operand.position, f"{node.function} needs conditions, this is {typed.kind}", "compare it")
+    if node.function == "!":
+        return _unary(Kind.BOOL, operators.negation, arguments[0])
+    function = operators.conjunction if node.function == "&&" else operators.disjunction
+    return _binary(Kind.BOOL, function, arguments[0], arguments[1])
+
+
+def _compare(node: Call, left: Typed, right: Typed) -> Typed:
+    operation = node.function
+    kinds = (left.kind, right.kind)
+    if Kind.NULL in kinds:
+        if operation not in ("==", "!="):
+            raise _mismatch(node.position, operation, kinds)
+        asked = _unary(Kind.BOOL, operators.is_null, left if right.kind is Kind.NULL else right)
+        return asked if operation == "==" else _unary(Kind.BOOL, operators.negation, asked)
+    if left.kind is not right.kind:
+        if not (left.kind in _NUMBERS and right.kind in _NUMBERS):
+            raise _mismatch(node.position, operation, kinds)
+        left, right = _as_double(left), _as_double(right)
+    return _binary(Kind.BOOL, operators.COMPARISONS[operation], left, right)
+
+
+def _choose(node: Call, condition: Typed, yes: Typed, no: Typed) -> Typed:
+    if condition.kind is not Kind.BOOL:
+        raise CelError(node.position, f"? needs a condition before it, this is {condition.kind}", "compare it")
+    if yes.kind is not no.kind:
+        if yes.kind in _NUMBERS and no.kind in _NUMBERS:
+            yes, no = _as_double(yes), _as_double(no)
+        elif Kind.NULL not in (yes.kind, no.kind):
+            raise _mismatch(node.position, "? :", (yes.kind, no.kind))
+    kind = no.kind if yes.kind is Kind.NULL else yes.kind
+    yes, no = (constant_like(one, kind) for one in (yes, no))
+    asked, first, second = condition.run, yes.run, no.run
+    return Typed(kind, lambda columns: operators.choice(asked(columns), first(columns), second(columns)))
+
+
+def constant_like(of: Typed, kind: Kind) -> Typed:
+    """A null of ``kind`` if ``of`` is the literal null; else ``of``."""
+    return Typed(kind, constant(kind, None).run) if of.kind is Kind.NULL else of
+
+
+def _negative(node: Call, of: Typed) -> Typed:
+    if of.kind not in (*_NUMBERS, Kind.DURATION):
+        raise CelError(node.position, f"- does not go with {of.kind}", "it is for numbers and durations")
+    return _unary(of.kind, operators.minus, of)
+
+
+def _arithmetic(node: Call, left: Typed, right: Typed) -> Typed:
+    operation = node.function
+    kinds = (left.kind, right.kind)
+    if kinds == (Kind.INT, Kind.INT):
+        return _binary(Kind.INT, operators.INTS[operation], left, right)
+    if kinds == (Kind.STRING, Kind.STRING) and operation == "+":
+        return _binary(Kind.STRING, operators.join, left, right)
+    times = _TIMES.get((left.kind, operation, right.kind))
+    if times is not None:
+        return _binary(times, operators.INTS[operation], left, right)
+    if left.kind in _NUMBERS and right.kind in _NUMBERS and operation in operators.DOUBLES:
+        return _binary(Kind.DOUBLE, operators.DOUBLES[operation], _as_double(left), _as_double(right))
+    raise _mismatch(node.position, operation, kinds)
+
+
+def _function(node: Call, arguments: Sequence[Typed]) -> Typed:
+    name = node.function
+    kinds = [argument.kind for argument in arguments]
+    if name in ("timestamp", "duration", "matches"):
+        return _of_literal(node, arguments)
+    if name in texts.CHANGING and kinds == [Kind.STRING]:
+        changing = texts.CHANGING[name]
+        return _unary(Kind.STRING, lambda column: texts.by_distinct(changing, column, object), arguments[0])
+    if name in texts.ASKING and kinds == [Kind.STRING, Kind.STRING]:
+        asking = texts.ASKING[name]
+        return _binary(
+            Kind.BOOL, lambda a, b: texts.by_distinct_pair(asking, a, b, np.bool_), arguments[0], arguments[1]
+        )
+    if name == "size" and kinds == [Kind.STRING]:
+        return _unary(Kind.INT, lambda column: texts.by_distinct(len, column, np.int64), arguments[0])
+    if name == "abs" and len(kinds) == 1 and kinds[0] in (*_NUMBERS, Kind.DURATION):
+        return _unary(kinds[0], operators.absolute, arguments[0])
+    if name == "double" and len(kinds) == 1 and kinds[0] in (*_NUMBERS, Kind.STRING):
+        of = arguments[0]
+        return _unary(Kind.DOUBLE, texts.to_double, of) if kinds == [Kind.STRING] else _as_double(of)
+    if name not in NAMES:
+        raise CelError(node.position, f"there is no function {name!r}", suggest(name, NAMES))
+    given = ", ".join(kinds) or "nothing"
+    raise CelError(node.position, f"{name} does not take {given}", _SIGNATURES.get(name, f"{name}(text)"))
+
+
+_SIGNATURES = {
+    "abs": "abs(number)",
+    "double": "double(number or text)",
+    "startsWith": "text.startsWith(text)",
+    "endsWith": "text.endsWith(text)",
+    "contains": "text.contains(text)",
+    "has": "has(email)",
+}
+
+
+def _of_literal(node: Call, arguments: Sequence[Typed]) -> Typed:
+    """Functions whose last argument is a text in quotes, read when the expression is compiled."""
+    name = node.function
+    wanted = 2 if name == "matches" else 1
+    last = node.arguments[-1] if node.arguments else None
+    example = {"matches": "name.matches('^A.*')", "timestamp": "timestamp('2024-01-31')", "duration": "duration('24h')"}
+    if len(arguments) != wanted or not isinstance(last, Literal) or not isinstance(last.value, str):
+        raise CelError(node.position, f"{name} takes a text in quotes", example[name])
+    text = last.value
+    try:
+        if name == "timestamp":
+            return Typed(Kind.TIMESTAMP, constant(Kind.TIMESTAMP, instant_us(text, _UTC)).run)
+        if name == "duration":
+            return Typed(Kind.DURATION, constant(Kind.DURATION, parse_duration(text)).run)
+        found = texts.matcher(text)
+    except ValueError as error:
+        raise CelError(last.position, f"{text[:40]!r} does not do: {error}", example[name]) from error
+    if arguments[0].kind is not Kind.STRING:
+        raise _mismatch(node.position, name, [arguments[0].kind, Kind.STRING])
+    return _unary(Kind.BOOL, lambda column: texts.by_distinct(found, column, np.bool_), arguments[0])

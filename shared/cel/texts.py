@@ -1,0 +1,84 @@
+"""CEL's functions on texts. Each runs once a distinct value, not once a row."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from flockiq.shared.cel.columns import Column
+
+_NOT_DIGITS = re.compile(r"[^0-9]+")
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
+
+
+def by_distinct(function: Callable[[str], Any], of: Column, dtype: npt.DTypeLike) -> Column:
+    """``function`` of every text, worked out once for each that is different."""
+    texts = np.where(of.null, "", of.values)
+    flat = texts.reshape(-1).tolist()
+    table = {text: function(text) for text in dict.fromkeys(flat)}
+    values = np.empty(len(flat), dtype)
+    values[:] = list(map(table.__getitem__, flat))
+    return Column(values.reshape(texts.shape), of.null)
+
+
+def by_distinct_pair(function: Callable[[str, str], Any], left: Column, right: Column, dtype: npt.DTypeLike) -> Column:
+    """``function`` of every pair of texts, once for each pair that is different."""
+    null = left.null | right.null
+    ours, theirs = np.broadcast_arrays(np.where(left.null, "", left.values), np.where(right.null, "", right.values))
+    pairs = list(zip(ours.reshape(-1).tolist(), theirs.reshape(-1).tolist(), strict=True))
+    table = {pair: function(*pair) for pair in dict.fromkeys(pairs)}
+    values = np.empty(len(pairs), dtype)
+    values[:] = list(map(table.__getitem__, pairs))
+    return Column(values.reshape(ours.shape), null)
+
+
+def digits(text: str) -> str:
+    """Only the digits 0-9: "DE 123.456" is "123456"."""
+    return _NOT_DIGITS.sub("", text)
+
+
+def alnum(text: str) -> str:
+    """Only letters and digits, of any script: "St. Gallen-2" is "StGallen2"."""
+    return "".join(filter(str.isalnum, text))
+
+
+CHANGING: Mapping[str, Callable[[str], str]] = {
+    "lower": str.lower,
+    "upper": str.upper,
+    "trim": str.strip,
+    "digits": digits,
+    "alnum": alnum,
+}
+"""Functions from text to text."""
+
+ASKING: Mapping[str, Callable[[str, str], bool]] = {
+    "startsWith": str.startswith,
+    "endsWith": str.endswith,
+    "contains": str.__contains__,
+}
+"""Functions from two texts to bool."""
+
+
+def to_double(of: Column) -> Column:
+    """Texts as doubles; null where a text is no number."""
+    column = by_distinct(lambda text: float(text) if _NUMBER.fullmatch(text) else np.nan, of, np.float64)
+    return Column(column.values, column.null | ~np.isfinite(column.values))
+
+
+def matcher(pattern: str) -> Callable[[str], bool]:
+    """Whether a text holds a match of an RE2 pattern: linear time for any pattern. ValueError if it is none."""
+    import re2  # type: ignore[import-untyped] # noqa: PLC0415 - a C extension that few conditions need
+
+    options = re2.Options()
+    options.log_errors = False
+    options.max_mem = 1 << 20
+    try:
+        compiled = re2.compile(pattern, options)
+    except re2.error as error:
+        reason = error.args[0] if error.args else ""
+        raise ValueError(reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)) from error
+    return lambda text: compiled.search(text) is not None

@@ -1,0 +1,100 @@
+"""Entity files: the real things records describe, their fields, and how to judge them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from flockiq.shared.config.durations import Duration
+from flockiq.shared.config.names import FIELDS_TAKEN, SUBJECTS_TAKEN, Expression, FieldName, Line, Model, Name
+from flockiq.shared.fields import MAX_SCALE, FieldType
+
+Strategy = Literal["rank", "recent", "complete", "longest", "highest", "lowest", "frequent"]
+Ignored = Literal["case", "space", "punctuation"]
+Cascade = Annotated[tuple[Strategy, ...], Field(min_length=1, max_length=7)]
+
+MAX_FIELDS = 200
+
+
+class FieldModel(Model):
+    """One field of an entity type."""
+
+    type: FieldType = Field(description="What its values are.")
+    scale: int | None = Field(default=None, ge=0, le=MAX_SCALE, description="Decimals: digits after the point (2).")
+    currency: FieldName | None = Field(default=None, description="Decimals: the field that holds the currency.")
+    description: Line | None = Field(default=None, description="What it means, for the page.")
+
+    @model_validator(mode="after")
+    def _decimal_only(self) -> Self:
+        if self.type != "decimal" and (self.scale is not None or self.currency is not None):
+            raise ValueError(f"scale and currency belong to decimals, not to a {self.type} | remove them")
+        return self
+
+
+class SurvivorshipModel(Model):
+    """Which source's value is the truth. Each cascade is tried in order; the first that decides wins."""
+
+    default: Cascade = Field(default=("recent",), description="The cascade of every field not named under fields.")
+    ranks: dict[FieldName, tuple[Name, ...]] = Field(
+        default_factory=dict, description="Sources by trust, best first: under default, or for one field."
+    )
+    fields: dict[FieldName, Cascade] = Field(default_factory=dict, description="The cascade of single fields.")
+
+
+class DriftModel(Model):
+    """How closely sources must agree on a field."""
+
+    absolute: float | None = Field(default=None, ge=0, description="Numbers: a difference up to this is agreement.")
+    relative: float | None = Field(
+        default=None, ge=0, le=1, description="Numbers: a difference up to this share of the larger is agreement."
+    )
+    ignore: tuple[Ignored, ...] = Field(default=(), description="Text: what makes no difference.")
+    set: bool = Field(default=False, description="Text that lists things (JSON array, or a,b;c): order makes none.")
+
+
+class AnomalyModel(Model):
+    """What counts as unusual for a field: its history is followed by an exponentially weighted mean."""
+
+    by: FieldName | None = Field(
+        default=None, description="Whose history: the entities that share this field's value (partition_by's field)."
+    )
+    warm_up: int = Field(default=8, ge=2, le=10_000, description="Values to have seen before judging one.")
+    alpha: float = Field(default=0.1, gt=0, lt=1, description="Weight of the newest value in the history.")
+    seasonal: Literal["none", "hour_of_week"] = Field(default="none", description="What is usual differs by this.")
+    refractory: Duration = Field(default=0, description="After an anomaly, stay quiet this long.")
+
+
+class EntityFile(Model):
+    """A file of config/entities: one entity type."""
+
+    entity: Name = Field(description="The entity type's name.")
+    description: Line | None = Field(default=None, description="What it is, for the page.")
+    match_key: Expression | None = Field(
+        default=None, description="CEL over the fields, giving text: records where it is equal are the same thing."
+    )
+    partition_by: FieldName | None = Field(
+        default=None, description="The field that places it: entities with the same value are handled together."
+    )
+    fields: dict[FieldName, FieldModel] = Field(min_length=1, max_length=MAX_FIELDS, description="Its fields.")
+    survivorship: SurvivorshipModel = SurvivorshipModel()
+    drift: dict[FieldName, DriftModel] = Field(default_factory=dict, description="Fields sources should agree on.")
+    anomalies: dict[FieldName, AnomalyModel] = Field(default_factory=dict, description="Numbers to be watched.")
+    lateness: Duration | None = Field(default=None, description="How late a record may change the past (a setting).")
+
+    @field_validator("entity")
+    @classmethod
+    def _free_name(cls, name: str) -> str:
+        if name in SUBJECTS_TAKEN:
+            raise ValueError(f"an entity type can't be called {name!r}: alerts use the word | choose another name")
+        return name
+
+    @field_validator("fields")
+    @classmethod
+    def _free_fields(cls, fields: dict[str, FieldModel]) -> dict[str, FieldModel]:
+        taken = sorted(FIELDS_TAKEN & fields.keys())
+        if taken:
+            raise ValueError(
+                f"no field can be called {', '.join(taken)}: conditions use the word | rename, e.g. lead_{taken[0]}"
+            )
+        return fields
