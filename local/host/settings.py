@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -19,6 +20,12 @@ BODY_LIMIT_SETTING = "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT"  # Azure's own name for
 _DEFAULT_BODY_LIMIT = 104_857_600
 
 
+class InitialOffset(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a function begins that has no checkpoint yet."""
+
+    type: Literal["fromStart"] = "fromStart"
+
+
 class EventHubs(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """extensions.eventHubs: how batches are cut."""
 
@@ -26,6 +33,7 @@ class EventHubs(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     min_event_batch_size: int = 1
     max_wait_time: str = "00:01:00"
     prefetch_count: int = 300
+    initial_offset_options: InitialOffset = InitialOffset()
 
     @property
     def max_wait_s(self) -> float:

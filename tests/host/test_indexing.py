@@ -172,6 +172,10 @@ async def test_without_local_settings_the_example_counts(start: Start) -> None:
         ({"host.json": '{"functionTimeout": "soon"}'}, "functionTimeout is 'soon'; it is a time span"),
         ({"host.json": '{"extensions": {"eventHubs": {"maxEventBatchSize": "many"}}}'}, "maxEventBatchSize"),
         ({"host.json": '{"extensions": {"eventHubs": {"minEventBatchSize": 200}}}'}, "minEventBatchSize must be"),
+        (
+            {"host.json": '{"extensions": {"eventHubs": {"initialOffsetOptions": {"type": "fromEnd"}}}}'},
+            "Invalid enum value 'fromEnd' - at `.*initialOffsetOptions.type",
+        ),
         ({"local.settings.json": _values(FUNCTIONS_REQUEST_BODY_SIZE_LIMIT="1 MB")}, "is a number of bytes"),
     ],
 )
