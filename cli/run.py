@@ -13,6 +13,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rich.console import Console
+from rich.text import Text
+
+import flockiq
 from flockiq.cli import summary as summaries
 from flockiq.cli.hold import data_folder, free_port
 from flockiq.cli.report import Ended, report
@@ -23,10 +27,6 @@ from flockiq.cli.watch import Watch
 from flockiq.local.host.host import Host
 from flockiq.shared.config.load import load
 from flockiq.shared.services import close, services
-from rich.console import Console
-from rich.text import Text
-
-import flockiq
 
 APP = Path(flockiq.__file__).resolve().parent
 INTERRUPTED = 130

@@ -9,12 +9,13 @@ from contextlib import contextmanager
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
-from flockiq.cli.picture import Fired, Picture
-from flockiq.cli.view import Screen, alert_line, line, plain
-from flockiq.cli.watch import Watch
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
+
+from flockiq.cli.picture import Fired, Picture
+from flockiq.cli.view import Screen, alert_line, line, plain
+from flockiq.cli.watch import Watch
 
 LOOK_EVERY_S = 1.0
 LINE_EVERY_S = 5.0

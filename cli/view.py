@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 
-from flockiq.cli.picture import Feed, Fired, Picture, Stage
 from rich import box
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
+
+from flockiq.cli.picture import Feed, Fired, Picture, Stage
 
 WIDE = 124  # columns from which sources and stages stand side by side
 FRAME = 7  # lines around tables and alerts: header, totals, footer and what parts them

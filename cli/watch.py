@@ -10,6 +10,7 @@ from datetime import datetime
 
 import httpx
 import msgspec
+
 from flockiq.cli.picture import Feed, Fired, Picture, Stage, State, Totals
 from flockiq.cli.summary import Calls, Numbers
 from flockiq.local.host.host import Host

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from flockiq.cli.hold import InUse, data_folder, free_port
 from flockiq.shared.errors import FlockIQError
 

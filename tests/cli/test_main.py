@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from flockiq.cli.main import main, parser
 
 ROOT = Path(__file__).parents[2]

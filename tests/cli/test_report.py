@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
+
 from flockiq.cli.report import Ended, report
 from flockiq.cli.summary import Calls, Latency, Runtime, Standing, Story, Summary
 

@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+
 from flockiq.cli import samples
 from flockiq.cli.samples import Samples
 from flockiq.cli.summary import Story

@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 
 import pytest
-from flockiq.cli.picture import Feed, Fired, Picture, Stage, Totals
-from flockiq.cli.view import Screen, ago, alert_line, clock, line, plain, rate
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
+
+from flockiq.cli.picture import Feed, Fired, Picture, Stage, Totals
+from flockiq.cli.view import Screen, ago, alert_line, clock, line, plain, rate
 
 ALERT = Fired(id="a", at="12:00:01", severity="critical", status="firing", title="Acme: credit limit cut to 2500.00")
 PICTURE = Picture(

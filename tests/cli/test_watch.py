@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from flockiq.cli.summary import Calls, Latency, Numbers, Standing
 from flockiq.cli.watch import WINDOW_S, Rates, Stream, feeds, stages, totals
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+
+from flockiq.shared.config.load import load
 
 ROOT = Path(__file__).parents[2]
 PLACES = re.compile(
@@ -103,3 +106,13 @@ def test_settings_of_the_example_are_strings_without_secrets() -> None:
     values = json.loads((ROOT / "local.settings.example.json").read_text())["Values"]
     assert all(isinstance(value, str) for value in values.values())
     assert not [name for name, value in values.items() if "key=" in value.lower() or "secret" in name.lower()]
+
+
+def test_the_source_that_the_readme_shows_is_complete(tmp_path: Path) -> None:
+    """Whoever copies the example into config/sources/ has a config that loads, and at most ten lines to read."""
+    (example,) = re.findall(r"```yaml\n(.+?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    shutil.copytree(ROOT / "config", tmp_path / "config")
+    (tmp_path / "config/sources/northwind.yaml").write_text(example)
+    source = load(tmp_path / "config", {}).sources["northwind"]
+    assert len(example.splitlines()) <= 10
+    assert set(source.streams) == {"customers"}
