@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import stat
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -108,6 +109,17 @@ async def test_the_root_can_be_a_page(client: httpx.AsyncClient) -> None:
     assert (await client.get("/")).text == "<p>hello</p>"
     head = await client.head("/")
     assert (head.content, head.headers["content-length"]) == (b"", "12")
+
+
+async def test_answers_do_not_wait_for_acknowledgements(client: httpx.AsyncClient) -> None:
+    """Requests on one connection take milliseconds each, not a delayed ACK's 40."""
+    await client.get("/")
+    took = []
+    for _ in range(10):
+        began = time.perf_counter()
+        await client.get("/")
+        took.append(time.perf_counter() - began)
+    assert sorted(took)[5] < 0.03
 
 
 async def test_the_callers_trace_goes_on(echo: Running, client: httpx.AsyncClient) -> None:
