@@ -22,7 +22,7 @@ from flockiq.shared.errors import BadRecord, SourceError
 _GONE: Final = 410
 _EXPIRY: Final = re.compile(
     r"expired|(delta|skip|change.?track)\w*[ -]?(link|token|version|ing)?\b.{0,80}\b"
-    r"(invalid|not valid|unknown|not found|too old)"
+    r"(invalid|not valid|unknown|not found|too old|malformed)"
     r"|(invalid|unknown).{0,40}(delta|change.?track)",
     re.IGNORECASE,
 )
