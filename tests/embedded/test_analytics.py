@@ -26,6 +26,11 @@ TABLES = (
 )
 ORDERS = b'{"Id": "a", "Amount": 1.5, "At": "2026-01-01T00:00:00Z", "Took": "01:30:00"}\n{"Id": "b", "Amount": 2}\n'
 
+SLOW = (
+    "range a from 1 to 300000 step 1 | extend k=1 | join kind=inner (range b from 1 to 300000 step 1 | extend k=1)"
+    " on k | where a * b == 77 and a > b | count"
+)
+
 
 @pytest.fixture
 def eventhouse(tmp_path: Path) -> Path:
@@ -124,15 +129,28 @@ async def test_a_declaration_that_is_wrong_refuses_to_open(
 async def test_a_query_that_takes_too_long_is_stopped(tmp_path: Path, eventhouse: Path, closing: Keep) -> None:
     """And the next one is answered."""
     analytics = closing(DuckdbAnalytics(tmp_path / "a.duckdb", eventhouse, timeout_s=0.5))
-    slow = (
-        "range a from 1 to 300000 step 1 | extend k=1 | join kind=inner (range b from 1 to 300000 step 1 | extend k=1)"
-        " on k | where a * b == 77 and a > b | count"
-    )
     begun = time.perf_counter()
     with pytest.raises(QueryError, match=r"0\.5 s"):
-        await analytics.query(slow)
+        await analytics.query(SLOW)
     assert time.perf_counter() - begun < 10
     assert (await analytics.query("print x=1")).rows == [[1]]
+
+
+async def test_a_query_behind_slow_ones_is_stopped_in_its_turn(tmp_path: Path, eventhouse: Path, closing: Keep) -> None:
+    """None of them runs on, and what comes after is answered."""
+    analytics = closing(DuckdbAnalytics(tmp_path / "a.duckdb", eventhouse, timeout_s=0.5))
+    outcomes = await asyncio.gather(*(analytics.query(SLOW) for _ in range(5)), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [QueryError] * 5
+    assert (await analytics.query("print x=1")).rows == [[1]]
+
+
+async def test_a_query_nobody_waits_for_any_more_is_stopped(tmp_path: Path, eventhouse: Path, closing: Keep) -> None:
+    """As when a person closes the page."""
+    analytics = closing(DuckdbAnalytics(tmp_path / "a.duckdb", eventhouse, timeout_s=60.0))
+    for _ in range(2):
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(analytics.query(SLOW), 0.5)
+    assert (await asyncio.wait_for(analytics.query("print x=1"), 20)).rows == [[1]]
 
 
 async def test_an_answer_that_is_too_long_is_refused(

@@ -84,6 +84,17 @@ async def test_an_emptied_partition_s_bounds_meet_at_its_end(
     assert await events.bounds("changes", 0) == (3, 3)
 
 
+async def test_an_answer_holds_a_limited_number_of_bytes(
+    tmp_path: Path, closing: Keep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At least one event, and the next reading goes on after it."""
+    monkeypatch.setattr(module, "READ_BYTES", 1_500)
+    events = closing(SqliteEvents(tmp_path / "events.db", {"changes": 1}))
+    await events.publish("changes", [event(b"x" * size) for size in (2_000, 1_000, 1_000, 1_000)])
+    assert [found.sequence for found in await events.read("changes", 0, 0, 10)] == [0]
+    assert [found.sequence for found in await events.read("changes", 0, 1, 10)] == [1, 2]
+
+
 async def test_waiting_for_what_is_there_returns_at_once(tmp_path: Path, closing: Keep) -> None:
     """Also when it was written before this process began."""
     await closing(SqliteEvents(tmp_path / "events.db", {"changes": 1})).publish("changes", [event()])

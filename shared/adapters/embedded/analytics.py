@@ -54,6 +54,21 @@ class _Ingestion(NamedTuple):
     outcome: Future[None]
 
 
+class _Run:
+    """A query on its way, which any thread can stop."""
+
+    def __init__(self) -> None:
+        self.cursor: duckdb.DuckDBPyConnection | None = None
+        self.stopped = False
+
+    def stop(self) -> None:
+        """Stop it now, or before it begins."""
+        self.stopped = True
+        if self.cursor is not None:
+            with contextlib.suppress(duckdb.Error):  # it has ended meanwhile
+                self.cursor.interrupt()
+
+
 class DuckdbAnalytics:
     """Analytics over ``<data>/analytics.duckdb``, which one process at a time can hold.
 
@@ -90,19 +105,21 @@ class DuckdbAnalytics:
     async def query(self, kql: str, parameters: Mapping[str, str | int | float] | None = None) -> Table:
         """See ``Analytics.query``. QueryError says what is wrong with the query, or which limit it went over."""
         self._refuse_closed()
-        cursor: Future[duckdb.DuckDBPyConnection] = Future()
-        running = asyncio.wrap_future(self._querying.submit(self._query, kql, dict(parameters or {}), cursor))
+        run = _Run()
+        asked = self._querying.submit(self._query, kql, dict(parameters or {}), run)
+        answer = asyncio.wrap_future(asked)
         try:
-            done, _ = await asyncio.wait({running}, timeout=self._timeout_s)
+            done, _ = await asyncio.wait({answer}, timeout=self._timeout_s)
         except asyncio.CancelledError:
-            _interrupt(cursor)
+            run.stop()
             raise
-        if not done:
-            _interrupt(cursor)
-            with contextlib.suppress(QueryError):
-                await running
-            raise QueryError(f"the query took over {self._timeout_s:g} s and was stopped: let it read less")
-        return running.result()
+        if done:
+            return answer.result()
+        while not asked.cancel() and not asked.done():  # until it began, then until it ended
+            run.stop()
+            await asyncio.wait({answer}, timeout=0.05)
+        await asyncio.gather(answer, return_exceptions=True)
+        raise QueryError(f"the query took over {self._timeout_s:g} s and was stopped: let it read less")
 
     async def flush(self) -> None:
         """See ``Analytics.flush``."""
@@ -181,17 +198,17 @@ class DuckdbAnalytics:
             raise NotFound(f"there is no table {table!r}; {self._eventhouse / 'tables.kql'} declares the tables")
         return self._tables[table]
 
-    def _query(
-        self, kql: str, parameters: Mapping[str, str | int | float], running: Future[duckdb.DuckDBPyConnection]
-    ) -> Table:
+    def _query(self, kql: str, parameters: Mapping[str, str | int | float], run: _Run) -> Table:
         cursor = self._open().cursor()
+        run.cursor = cursor
         try:
-            running.set_result(cursor)
             translation = self._translation(kql)
             values, missing = bind(list(translation.declarations), dict(parameters))
             if missing:
                 raise QueryError(f"the query declares {', '.join(missing)}, but no value was given")
             bound = translation.parameters | {slot: values[slot] for slot in values if slot in translation.slots}
+            if run.stopped:
+                raise QueryError("the query was stopped before it began")
             answer = cursor.execute(str(translation), bound or None)
             columns = answer.description or []
             found = answer.fetchmany(MAX_ROWS + 1)
@@ -309,9 +326,3 @@ def _refusal(path: Path, table: str, error: duckdb.Error) -> BadRecord | StoreUn
 def _summary(error: duckdb.Error) -> str:
     """What DuckDB says of an error, without the SQL it quotes after it."""
     return shorten(str(error).partition("\n\nLINE ")[0], MAX_MESSAGE, placeholder=" …")
-
-
-def _interrupt(cursor: Future[duckdb.DuckDBPyConnection]) -> None:
-    if cursor.done():
-        with contextlib.suppress(duckdb.Error):  # it has ended meanwhile
-            cursor.result().interrupt()

@@ -20,6 +20,7 @@ from flockiq.shared.errors import BadRecord, ConfigError, HubUnavailable, NotFou
 from flockiq.shared.ports import Bounds, OutgoingEvent, StoredEvent
 
 MAX_EVENT_BYTES = 1_048_576  # of a body with its properties, as Event Hubs counts a publication
+READ_BYTES = 16_000_000  # of bodies in one answer, which then holds fewer events than were asked for
 NOTICE_S = 0.05  # how often the file is asked what other processes wrote, while somebody waits
 SWEEP_S = 5.0
 SWEPT = 10_000  # events a partition and sweep: bounds how long a publication waits for one
@@ -98,7 +99,7 @@ class SqliteEvents:
         self._advance(await self._database.write(append))
 
     async def read(self, hub: str, partition: int, start: int, limit: int) -> Sequence[StoredEvent]:
-        """See ``EventStream.read``."""
+        """See ``EventStream.read``; stops at READ_BYTES."""
         self._check(hub, partition)
         found = await self._database.read(lambda connection: self._rows(connection, (hub, partition), start, limit))
         mask = (1 << _SEQUENCE_BITS) - 1
@@ -201,11 +202,18 @@ class SqliteEvents:
         self, connection: sqlite3.Connection, key: Key, start: int, limit: int
     ) -> list[tuple[int, int, bytes, bytes]]:
         low, high = self._range(key)
-        return connection.execute(
+        found: list[tuple[int, int, bytes, bytes]] = []
+        size = 0
+        for row in connection.execute(
             "SELECT position, enqueued_us, body, properties FROM events"
             " WHERE position >= ? AND position < ? ORDER BY position LIMIT ?",
             (min(low + max(start, 0), high), high, max(limit, 0)),
-        ).fetchall()
+        ):
+            found.append(row)
+            size += len(row[2])
+            if size >= READ_BYTES:
+                break
+        return found
 
     def _append(
         self,

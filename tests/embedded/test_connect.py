@@ -1,0 +1,41 @@
+"""The seven adapters over one data folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from flockiq.shared.errors import ConfigError
+from flockiq.shared.ports import OutgoingEvent
+from flockiq.shared.services import connect
+from flockiq.shared.settings import Settings
+
+
+async def test_connecting_opens_nothing_before_its_first_use(tmp_path: Path) -> None:
+    """So that a command which needs one port does not hold the others' files."""
+    services = connect(Settings(data=tmp_path / "data"))
+    assert not (tmp_path / "data").exists()
+    await services.events.publish("changes", [OutgoingEvent(partition=0, body=b"x")])
+    assert {path.name.split("-")[0] for path in (tmp_path / "data").iterdir()} == {"events.db"}
+    await services.close()
+
+
+async def test_closing_leaves_one_file_a_store(tmp_path: Path) -> None:
+    """Every write-ahead log has been taken in, so that a data folder can be copied."""
+    services = connect(Settings(data=tmp_path))
+    await services.events.publish("changes", [OutgoingEvent(partition=0, body=b"x")])
+    await services.state.append("log", b"x", (await services.state.read("log")).version)
+    await services.alerts.counts("t")
+    await services.registry.put("k", b"x", None)
+    await services.analytics.ingest("Runs", b'{"RunId": "r"}')
+    await services.blobs.put("a/b", b"x")
+    await services.close()
+    left = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
+    assert left == ["alerts.db", "analytics.duckdb", "blobs/a/b", "events.db", "registry.db", "state/logs.db"]
+
+
+def test_adapters_that_do_not_exist_are_refused() -> None:
+    """The error names the setting and what is allowed."""
+    with pytest.raises(ConfigError, match=r"FLOCKIQ_ADAPTERS.*'embeded'.*embedded"):
+        connect(Settings(adapters="embeded"))
