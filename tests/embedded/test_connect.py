@@ -12,6 +12,11 @@ from flockiq.shared.services import connect
 from flockiq.shared.settings import Settings
 
 
+def files(folder: Path) -> list[str]:
+    """The paths of every file below a folder."""
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
 async def test_connecting_opens_nothing_before_its_first_use(tmp_path: Path) -> None:
     """So that a command which needs one port does not hold the others' files."""
     services = connect(Settings(data=tmp_path / "data"))
@@ -31,8 +36,14 @@ async def test_closing_leaves_one_file_a_store(tmp_path: Path) -> None:
     await services.analytics.ingest("Runs", b'{"RunId": "r"}')
     await services.blobs.put("a/b", b"x")
     await services.close()
-    left = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
-    assert left == ["alerts.db", "analytics.duckdb", "blobs/a/b", "events.db", "registry.db", "state/logs.db"]
+    assert files(tmp_path) == [
+        "alerts.db",
+        "analytics.duckdb",
+        "blobs/a/b",
+        "events.db",
+        "registry.db",
+        "state/logs.db",
+    ]
 
 
 def test_adapters_that_do_not_exist_are_refused() -> None:
