@@ -64,6 +64,7 @@ class Host:
         self._open = open_on_loopback
         self._grace_s = grace_s
         self._stopping = asyncio.Event()
+        self._closing = asyncio.Lock()
         self._ended: asyncio.Future[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._pumps: list[Pump] = []
@@ -108,7 +109,8 @@ class Host:
     async def stop(self) -> None:
         """Take no new work, let what is under way finish within the grace, cancel the rest, close."""
         self._stopping.set()
-        await self._close()
+        async with self._closing:  # a second caller waits for the first, and closes nothing under its feet
+            await self._close()
 
     async def ended(self) -> None:
         """Wait until the host has stopped. An error that ends part of it, and so ought to end it, is raised."""

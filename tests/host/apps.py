@@ -73,7 +73,7 @@ class Start(Protocol):
         ...
 
 
-async def eventually(condition: Callable[[], bool | Awaitable[bool]], timeout_s: float = 5) -> None:
+async def eventually(condition: Callable[[], bool | Awaitable[bool]], timeout_s: float = 15) -> None:
     """Return once ``condition`` holds; fail the test after ``timeout_s``."""
     deadline = time.monotonic() + timeout_s
     while True:

@@ -31,7 +31,7 @@ async def test_a_timer_fires_every_second(start: Start) -> None:
     running = await start(timer("* * * * * *", "seen.append((time.time(), t.past_due))"))
     await eventually(lambda: len(running.app.seen) == 3)
     times = [moment for moment, _ in running.app.seen]
-    assert all(moment % 1 < 0.25 for moment in times)
+    assert all(moment % 1 < 0.5 for moment in times)
     assert 1.5 < times[-1] - times[0] < 2.5
     assert not any(past_due for _, past_due in running.app.seen)
     assert running.host.functions["tick"].invocations >= 3
