@@ -31,7 +31,7 @@ def report(ended: Ended, *, data: Path, log: Path, written: Path | None) -> Iter
     yield ""
     yield (
         f"  {_n(records, 'record')} of {_n(sources, 'source')} became {_n(summary.entities, 'entity', 'entities')}, "
-        f"with {_n(summary.deltas, 'delta')} since."
+        f"by {_n(summary.deltas, 'delta')}."
     )
     raised = sum(each.firing + each.acknowledged + each.resolved for each in summary.alerts.values())
     still = sum(each.firing + each.acknowledged for each in summary.alerts.values())

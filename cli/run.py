@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rich.console import Console
-from rich.text import Text
 
 import flockiq
 from flockiq.cli import summary as summaries
 from flockiq.cli.hold import data_folder, free_port
 from flockiq.cli.report import Ended, report
 from flockiq.cli.samples import Samples, Verdict, sample_systems
-from flockiq.cli.show import logged, show
+from flockiq.cli.show import logged, show, tell
 from flockiq.cli.summary import Runtime, Summary
 from flockiq.cli.watch import Watch
 from flockiq.local.host.host import Host
@@ -55,13 +54,13 @@ def run(options: Options) -> int:
         given = {"FLOCKIQ_DATA": str(data.absolute()), "FLOCKIQ_CONFIG": str(options.config.absolute())}
         if not options.samples:
             for name in config.unset:
-                console.print(f"The setting {name} is not set: sources that need it can't be read.", highlight=False)
+                tell(console, f"The setting {name} is not set: sources that need it can't be read.")
         with _environment(given):
             ended = asyncio.run(_run(options, console))
     if options.summary is not None:
         summaries.write(options.summary, ended.summary)
     for line in report(ended, data=data, log=log, written=options.summary):
-        console.print(line, markup=False, highlight=False)
+        tell(console, line)
     return 0 if ended.well else 1
 
 
@@ -72,7 +71,7 @@ async def _run(options: Options, console: Console) -> Ended:
         stack.enter_context(_signals(stop))
         samples: Samples | None = None
         if options.samples:
-            console.print(Text("Starting the sample systems", style="dim"))
+            tell(console, "Starting the sample systems")
             url = f"http://127.0.0.1:{options.port}"
             samples = await stack.enter_async_context(sample_systems(options.data, options.seed, url))
             stack.enter_context(_environment(samples.environment))

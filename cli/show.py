@@ -21,6 +21,8 @@ LOOK_EVERY_S = 1.0
 LINE_EVERY_S = 5.0
 LOG_BYTES = 5_000_000  # of each of the log's files
 LOG_FILES = 3
+REPEAT_S = 60.0
+REMEMBERED = 200  # messages, so as to know one that is repeated
 
 
 async def show(watch: Watch, console: Console) -> None:
@@ -41,16 +43,15 @@ async def _live(watch: Watch, console: Console) -> None:
 
 async def _lines(watch: Watch, console: Console) -> None:
     told: set[tuple[str, str]] = set()
-    since_line = LINE_EVERY_S
+    due_s = 0.0
     while True:
         picture = await watch.look()
         for alert in news(picture, told):
-            _print(console, "  " + alert_line(alert))
-        if since_line >= LINE_EVERY_S:
-            _print(console, line(picture))
-            since_line = 0.0
+            tell(console, "  " + alert_line(alert))
+        if picture.elapsed_s >= due_s:
+            tell(console, line(picture))
+            due_s = picture.elapsed_s + LINE_EVERY_S
         await asyncio.sleep(LOOK_EVERY_S)
-        since_line += LOOK_EVERY_S
 
 
 def news(picture: Picture, told: set[tuple[str, str]]) -> Iterator[Fired]:
@@ -61,18 +62,28 @@ def news(picture: Picture, told: set[tuple[str, str]]) -> Iterator[Fired]:
             yield alert
 
 
-class _Above(logging.Handler):
-    """Prints warnings and errors through the console that draws the table, so that neither breaks the other."""
+class Above(logging.Handler):
+    """Prints warnings and errors through the console that draws the table, so that neither breaks the other.
+
+    What repeats itself is printed once in REPEAT_S; the log keeps every time.
+    """
 
     def __init__(self, console: Console) -> None:
         super().__init__(logging.WARNING)
         self._console = console
+        self._printed: dict[str, float] = {}  # when each was printed last
 
     def emit(self, record: logging.LogRecord) -> None:
         """Each line as plain text: a message may quote a customer's data."""
-        for text in self.format(record).splitlines():
-            indent = len(text) - len(text.lstrip(" "))
-            _print(self._console, " " * indent + plain(text))
+        text = self.format(record)
+        if record.created - self._printed.get(text, -REPEAT_S) < REPEAT_S:
+            return
+        if len(self._printed) >= REMEMBERED:
+            self._printed.clear()
+        self._printed[text] = record.created
+        for each in text.splitlines():
+            indent = len(each) - len(each.lstrip(" "))
+            tell(self._console, " " * indent + plain(each))
 
 
 @contextmanager
@@ -81,7 +92,7 @@ def logged(folder: Path, console: Console) -> Iterator[Path]:
     path = folder / "run.log"
     keep = RotatingFileHandler(path, maxBytes=LOG_BYTES, backupCount=LOG_FILES - 1, encoding="utf-8")
     keep.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    above = _Above(console)
+    above = Above(console)
     above.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()
     level = root.level
@@ -99,5 +110,6 @@ def logged(folder: Path, console: Console) -> Iterator[Path]:
         root.setLevel(level)
 
 
-def _print(console: Console, text: str) -> None:
+def tell(console: Console, text: str) -> None:
+    """Print one line as it is: no markup, no colours made up, no wrapping."""
     console.print(Text(text), soft_wrap=True)
