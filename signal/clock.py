@@ -91,7 +91,7 @@ class Clock:
     async def _query(self, rule: Rule, now_us: int) -> None:
         """Run a query rule; one that fails is said and left for its next turn."""
         try:
-            table = await self.services.analytics.query(rule.query)
+            table = await self.services.analytics.query(rule.query, {"tenant": self.services.settings.tenant})
             holding = rows_holding(rule, table.columns, table.rows, now_us)
         except TransientError:
             raise
