@@ -15,7 +15,8 @@ from rich.text import Text
 
 from flockiq.cli.picture import Feed, Fired, Picture, Stage
 
-WIDE = 124  # columns from which sources and stages stand side by side
+WIDE = 140  # columns from which sources and stages stand side by side
+RIGHT = 70  # columns of the right one then
 FRAME = 7  # lines around tables and alerts: header, totals, footer and what parts them
 ALERTS = 5  # lines that alerts should have before a long table
 SEVERITY = {"critical": "bold red", "warning": "yellow", "info": "cyan"}
@@ -133,7 +134,7 @@ def totals(picture: Picture) -> Text:
     line.append(f"{numbers.dead_letters:,}", style="bold red" if numbers.dead_letters else "bold")
     line.append(" dead letters   ")
     if numbers.p99_s is not None:
-        line.append(f"{numbers.p99_s:.1f} s", style="bold").append(" from change to answer (p99)")
+        line.append(f"{numbers.p99_s:.1f} s", style="bold").append(" p99")
     line.no_wrap, line.overflow = True, "ellipsis"
     return line
 
@@ -156,10 +157,10 @@ def alerts_table(alerts: list[Fired]) -> RenderableType:
 
 
 def side_by_side(left: Table, right: Table) -> Table:
-    """Two tables in two columns of equal width."""
-    grid = Table.grid(expand=True, padding=(0, 2))
+    """Two tables in two columns; the left one, which may have errors to tell, takes what width is left."""
+    grid = Table.grid(expand=True, padding=(0, 3))
     grid.add_column(ratio=1)
-    grid.add_column(ratio=1)
+    grid.add_column(width=RIGHT)
     grid.add_row(left, right)
     return grid
 
@@ -192,7 +193,9 @@ def alert_line(alert: Fired) -> str:
 
 def _table(first: str, *numbers: str) -> Table:
     """A quiet table: a name, numbers aligned on the right, and the last column with what width is left."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim", expand=True, show_edge=False)
+    table = Table(
+        box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim", border_style="dim", expand=True, show_edge=False
+    )
     table.add_column(first, width=17, no_wrap=True, overflow="ellipsis")
     for name in numbers[:-1]:
         table.add_column(name, width=10, justify="right", no_wrap=True)

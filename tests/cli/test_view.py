@@ -47,7 +47,7 @@ def test_everything_that_matters_is_on_the_screen(width: int) -> None:
     text = "\n".join(drawn(PICTURE, width))
     for part in ("http://127.0.0.1:7071", "00:42 of 01:00 · seed 7", "25,012", "failing", "never", "1,234"):
         assert part in text
-    for part in ("merge_changes", "2,345 entities", "4 dead letters", ALERT.title, "Ctrl-C to stop"):
+    for part in ("merge_changes", "failures", "2,345 entities", "4 dead letters", ALERT.title, "Ctrl-C to stop"):
         assert part in text
 
 
