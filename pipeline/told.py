@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 
 import msgspec
 
@@ -15,6 +16,7 @@ from flockiq.shared import wire
 from flockiq.shared.alerts import AlertTransition
 from flockiq.shared.instants import rfc3339
 from flockiq.shared.lanes import ABSENT, NULL, Int64s, Scalar, Texts, value_of
+from flockiq.shared.layout import Layout
 from flockiq.shared.outbox import Outbox
 from flockiq.shared.ports import OutgoingEvent
 from flockiq.shared.positions import bucket, hash_id
@@ -26,7 +28,40 @@ Row = dict[str, object]
 MAX_REVISIONS = 1 << 20  # transitions of one commit that revisions can tell apart
 
 _encode = msgspec.json.Encoder().encode
-_lines = msgspec.json.Encoder().encode_lines
+_time = lru_cache(maxsize=1 << 16)(rfc3339)  # rows of a batch share their times
+
+
+class DeltaRow(msgspec.Struct):
+    """A row of table Deltas."""
+
+    DeltaId: str
+    Tenant: str
+    EntityType: str
+    EntityId: str
+    MatchKey: str
+    Field: str
+    Kind: str
+    Old: str
+    New: str
+    RelativeChange: float | None
+    Source: str
+    CauseId: str
+    SourceTime: str
+    CommittedAt: str
+    Retracts: str
+
+
+class _Line(msgspec.Struct):
+    """A CloudEvent whose data is encoded already."""
+
+    id: str
+    type: str
+    subject: str
+    time: str
+    tenant: str
+    data: msgspec.Raw
+    source: str = "flockiq"
+    specversion: str = "1.0"
 
 
 class Telling:
@@ -36,24 +71,25 @@ class Telling:
         self.tenant = tenant
         self.commit = commit
         self.now = rfc3339(now_us)
-        self.now_us = now_us
         self.texts = texts
         self.partitions = partitions  # of hubs entities and deltas
-        self.entities: list[Row] = []
-        self.deltas: list[Row] = []
+        self.entities: list[bytes] = []
+        self.deltas: list[bytes] = []
         self.transitions: list[AlertTransition] = []
         self._lines: dict[tuple[str, int], list[bytes]] = defaultdict(list)
+        self._partitions: dict[str, int] = {}
 
     def tell(self, state: TypeState, effect: Effect) -> None:
         """Everything one entity type's batch did."""
-        for entity in effect.entities.tolist():
-            self._entity(state, entity)
-        retracted = self._delta_rows(state, effect.retracted)
-        for row in retracted:
-            row |= {"Kind": "retracted", "Retracts": row["DeltaId"]}
-            row["DeltaId"] = hash_id(str(row["DeltaId"]), "retracted", str(self.commit))
-        self._deltas(state, effect.retracted, retracted)
-        self._deltas(state, effect.deltas, self._delta_rows(state, effect.deltas))
+        for entity, row in zip(effect.entities.tolist(), entity_rows(state, effect.entities, self.texts), strict=True):
+            row |= {"Tenant": self.tenant, "Version": self.commit, "UpdatedAt": self.now}
+            body = _encode(row)
+            self.entities.append(body)
+            self._line(
+                wire.ENTITY, state, entity, f"{state.ids.names[entity]}:{self.commit}", str(row["SourceTime"]), body
+            )
+        self._deltas(state, effect.retracted, retracted=True)
+        self._deltas(state, effect.deltas)
         self.steps(state, effect.steps)
 
     def steps(self, state: TypeState, steps: Iterable[Step]) -> None:
@@ -106,8 +142,8 @@ class Telling:
             hub = "entities" if kind == wire.ENTITY else "deltas"
             events[hub] += wire.pack(partition, kind, lines)
         tables = {
-            "Entities": _lines(self.entities),
-            "Deltas": _lines(self.deltas),
+            "Entities": b"\n".join(self.entities),
+            "Deltas": b"\n".join(self.deltas),
             "Alerts": alert_rows(self.transitions, self.tenant),
         }
         return Outbox(
@@ -116,109 +152,106 @@ class Telling:
             rows={table: rows for table, rows in tables.items() if rows},
         )
 
-    def _line(self, kind: str, state: TypeState, entity: int, line_id: str, row: Row) -> None:
-        line = {
-            "specversion": "1.0",
-            "id": line_id,
-            "source": "flockiq",
-            "type": kind,
-            "subject": f"{state.plan.layout.entity}/{state.ids.names[entity]}",
-            "time": row["SourceTime"],
-            "tenant": self.tenant,
-            "data": row,
-        }
-        partition = bucket(state.groups.names[state.group_of[entity]], self.partitions)
+    def _line(self, kind: str, state: TypeState, entity: int, line_id: str, time: str, body: bytes) -> None:
+        group = state.groups.names[state.group_of[entity]]
+        partition = self._partitions.get(group)
+        if partition is None:
+            partition = self._partitions[group] = bucket(group, self.partitions)
+        subject = f"{state.plan.layout.entity}/{state.ids.names[entity]}"
+        line = _Line(line_id, kind, subject, time, self.tenant, msgspec.Raw(body))
         self._lines[kind, partition].append(_encode(line))
 
-    def _entity(self, state: TypeState, entity: int) -> None:
-        row = entity_row(state, entity, self.texts) | {
-            "Tenant": self.tenant,
-            "Version": self.commit,
-            "UpdatedAt": self.now,
-        }
-        self.entities.append(row)
-        self._line(wire.ENTITY, state, entity, hash_id(state.ids.names[entity], str(self.commit)), row)
-
-    def _deltas(self, state: TypeState, told: DeltaRows, rows: Sequence[Row]) -> None:
-        self.deltas += rows
-        for entity, row in zip(told.entity.tolist(), rows, strict=True):
-            self._line(wire.DELTA, state, entity, str(row["DeltaId"]), row)
-
-    def _delta_rows(self, state: TypeState, told: DeltaRows) -> list[Row]:
+    def _deltas(self, state: TypeState, told: DeltaRows, *, retracted: bool = False) -> None:
         layout, texts = state.plan.layout, self.texts
-        rows: list[Row] = []
+        ids, match_keys = state.ids.names, state.match_keys
         for entity, number, kind, old, new, event, us, _, source in zip(*(c.tolist() for c in told), strict=True):
             field = layout.fields[number]
             was = value_of(field.kind, field.scale, old, texts)
             now = value_of(field.kind, field.scale, new, texts)
-            cause = texts.text(event)
-            rows.append(
-                {
-                    "DeltaId": hash_id(state.ids.names[entity], field.name, cause, _text(was), _text(now)),
-                    "Tenant": self.tenant,
-                    "EntityType": layout.entity,
-                    "EntityId": state.ids.names[entity],
-                    "MatchKey": state.match_keys[entity],
-                    "Field": field.name,
-                    "Kind": KINDS[kind],
-                    "Old": _text(was),
-                    "New": _text(now),
-                    "RelativeChange": _relative(field.kind, was, now),
-                    "Source": layout.sources[source],
-                    "CauseId": cause,
-                    "SourceTime": rfc3339(us),
-                    "CommittedAt": self.now,
-                    "Retracts": "",
-                }
+            cause, before, after = texts.text(event), _text(was), _text(now)
+            delta = hash_id(ids[entity], field.name, cause, before, after)
+            row = DeltaRow(
+                DeltaId=hash_id(delta, "retracted", str(self.commit)) if retracted else delta,
+                Tenant=self.tenant,
+                EntityType=layout.entity,
+                EntityId=ids[entity],
+                MatchKey=match_keys[entity],
+                Field=field.name,
+                Kind="retracted" if retracted else KINDS[kind],
+                Old=before,
+                New=after,
+                RelativeChange=_relative(field.kind, was, now),
+                Source=layout.sources[source],
+                CauseId=cause,
+                SourceTime=_time(us),
+                CommittedAt=self.now,
+                Retracts=delta if retracted else "",
             )
-        return rows
+            body = _encode(row)
+            self.deltas.append(body)
+            self._line(wire.DELTA, state, entity, row.DeltaId, row.SourceTime, body)
 
 
-def entity_row(state: TypeState, entity: int, texts: Texts) -> Row:
-    """A golden record with the source of every field and what each source says."""
-    layout, golden = state.plan.layout, state.live.golden
-    fields: dict[str, Scalar] = {}
-    provenance: dict[str, Row] = {}
-    positions, runs = golden.us[entity].tolist(), golden.rr[entity].tolist()
-    winners, rules = golden.winner[entity].tolist(), golden.rule[entity].tolist()
-    for number, (field, lane) in enumerate(zip(layout.fields, golden.golden[entity].tolist(), strict=True)):
-        if lane == ABSENT:
-            continue
-        fields[field.name] = value_of(field.kind, field.scale, lane, texts)
-        source, cascade = winners[number], layout.survivorship[number]
-        run = runs[source][number]
-        provenance[field.name] = {
-            "source": layout.sources[source],
-            "rule": _rule(rules[number], cascade, golden.value[entity][:, number]),
-            "us": positions[source][number],
-            "run": run >> 32,
-            "row": run & 0xFFFFFFFF,
+def entity_rows(state: TypeState, entities: Int64s, texts: Texts) -> Iterator[Row]:
+    """Golden records with the source of every field and what each source says."""
+    layout, golden = state.plan.layout, state.live.golden.take(entities)
+    value = golden.value
+    filled = ((value != ABSENT) & (value != NULL)).sum(axis=1).tolist()
+    columns = zip(
+        entities.tolist(),
+        golden.golden.tolist(),
+        value.tolist(),
+        golden.us.tolist(),
+        golden.rr.tolist(),
+        golden.winner.tolist(),
+        golden.rule.tolist(),
+        golden.state.tolist(),
+        golden.key.tolist(),
+        golden.event.tolist(),
+        golden.seen_us.tolist(),
+        filled,
+        strict=True,
+    )
+    for entity, lanes, values, us, rr, winners, rules, states, keys, events, seen, candidates in columns:
+        fields: dict[str, Scalar] = {}
+        provenance: dict[str, Row] = {}
+        for number, field in enumerate(layout.fields):
+            if lanes[number] == ABSENT:
+                continue
+            source = winners[number]
+            fields[field.name] = value_of(field.kind, field.scale, lanes[number], texts)
+            provenance[field.name] = {
+                "source": layout.sources[source],
+                "rule": _rule(rules[number], layout.survivorship[number], candidates[number]),
+                "us": us[source][number],
+                "run": rr[source][number] >> 32,
+                "row": rr[source][number] & 0xFFFFFFFF,
+            }
+        said = {
+            name: _source(layout, states[at], values[at], texts.text(keys[at]), texts.text(events[at]), seen[at], texts)
+            for at, name in enumerate(layout.sources)
+            if states[at] != UNSEEN
         }
-    states = golden.state[entity].tolist()
-    said = {name: _source(state, entity, number, texts) for number, name in enumerate(layout.sources) if states[number]}
-    seen = int(golden.seen_us[entity].max())
-    return {
-        "EntityType": layout.entity,
-        "EntityId": state.ids.names[entity],
-        "MatchKey": state.match_keys[entity],
-        "SourceTime": rfc3339(max(seen, 0)),
-        "Deleted": all(one in (DELETED, UNSEEN) for one in states),
-        "Fields": fields,
-        "Provenance": provenance,
-        "Sources": said,
-    }
+        yield {
+            "EntityType": layout.entity,
+            "EntityId": state.ids.names[entity],
+            "MatchKey": state.match_keys[entity],
+            "SourceTime": _time(max(*seen, 0)),
+            "Deleted": all(one in (DELETED, UNSEEN) for one in states),
+            "Fields": fields,
+            "Provenance": provenance,
+            "Sources": said,
+        }
 
 
-def _source(state: TypeState, entity: int, source: int, texts: Texts) -> Row:
-    layout, golden = state.plan.layout, state.live.golden
-    lanes = golden.value[entity, source].tolist()
-    stream, _, key = texts.text(int(golden.key[entity, source])).partition("/")
+def _source(layout: Layout, state: int, lanes: list[int], key: str, event: str, us: int, texts: Texts) -> Row:
+    stream, _, record = key.partition("/")
     return {
-        "key": key,
+        "key": record,
         "stream": stream,
-        "deleted": int(golden.state[entity, source]) == DELETED,
-        "us": int(golden.seen_us[entity, source]),
-        "event": texts.text(int(golden.event[entity, source])),
+        "deleted": state == DELETED,
+        "us": us,
+        "event": event,
         "values": {
             field.name: value_of(field.kind, field.scale, lane, texts)
             for field, lane in zip(layout.fields, lanes, strict=True)
@@ -227,9 +260,9 @@ def _source(state: TypeState, entity: int, source: int, texts: Texts) -> Row:
     }
 
 
-def _rule(rule: int, cascade: Sequence[str], values: Int64s) -> str:
+def _rule(rule: int, cascade: Sequence[str], candidates: int) -> str:
     """Why a value won: the rule that decided, or that there was nothing to decide."""
-    if int(((values != ABSENT) & (values != NULL)).sum()) <= 1:
+    if candidates <= 1:
         return "only"
     return cascade[rule] if 0 <= rule < len(cascade) else "first"
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -75,8 +75,7 @@ class DeltaRows(NamedTuple):
         if not parts:
             empty = np.zeros(0, np.int64)
             return cls(empty, empty, empty.astype(np.int8), empty, empty, empty, empty, empty, empty)
-        columns: Any = zip(*parts, strict=True)
-        return cls(*(np.concatenate(column) for column in columns))
+        return cls._make(np.concatenate(columns) for columns in zip(*parts, strict=True))
 
     def where(self, keep: Bools) -> DeltaRows:
         """Some of the rows."""
