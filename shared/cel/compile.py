@@ -107,12 +107,13 @@ class _Lowering:
         if not isinstance(where, ListOf):
             raise CelError(where.position, "in needs a list", "status in ['OPEN', 'LATE'], or text.contains('part')")
         left = self.lower(item)
-        found = functions.constant(Kind.BOOL, value=False)
-        if all(isinstance(one, Literal) for one in where.items) and left.kind is Kind.STRING:
+        for one in (item, *where.items):
+            if isinstance(one, Literal) and one.kind is Kind.NULL:
+                raise CelError(one.position, "null is in no list", "x == null asks")
+        if left.kind is Kind.STRING and all(isinstance(one, Literal) for one in where.items):
             return functions.one_of(left, [one for one in where.items if isinstance(one, Literal)])
+        found = functions.in_nothing(left)
         for one in where.items:
             same = functions.call(Call(one.position, "==", (item, one)), [left, self.lower(one)])
             found = functions.call(Call(node.position, "||", (item, one)), [found, same])
-        if left.kind is Kind.NULL:
-            raise CelError(item.position, "null is in no list", "x == null asks")
         return found

@@ -79,6 +79,11 @@ def one_of(left: Typed, items: Sequence[Literal]) -> Typed:
     return Typed(Kind.BOOL, lambda columns: texts.by_distinct(known.__contains__, left.run(columns), np.bool_))
 
 
+def in_nothing(left: Typed) -> Typed:
+    """``x in []``: false, and null where x is."""
+    return _unary(Kind.BOOL, lambda column: Column(np.zeros_like(column.null), column.null), left)
+
+
 def _unary(kind: Kind, function: Callable[[Column], Column], of: Typed) -> Typed:
     run = of.run
     return Typed(kind, lambda columns: function(run(columns)))

@@ -1,0 +1,38 @@
+"""``python -m flockiq check``: is the config right? Says everything that is not, before anything runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from flockiq.shared.config.load import load
+from flockiq.shared.errors import ConfigError
+
+
+def check(folder: Path) -> int:
+    """Print what is wrong with the config in ``folder``, a problem a line; 1 if anything is, else 0."""
+    try:
+        config = load(folder, os.environ)
+    except ConfigError as error:
+        for problem in error.problems:
+            sys.stdout.write(f"{problem}\n")
+        count = len(error.problems)
+        sys.stdout.write(f"{count} {'problem' if count == 1 else 'problems'} in {folder}\n")
+        return 1
+    counts = ", ".join(
+        _count(len(things), one, many)
+        for things, one, many in (
+            (config.sources, "source", "sources"),
+            (config.entities, "entity type", "entity types"),
+            (config.rules, "rule", "rules"),
+        )
+    )
+    sys.stdout.write(f"config is valid: {counts}\n")
+    if config.unset:
+        sys.stdout.write(f"settings to set before it runs: {', '.join(config.unset)}\n")
+    return 0
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
