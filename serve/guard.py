@@ -75,7 +75,9 @@ class Guard:
                 headers = list(message["headers"])
                 headers += _HEADERS
                 if not any(name.lower() == b"cache-control" for name, _ in headers):
-                    headers.append((b"cache-control", b"no-store"))
+                    # What the page is made of may be kept a while; what it shows may not.
+                    kept = b"max-age=300" if request.url.path.startswith("/static/") else b"no-store"
+                    headers.append((b"cache-control", kept))
                 message = {**message, "headers": headers}
             await send(message)
 

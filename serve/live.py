@@ -7,6 +7,7 @@ whatever the person is reading, has selected or has focused.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -30,37 +31,37 @@ _TEMPLATES.filters.update(FILTERS)
 _TEMPLATES.globals.update(version=__version__, why=WHY)
 
 
-def render(template: str, **context: object) -> str:
-    """A template's text."""
-    return _TEMPLATES.get_template(template).render(context)
+def render(template: str, **context: object) -> Markup:
+    """A template's text, in which everything from outside is escaped."""
+    return Markup(_TEMPLATES.get_template(template).render(context))  # noqa: S704 - the environment escapes
 
 
 class Region:
-    """A part of the page under ``id`` that refetches ``path`` with ``parameters``."""
+    """A part of the page called ``name`` that asks ``path`` with ``parameters`` for itself ``every`` so often."""
 
-    def __init__(self, id: str, path: str, template: str, parameters: dict[str, str] | None = None) -> None:  # noqa: A002 - HTML's word
-        self.id = id
+    def __init__(
+        self, name: str, path: str, template: str, parameters: Mapping[str, str] | None = None, *, every: str = "2s"
+    ) -> None:
+        self.name = name
         self.path = path
         self.template = template
-        self.parameters = {name: value for name, value in (parameters or {}).items() if value}
+        self.every = every
+        self._parameters = {name: value for name, value in (parameters or {}).items() if value}
 
     def html(self, **context: object) -> Markup:
         """The region as it stands."""
-        return self._wrapped(render(self.template, **context))
+        return self._around(render(self.template, **context))
 
     def answer(self, request: Request, **context: object) -> Response:
         """The answer to a poll: the region anew, or 204 when the browser shows just that."""
         inner = render(self.template, **context)
         if request.query_params.get("seen") == _fingerprint(inner):
             return Response(status_code=204)
-        return HTMLResponse(self._wrapped(inner))
+        return HTMLResponse(self._around(inner))
 
-    def _wrapped(self, inner: str) -> Markup:
-        address = f"{self.path}?{urlencode(self.parameters | {'seen': _fingerprint(inner)})}"
-        # The parts of the template are escaped already; the address is escaped here.
-        return Markup('<div id="{}" class="live" hx-get="{}" hx-trigger="every 2s" hx-swap="outerHTML">').format(
-            self.id, address
-        ) + Markup("{}</div>").format(Markup(inner))  # noqa: S704 - rendered by an escaping environment
+    def _around(self, inner: Markup) -> Markup:
+        address = f"{self.path}?{urlencode(self._parameters | {'seen': _fingerprint(inner)})}"
+        return render("regions/region.html", region=self, address=address, inner=inner)
 
 
 def _fingerprint(text: str) -> str:

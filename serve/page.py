@@ -67,7 +67,7 @@ def routes(view: View) -> APIRouter:
     ) -> Response:
         text = q.strip()
         known, found = await asyncio.gather(types(view.services), search(view.services, kind, text))
-        region = Region("found", "/entities", "regions/found.html", {"type": kind, "q": text})
+        region = Region("found", "/entities", "regions/found.html", {"type": kind, "q": text}, every="5s")
         return await shown(request, region, "entities.html", "Entities", kind=kind, q=text, types=known, found=found)
 
     @page.get("/entities/{entity_id}")

@@ -308,6 +308,16 @@ async def test_every_answer_has_its_guards(client: httpx.AsyncClient, path: str)
     assert headers["referrer-policy"] == "same-origin"
 
 
+async def test_only_what_the_page_is_made_of_is_kept_by_browsers(client: httpx.AsyncClient) -> None:
+    """Records of customers are in no cache; style sheets are, and are asked for again by their etag."""
+    for path in ("/", "/api/alerts", "/headline"):
+        assert (await client.get(path)).headers["cache-control"] == "no-store", path
+    style = await client.get("/static/page.css")
+    assert style.headers["cache-control"] == "max-age=300"
+    again = await client.get("/static/page.css", headers={"If-None-Match": style.headers["etag"]})
+    assert again.status_code == 304
+
+
 async def test_the_description_is_whole(client: httpx.AsyncClient) -> None:
     """Every schema that the OpenAPI document refers to is in it, and every route is described."""
     text = (await client.get("/api/openapi.json")).text
