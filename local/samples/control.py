@@ -41,6 +41,7 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     token_lifetime_s: float | None = None
     budget: Budget | None = None
     throttle_one_in: int | None = None  # a request in so many is refused at random; 0: none
+    repeat_one_in: int | None = None  # a delivery in so many is made twice; 0: none
     faults: dict[str, Fault | None] = {}
     app_url: str | None = None  # where webhooks go
     stop: bool = False
@@ -68,7 +69,7 @@ class Control:
             remember("frozen", orders.freeze)
         if orders.expire_tokens:
             remember("expired_upto", self.store.version)
-        for name in ("token_lifetime_s", "budget", "throttle_one_in", "app_url"):
+        for name in ("token_lifetime_s", "budget", "throttle_one_in", "repeat_one_in", "app_url"):
             if (value := getattr(orders, name)) is not None:
                 remember(name, value)
         for stream, fault in orders.faults.items():

@@ -31,7 +31,7 @@ POLL_S = 0.1
 BACKOFF_S = (0.2, 1.0)
 """First and longest wait after a refusal: a feed must be back well before its rule calls it silent."""
 
-TWICE_ONE_IN = 33
+REPEAT_ONE_IN = 33
 TIMEOUT_S = 10.0
 
 log = logging.getLogger("flockiq.samples")
@@ -81,7 +81,7 @@ class Sender:
                     self.marketing.taken(last)
                     self.life.requested()
                     self.life.noticed("contacts")
-                    if rng(self.life.options.seed, "twice", last).random() < 1 / TWICE_ONE_IN:
+                    if self._is_repeated(last):
                         await self._post(client, body)
                 else:
                     self.marketing.refused(last)
@@ -96,6 +96,10 @@ class Sender:
                 self.life.edit()
         else:
             await asyncio.sleep(POLL_S)
+
+    def _is_repeated(self, last: int) -> bool:
+        one_in = int(self.store.fact("repeat_one_in", default=REPEAT_ONE_IN))
+        return one_in > 0 and rng(self.life.options.seed, "repeat", last).random() < 1 / one_in
 
     async def _reachable(self) -> bool:
         address = urlsplit(self.app_url)

@@ -140,11 +140,11 @@ class Life:
             # A system that was just started again waits until its reader is there as well.
             if read_us is not None and self.asked and not self.frozen:
                 a_second = self.options.rate * self.business.edits_a_second
+                if self.options.story:
+                    self._play((time.time_ns() // 1_000 - read_us) / 1e6)
                 self._owed = min(self._owed + (now - before) * a_second, BURST)
                 self.edit(int(self._owed))
                 self._owed %= 1
-                if self.options.story:
-                    self._play((time.time_ns() // 1_000 - read_us) / 1e6)
             before = now
 
     def _play(self, age_s: float) -> None:

@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import uvicorn
 from starlette.applications import Starlette
@@ -32,6 +32,8 @@ SECRETS = {
     "erp": "FLOCKIQ_SECRET_SAMPLE_ERP_PASSWORD",
     "marketing": "FLOCKIQ_SECRET_SAMPLE_HUBSPOT_SECRET",
 }
+LOCKED_S = 2.0
+
 Work = Callable[[], Coroutine[Any, Any, None]]
 
 
@@ -111,6 +113,20 @@ async def serve(name: str, store: Store, options: Options, port: int) -> None:
             group.create_task(work())
 
 
+def _locked(file: IO[str]) -> bool:
+    """Whether this process alone has the lock; one that was just killed has a moment to let go of it."""
+    deadline = time.monotonic() + LOCKED_S
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.05)
+        else:
+            return True
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Read the command line and serve."""
     parser = argparse.ArgumentParser(prog="flockiq.local.samples.serve", description="One sample system.")
@@ -143,9 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     home = folder(options.data)
     home.mkdir(parents=True, exist_ok=True)
     with (home / f"{given.system}.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _locked(lock):
             parser.error(f"another {given.system} runs on {options.data}")
         store = Store(home / f"{given.system}.sqlite")
         try:

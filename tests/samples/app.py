@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -24,7 +25,7 @@ class App:
     """Listens on 127.0.0.1 in a thread of its own."""
 
     def __init__(self) -> None:
-        self.secret = ""
+        self.data = Path()  # of the sample systems, which keep the secret there
         self.answers: list[int] = []  # statuses to give before taking anything
         self.posts: list[tuple[float, int, list[dict[str, Any]]]] = []  # when, our answer, the events
         self.forged = 0
@@ -32,6 +33,12 @@ class App:
         self.socket = socket.socket()
         self.socket.bind(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
+
+    @property
+    def secret(self) -> bytes:
+        """What deliveries are signed with."""
+        kept: dict[str, str] = json.loads((self.data / "samples" / "secrets.json").read_bytes())
+        return kept["marketing"].encode()
 
     @property
     def taken(self) -> list[dict[str, Any]]:
@@ -43,7 +50,7 @@ class App:
         body = await request.body()
         timestamp = request.headers["x-hubspot-request-timestamp"]
         signed = b"POST" + f"{self.url}/api/webhooks/marketing".encode() + body + timestamp.encode()
-        expected = base64.b64encode(hmac.new(self.secret.encode(), signed, hashlib.sha256).digest())
+        expected = base64.b64encode(hmac.new(self.secret, signed, hashlib.sha256).digest())
         fresh = abs(time.time() - int(timestamp) / 1e3) < 300
         if not fresh or not hmac.compare_digest(expected, request.headers["x-hubspot-signature-v3"].encode()):
             self.forged += 1

@@ -30,10 +30,9 @@ class Sampled:
         self.crm_url = given["FLOCKIQ_SAMPLE_CRM_URL"] + "/api/data/v9.2"
         self.erp_url = given["FLOCKIQ_SAMPLE_ERP_URL"] + ERP_ROOT
         self.erp_auth = (USER, given["FLOCKIQ_SECRET_SAMPLE_ERP_PASSWORD"])
-        self.hubspot_secret = given["FLOCKIQ_SECRET_SAMPLE_HUBSPOT_SECRET"]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def sampled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sampled]:
     """Systems in which nothing happens by itself: no story, and nobody edits unless told to."""
     data = tmp_path_factory.mktemp("data")

@@ -20,7 +20,7 @@ from flockiq.local.samples.truth import folder
 from flockiq.local.samples.universe import COMPANIES, SPREAD, company, person
 
 BORN_US = 1_790_000_000_000_000
-MANY = 2_000
+MANY = 1_500
 
 
 class World:
@@ -62,12 +62,12 @@ def letters(text: str) -> str:
 
 
 def test_the_same_seed_makes_the_same_world_and_another_seed_another(tmp_path: Path) -> None:
-    """What there is at first, and what 300 edits make of it, depends on the seed alone."""
+    """What there is at first, and what a hundred edits make of it, depends on the seed alone."""
     seen = []
     for name, seed in (("a", 5), ("b", 5), ("c", 6)):
         world = World(tmp_path / name, seed)
         for life in world.lives.values():
-            life.edit(300)
+            life.edit(100)
         world.close()
         changing = {"modifiedon", "LastChange"}
         held = records(tmp_path / name)
