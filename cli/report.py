@@ -30,8 +30,8 @@ def report(ended: Ended, *, data: Path, log: Path, written: Path | None) -> Iter
     yield f"Stopped after {clock(ended.elapsed_s)}."
     yield ""
     yield (
-        f"  {_n(records, 'record')} of {_n(sources, 'source')} became {_n(summary.entities, 'entity', 'entities')}, "
-        f"by {_n(summary.deltas, 'delta')}."
+        f"  {_n(records, 'record')} of {_n(sources, 'source')} became {_n(summary.entities, 'entity', 'entities')}; "
+        f"{_n(summary.deltas, 'delta')} on the way."
     )
     raised = sum(each.firing + each.acknowledged + each.resolved for each in summary.alerts.values())
     still = sum(each.firing + each.acknowledged for each in summary.alerts.values())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -48,6 +50,26 @@ def test_what_cannot_be_meant_is_refused_with_the_usage(
         main(arguments)
     assert refused.value.code == 2
     assert "usage:" in capsys.readouterr().err
+
+
+def test_the_config_that_comes_with_the_app_is_right(capsys: pytest.CaptureFixture[str]) -> None:
+    """`check` says so and ends well."""
+    assert main(["check", "--config", str(ROOT / "config")]) == 0
+    assert "valid" in capsys.readouterr().out
+
+
+def test_check_names_every_problem_and_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two mistakes in two files are two lines, with file and line; nothing is raised."""
+    shutil.copytree(ROOT / "config", tmp_path / "config")
+    for name in ("rules/order.yaml", "sources/bureau.yaml"):
+        path = tmp_path / "config" / name
+        path.write_text(path.read_text() + "\nunknown_key: 1\n")
+    assert main(["check", "--config", str(tmp_path / "config")]) == 1
+    captured = capsys.readouterr()
+    said = captured.out + captured.err
+    assert re.search(r"order\.yaml:\d+: ", said)
+    assert re.search(r"bureau\.yaml:\d+: ", said)
+    assert said.count("unknown_key") == 2
 
 
 def test_help_does_not_load_the_app() -> None:

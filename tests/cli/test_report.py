@@ -32,7 +32,7 @@ def test_a_quiet_run_is_told_in_words_that_fit_its_numbers() -> None:
     """One record is no records; nothing is said of what there was none of."""
     text = told(Ended(SUMMARY, 61, ()))
     assert "Stopped after 01:01." in text
-    assert "1 record of 1 source became 1 entity, by 0 deltas." in text
+    assert "1 record of 1 source became 1 entity; 0 deltas on the way." in text
     for unsaid in ("story", "dead letter", "failed", "percentile"):
         assert unsaid not in text
 

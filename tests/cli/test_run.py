@@ -134,7 +134,7 @@ def test_a_run_says_what_happened_and_where_things_are(app: Path) -> None:
     text = done(app, "--duration", "1.5").stdout
     assert re.search(r"1,234 records .* 700 entities  5 deltas  1 open alerts  0 waiting", text)
     assert len(re.findall(r"critical  firing +Acme: limit cut", text)) == 1
-    assert "1,234 records of 2 sources became 700 entities, by 5 deltas." in text
+    assert "1,234 records of 2 sources became 700 entities; 5 deltas on the way." in text
     assert "4 alerts, 1 of them still open." in text
     assert f"data {app.parent / 'data'}" in text
     assert "\x1b" not in text
