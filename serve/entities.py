@@ -11,6 +11,7 @@ import msgspec
 
 from flockiq.serve.queries import Row, ask
 from flockiq.shared.alerts import Alert, AlertQuery
+from flockiq.shared.config.load import config
 from flockiq.shared.errors import NotFound
 from flockiq.shared.services import Services
 
@@ -37,6 +38,7 @@ class GoldenField(msgspec.Struct, frozen=True):
     source: str  # "" when no source has a value
     rule: str  # the survivorship rule that decided
     us: int  # source time of the winning value, µs since the epoch; 0 when unknown
+    watched: bool  # whether config says that sources should agree on it
     values: list[SourceValue]
 
 
@@ -124,11 +126,12 @@ async def entity(services: Services, entity_id: str) -> Entity:
     )
     if not rows:
         raise NotFound(f"there is no entity {entity_id!r}; search by name or key at /entities")
-    return assemble(rows[0], history, alerts.alerts)
+    known = config().entities.get(_text(rows[0]["EntityType"]))
+    return assemble(rows[0], history, alerts.alerts, frozenset(known.drift) if known else frozenset())
 
 
-def assemble(row: Row, history: Sequence[Row], alerts: Sequence[Alert]) -> Entity:
-    """An Entities row, its Deltas rows and its alerts as one view. Pure."""
+def assemble(row: Row, history: Sequence[Row], alerts: Sequence[Alert], watched: frozenset[str]) -> Entity:
+    """An Entities row, its Deltas rows, its alerts and the fields watched for drift as one view. Pure."""
     fields = _object(row["Fields"])
     provenance = _object(row["Provenance"])
     sources = {name: _object(said) for name, said in _object(row["Sources"]).items()}
@@ -143,7 +146,10 @@ def assemble(row: Row, history: Sequence[Row], alerts: Sequence[Alert]) -> Entit
         updated_at=_text(row["UpdatedAt"]),
         source_time=_text(row["SourceTime"]),
         deleted=bool(row["Deleted"]),
-        fields=[_field(name, fields.get(name), _object(provenance.get(name)), own) for name in dict.fromkeys(names)],
+        fields=[
+            _field(name, fields.get(name), _object(provenance.get(name)), own, watched=name in watched)
+            for name in dict.fromkeys(names)
+        ],
         records=[
             SourceRecord(
                 source=name,
@@ -180,7 +186,12 @@ def _letters(text: str) -> str:
 
 
 def _field(
-    name: str, value: object, provenance: Mapping[str, object], own: Mapping[str, Mapping[str, object]]
+    name: str,
+    value: object,
+    provenance: Mapping[str, object],
+    own: Mapping[str, Mapping[str, object]],
+    *,
+    watched: bool,
 ) -> GoldenField:
     return GoldenField(
         field=name,
@@ -188,6 +199,7 @@ def _field(
         source=_text(provenance.get("source")),
         rule=_text(provenance.get("rule")),
         us=_number(provenance.get("us")),
+        watched=watched,
         values=[
             SourceValue(source=source, value=_scalar(values[name]), agrees=agree(values[name], value))
             for source, values in own.items()

@@ -191,6 +191,8 @@ async def test_an_entity_tells_where_every_value_comes_from(client: httpx.AsyncC
     fields = {each["field"]: each for each in told["fields"]}
     limit = fields["credit_limit"]
     assert (limit["value"], limit["source"], limit["rule"]) == ("25000.00", "erp", "rank")
+    assert limit["watched"]
+    assert not fields["tax_id"]["watched"]
     assert {each["source"]: (each["value"], each["agrees"]) for each in limit["values"]} == {
         "crm": ("50000.00", False),
         "erp": ("25000.00", True),
