@@ -22,7 +22,6 @@ from flockiq.shared.status import arrived, touch
 log = logging.getLogger("flockiq.capture")
 
 _RETRY_S: Final = "5"
-_decode = msgspec.json.Decoder(list[Record] | Record).decode
 _items = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _record = msgspec.json.Decoder(Record).decode
 
@@ -66,7 +65,9 @@ def _events(body: bytes, most: int) -> list[Record | bytes]:
     """The delivery's events; as bytes those that are no objects. Malformed if it is not JSON at all."""
     try:
         str(body, "utf-8")
-        items = _items(body) if body.lstrip()[:1] == b"[" else [msgspec.Raw(body)]
+        if body.lstrip()[:1] != b"[":
+            return [_record(body)]
+        items = _items(body)
         if len(items) > most:
             raise Malformed(f"at most {most} events a delivery")
         return [_record(item) if bytes(item).lstrip()[:1] == b"{" else bytes(item) for item in items]

@@ -86,11 +86,31 @@ def _position(change: wire.Change) -> tuple[int, int, int]:
 Open = Callable[..., AbstractAsyncContextManager[World]]
 
 
+class Ledger:
+    """Table → rows as they were ingested: opening a DuckDB for every test would take most of its time."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, list[dict[str, Any]]] = {}
+
+    async def ingest(self, table: str, rows: bytes) -> None:
+        """Keep the rows."""
+        self.rows.setdefault(table, []).extend(msgspec.json.decode(row) for row in rows.splitlines())
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
 @pytest.fixture
-async def services(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Services]:
-    """The embedded adapters over an empty folder."""
+def ledger() -> Ledger:
+    """What was told to Analytics."""
+    return Ledger()
+
+
+@pytest.fixture
+async def services(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ledger: Ledger) -> AsyncIterator[Services]:
+    """The embedded adapters over an empty folder, Analytics aside."""
     monkeypatch.setenv("FLOCKIQ_SECRET_TOKEN", "correct horse")
-    opened = connect(Settings(data=tmp_path))
+    opened = connect(Settings(data=tmp_path))._replace(analytics=ledger)  # type: ignore[arg-type]
     yield opened
     await opened.close()
 
