@@ -28,6 +28,7 @@ FEED, RULE = "marketing/contacts", "feed-silent"
 RULE_ALLOWS_S = 10.0
 
 _SUBSCRIPTIONS = {
+    "creation": 312_000,
     "email": 312_001,
     "firstname": 312_002,
     "lastname": 312_003,
@@ -68,7 +69,10 @@ class Marketing:
             self._tell(known.key, "phone", phone("49", f"{draw.randrange(20, 99)}{draw.randrange(10**6, 10**7)}", draw))
 
     def _introduce(self, index: int, draw: random.Random) -> None:
-        """All properties of the main contact of a company; the address first, since it says who it is."""
+        """All properties of the main contact of a company; the address first, since it says who it is.
+
+        HubSpot promises no order between a creation and its properties, so the creation may come second.
+        """
         who, of = person(self.seed, index, 0), company(self.seed, index)
         key = str(FIRST_OBJECT + index)
         if self.store.get("contacts", key):
@@ -76,6 +80,7 @@ class Marketing:
             return
         email = who.email.title() if draw.random() < 0.2 else who.email  # noqa: PLR2004 - one in five
         self._tell(key, "email", email)
+        self._send(key, self.store.now_us(), "contact.creation", "creation", changeFlag="CREATED")
         self._tell(key, "firstname", who.first)
         self._tell(key, "lastname", who.last)
         self._tell(key, "phone", phone(of.dialling, who.phone, draw))
@@ -84,20 +89,22 @@ class Marketing:
     def _tell(self, key: str, name: str, value: str) -> None:
         known = self.store.get("contacts", key)
         at_us = self.store.put("contacts", key, {**(known.body if known else {}), name: value})
+        self._send(key, at_us, "contact.propertyChange", name, propertyName=name, propertyValue=value)
+
+    def _send(self, key: str, at_us: int, kind: str, subscription: str, **details: str) -> None:
         sequence = int(self.store.fact("events", default=0)) + 1
         self.store.remember("events", sequence)
         event = {
             "eventId": FIRST_EVENT + sequence,
-            "subscriptionId": _SUBSCRIPTIONS[name],
+            "subscriptionId": _SUBSCRIPTIONS[subscription],
             "portalId": 62_515,
             "appId": 54_321,
             "occurredAt": at_us // 1_000,
-            "subscriptionType": "contact.propertyChange",
+            "subscriptionType": kind,
             "objectId": int(key),
-            "propertyName": name,
-            "propertyValue": value,
             "changeSource": "CRM_UI",
             "sourceId": f"userId:{1_000 + sequence % 7}",
+            **details,
         }
         self.store.connection.execute("INSERT INTO outbox VALUES (?, 0, ?)", (sequence, msgspec.json.encode(event)))
 

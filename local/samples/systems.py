@@ -74,14 +74,16 @@ async def start(
         )
     keys = _secrets(data)
     more = ["--app-url", app_url, "--pace", str(pace), "--rate", str(rate), *([] if story else ["--no-story"])]
+    given = ["--seed", str(seed), *more]
     places = await asyncio.gather(
-        *(
-            _running(data, name, register.systems.get(name), keys[name], ["--seed", str(seed), *more])
-            for name in SECRETS
-        )
+        *(_running(data, name, register.systems.get(name), keys[name], given) for name in SECRETS),
+        return_exceptions=True,
     )
-    register.systems = dict(zip(SECRETS, places, strict=True))
+    register.systems |= {name: place for name, place in zip(SECRETS, places, strict=True) if isinstance(place, Place)}
     _write(data, register)
+    if fault := next((place for place in places if isinstance(place, BaseException)), None):
+        await stop(data)  # nothing is left behind that nobody was told of
+        raise fault
     await control(data, "marketing", app_url=app_url)
     ports = {name: place.port for name, place in register.systems.items()}
     return Systems(

@@ -41,7 +41,8 @@ def told(events: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
         if event["eventId"] not in seen:
             seen.add(event["eventId"])
             contact = known.setdefault(str(event["objectId"]), {"objectId": event["objectId"]})
-            contact[event["propertyName"]] = event["propertyValue"]
+            if event["subscriptionType"] == "contact.propertyChange":
+                contact[event["propertyName"]] = event["propertyValue"]
     return known
 
 
@@ -60,12 +61,13 @@ async def test_every_event_arrives_signed_and_in_the_order_of_its_object(sending
     events = app.taken
     assert not app.forged
     assert told(events) == records(sending)["marketing", "contacts"]
-    first = {event["objectId"]: event["propertyName"] for event in reversed(events)}
+    first = {event["objectId"]: event.get("propertyName") for event in reversed(events)}
     assert set(first.values()) == {"email"}
+    created = [event["objectId"] for event in events if event["subscriptionType"] == "contact.creation"]
+    assert set(created) == set(first)
     fresh = list({event["eventId"]: event for event in events}.values())
     assert [event["eventId"] for event in fresh] == sorted(event["eventId"] for event in fresh)
     assert [event["occurredAt"] for event in fresh] == sorted({event["occurredAt"] for event in fresh})
-    assert all(event["subscriptionType"] == "contact.propertyChange" for event in fresh)
 
 
 async def test_refused_deliveries_are_sent_again_with_the_same_ids(sending: Path, app: App) -> None:

@@ -79,13 +79,15 @@ async def test_stopping_ends_no_process_that_got_the_number_of_one_of_ours(
 
 
 async def test_a_system_that_can_not_start_says_why(tmp_path: Path) -> None:
-    """The error holds the end of its log."""
+    """The error holds the end of its log; the systems that did start are ended again."""
     home = tmp_path / "samples"
     home.mkdir()
     (home / "crm.sqlite").write_text("this is not a database, and long enough to be read as one " * 20)
     try:
         with pytest.raises(FlockIQError, match=r"(?s)crm does not start.*not a database"):
             await start(tmp_path, 1, NOBODY)
+        with pytest.raises(FlockIQError, match="erp .* does not answer"):
+            await control(tmp_path, "erp")
     finally:
         await stop(tmp_path)
 
