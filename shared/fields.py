@@ -135,6 +135,14 @@ def _plain_decimals(scale: int) -> re.Pattern[str]:
     return re.compile(rf"(?:{one}\n)*+{one}")
 
 
+def _decimal_integers(field: Field, numbers: list[int]) -> list[Value] | None:
+    most = LIMIT // 10**field.scale
+    if min(numbers) <= -most or max(numbers) >= most:
+        return None
+    zeros = "." + "0" * field.scale if field.scale else ""
+    return [f"{number}{zeros}" for number in numbers]
+
+
 def _decimal_floats(field: Field, numbers: list[float]) -> list[Value] | None:
     """Floats that are the nearest to a decimal of ``scale`` digits, as most that come from JSON are.
 
@@ -179,5 +187,6 @@ _FAST: dict[tuple[FieldType, type], Callable[[Field, list[Any]], list[Value] | N
     ("boolean", bool): _booleans,
     ("decimal", str): _decimal_texts,
     ("decimal", float): _decimal_floats,
+    ("decimal", int): _decimal_integers,
     ("timestamp", str): _timestamp_texts,
 }

@@ -27,6 +27,9 @@ def by_distinct(function: Callable[[str], Any], of: Column, dtype: npt.DTypeLike
 
 def by_distinct_pair(function: Callable[[str, str], Any], left: Column, right: Column, dtype: npt.DTypeLike) -> Column:
     """``function`` of every pair of texts, once for each pair that is different."""
+    if right.values.ndim == 0 and not right.null:  # a constant: distinct texts are fewer than distinct pairs
+        constant = right.values.item()
+        return by_distinct(lambda text: function(text, constant), left, dtype)
     null = left.null | right.null
     ours, theirs = np.broadcast_arrays(np.where(left.null, "", left.values), np.where(right.null, "", right.values))
     pairs = list(zip(ours.reshape(-1).tolist(), theirs.reshape(-1).tolist(), strict=True))

@@ -125,7 +125,7 @@ class _Walk:
         if isinstance(node, yaml.SequenceNode):
             return [self.value(item, (*place, index)) for index, item in enumerate(node.value)]
         if not node.tag.startswith("tag:yaml.org,2002:") or node.tag.endswith((":binary", ":timestamp")):
-            self._complain(node, place, f"the tag {node.tag[:40]!r} is not supported", "write plain values")
+            self._complain(node, place, f"{node.tag[:40]!r} is read as a tag", "quote text that begins with !")
             return None
         try:
             return self._loader.construct_object(node, deep=True)

@@ -82,7 +82,7 @@ class _Resolving:
         absence = model.absence
         return Rule(
             name=name,
-            entity=file.entity or "",
+            entity="" if absence else file.entity or "",
             kind=model.kind,
             fields=fields,
             when=model.when,
