@@ -118,9 +118,7 @@ async def _read(capture: Capture, source: Source, work: wire.WorkData) -> None:
         ended = Ended("unusable", f"unexpected {type(error).__name__}: {error}")
     if ended.error:
         log.warning("%s/%s: %s", source.source, work.stream, ended.error)
-    turn = await keeper.change(
-        source.source, work.stream, partial(_next_turn, capture, source, work, reading, ended, began_us)
-    )
+    turn = await keeper.change(source.source, work.stream, partial(_next_turn, capture, source, work, reading, ended))
     await _tell(capture, source.source, work.stream, reading, ended, turn, began_us)
     if reading is not None:
         await _log_run(capture, work, reading, ended, began_us)
@@ -132,17 +130,17 @@ def _next_turn(
     work: wire.WorkData,
     reading: Reading | None,
     ended: Ended,
-    began_us: int,
     turn: Turn,
 ) -> Turn:
     """When the stream is read next: at its interval, at once if there is more, later the more it fails."""
     interval = source.interval(work.stream)
+    read_us = max(capture.now_us(), work.sent_us)  # slices sent meanwhile are answered too
     if not ended.error:
         more = reading is not None and reading.result.more
-        return turns.succeeded(turn, began_us, capture.now_us() if more else work.due_us + interval)
+        return turns.succeeded(turn, read_us, capture.now_us() if more else work.due_us + interval)
     longest = max(source.limits.back_off, interval)
     wait = backoff(turn.failures + 1, longest / _MICRO, first_s=interval / _MICRO)
-    return turns.failed(turn, began_us, capture.now_us() + int(max(wait, ended.retry_after_s or 0.0) * _MICRO))
+    return turns.failed(turn, read_us, capture.now_us() + int(max(wait, ended.retry_after_s or 0.0) * _MICRO))
 
 
 async def _tell(

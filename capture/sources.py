@@ -78,3 +78,11 @@ def capture() -> Capture:
     if _capture is None or _capture.services is not opened:
         _capture = Capture(opened, config().sources, os.environ)
     return _capture
+
+
+async def close() -> None:
+    """Let go of this process's connections and slices, if any; before the services close."""
+    global _capture  # noqa: PLW0603 - as above
+    if _capture is not None:
+        held, _capture = _capture, None
+        await held.close()

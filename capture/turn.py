@@ -21,7 +21,7 @@ class Turn(msgspec.Struct, frozen=True, omit_defaults=True):
 
     due_us: int = 0
     sent_us: int = 0  # when its slice was last put on hub work
-    read_us: int = 0  # when it was last read; before sent_us: a slice is outstanding
+    read_us: int = 0  # when its last run ended; before sent_us: a slice is outstanding
     unanswered: int = 0  # slices sent in a row that nobody read
     failures: int = 0  # runs failed in a row
 
@@ -44,14 +44,14 @@ def sent(turn: Turn, now_us: int) -> Turn:
     return msgspec.structs.replace(turn, sent_us=max(turn.sent_us, now_us), unanswered=turn.unanswered + 1)
 
 
-def succeeded(turn: Turn, began_us: int, due_us: int) -> Turn:
+def succeeded(turn: Turn, read_us: int, due_us: int) -> Turn:
     """After a run that ended well."""
-    return msgspec.structs.replace(turn, read_us=max(turn.read_us, began_us), due_us=due_us, unanswered=0, failures=0)
+    return msgspec.structs.replace(turn, read_us=max(turn.read_us, read_us), due_us=due_us, unanswered=0, failures=0)
 
 
-def failed(turn: Turn, began_us: int, due_us: int) -> Turn:
+def failed(turn: Turn, read_us: int, due_us: int) -> Turn:
     """After a run that failed."""
-    after = succeeded(turn, began_us, due_us)
+    after = succeeded(turn, read_us, due_us)
     return msgspec.structs.replace(after, failures=turn.failures + 1)
 
 
