@@ -1,0 +1,238 @@
+"""Kill the app at random moments and hold what is left against the truth.
+
+The app runs with its sample systems; it is killed (-9) and started again N times, at random moments
+from its first second on. Then the systems stop editing, the app comes to rest, and is compared with
+
+1. a clean replay of the recorded ``changes`` log: golden records, effective deltas, open alerts;
+2. the systems' own records: every source's every record, mapped as the app maps it.
+
+``python -m flockiq kill-test`` prints kills, records, what was compared, and the differences.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import shutil
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+import flockiq
+from flockiq.local import outcome
+from flockiq.local.outcome import Outcome
+from flockiq.local.replay import replay, tick
+from flockiq.local.samples import systems
+from flockiq.local.samples.records import outstanding
+from flockiq.shared.config.load import load
+from flockiq.shared.config.model import Config
+from flockiq.shared.errors import FlockIQError
+from flockiq.shared.services import Services, connect
+from flockiq.shared.settings import Settings
+
+ROOT = Path(flockiq.__file__).resolve().parent
+EDITING = ("crm", "erp", "marketing")
+SHORTEST_S, LONGEST_S = 0.5, 8.0  # of the app's life between two kills
+QUIET_S = 6.0  # nothing new in any hub but the clock's ticks for this long: it has come to rest
+PATIENCE_S = 240.0
+SHOWN = 12  # differences printed of each kind
+
+
+class Options(NamedTuple):
+    """What a kill test was asked to do."""
+
+    kills: int
+    data: Path
+    config: Path
+    port: int
+    seed: int
+
+
+@dataclass
+class Report:
+    """What a kill test found."""
+
+    kills: int = 0
+    compared: dict[str, int] = field(default_factory=dict)
+    differences: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def total(self) -> int:
+        """How many differences there are."""
+        return sum(map(len, self.differences.values()))
+
+
+def run(options: Options) -> int:
+    """Run it and print what came of it; 0 without differences."""
+    console = Console()
+    shutil.rmtree(options.data, ignore_errors=True)
+    options.data.mkdir(parents=True)
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
+    ) as progress:
+        report = asyncio.run(_run(options, progress))
+    console.print(f"kills {report.kills}")
+    for what, count in report.compared.items():
+        console.print(f"{what} {count:,}")
+    for what, found in report.differences.items():
+        console.print(f"differences in {what}: {len(found)}")
+        for line in found[:SHOWN]:
+            console.print(f"  {line}", markup=False, highlight=False)
+    console.print(f"differences {report.total}")
+    return 1 if report.total or not all(report.compared.values()) else 0
+
+
+async def _run(options: Options, progress: Progress) -> Report:
+    report = Report()
+    rng = random.Random(options.seed)  # noqa: S311 - moments to die at, not secrets
+    killing = progress.add_task("killing", total=options.kills)
+    try:
+        for _ in range(options.kills):
+            await _live_and_die(options, rng.uniform(SHORTEST_S, LONGEST_S))
+            report.kills += 1
+            progress.advance(killing)
+        resting = progress.add_task("coming to rest", total=1)
+        await _rest(options)
+        progress.advance(resting)
+    finally:
+        await systems.stop(options.data)
+    comparing = progress.add_task("comparing", total=2)
+    config = load(options.config, os.environ)
+    app = connect(Settings(data=options.data, config=options.config))
+    try:
+        await _against_replay(options, config, app, report)
+        progress.advance(comparing)
+        await _against_sources(options, config, app, report)
+        progress.advance(comparing)
+    finally:
+        await app.close()
+    return report
+
+
+async def _start(options: Options) -> asyncio.subprocess.Process:
+    arguments = ("run", "--data", str(options.data), "--config", str(options.config))
+    with (options.data / "app.log").open("ab") as log:
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "flockiq",
+            *arguments,
+            "--port",
+            str(options.port),
+            "--seed",
+            str(options.seed),
+            cwd=ROOT,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+
+
+async def _live_and_die(options: Options, seconds: float) -> None:
+    """One life of the app: from when it is listening, for so many seconds."""
+    app = await _start(options)
+    try:
+        await _listening(options, app)
+        await asyncio.sleep(seconds)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            app.kill()
+        await app.wait()
+
+
+async def _listening(options: Options, app: asyncio.subprocess.Process) -> None:
+    """Return once the app listens. FlockIQError with the log's end if it does not start."""
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline and app.returncode is None:
+        with contextlib.suppress(OSError):
+            _, writer = await asyncio.open_connection("127.0.0.1", options.port)
+            writer.close()
+            await writer.wait_closed()
+            return
+        await asyncio.sleep(0.05)
+    end = (options.data / "app.log").read_text(errors="replace")[-2000:]
+    raise FlockIQError(f"the app does not start:\n{end}")
+
+
+async def _rest(options: Options) -> None:
+    """Run the app with systems that no longer change until everything has gone through; stop it gently."""
+    app = await _start(options)
+    try:
+        await _listening(options, app)
+        for name in EDITING:
+            await systems.control(options.data, name, freeze=True)
+        await _quiet(options, app)
+        app.terminate()
+        await asyncio.wait_for(app.wait(), PATIENCE_S)
+    finally:
+        if app.returncode is None:
+            app.kill()
+            await app.wait()
+
+
+async def _quiet(options: Options, app: asyncio.subprocess.Process) -> None:
+    """Wait until no hub but for ticks has moved for QUIET_S and marketing has delivered everything."""
+    settings = Settings(data=options.data)
+    watching = connect(settings)
+    try:
+        last, since = -1, time.monotonic()
+        deadline = since + PATIENCE_S
+        while time.monotonic() < deadline:
+            if app.returncode is not None:
+                raise FlockIQError(f"the app ended by itself; {options.data / 'app.log'} says why")
+            moved = 0
+            for hub in ("changes", "files", "deltas", "entities"):
+                for partition in range(settings.partitions[hub]):
+                    moved += (await watching.events.bounds(hub, partition)).end
+            if moved != last or outstanding(options.data):
+                last, since = moved, time.monotonic()
+            if time.monotonic() - since > QUIET_S:
+                return
+            await asyncio.sleep(0.25)
+    finally:
+        await watching.close()
+    raise FlockIQError(f"the app does not come to rest within {PATIENCE_S:.0f} s")
+
+
+async def _against_replay(options: Options, config: Config, app: Services, report: Report) -> None:
+    now_us = time.time_ns() // 1000
+    clean = await replay(app.events, config, app.settings, options.data / "replay")
+    try:
+        await tick(clean, config, now_us)
+        await clean.analytics.flush()
+        right, found = await outcome.read(clean), await outcome.read(app)
+    finally:
+        await clean.close()
+    for what in Outcome._fields:
+        expected, given = getattr(right, what), getattr(found, what)
+        report.compared[what.replace("_", " ")] = len(expected)
+        report.differences[what.replace("_", " ")] = differences(expected, given)
+
+
+async def _against_sources(options: Options, config: Config, app: Services, report: Report) -> None:
+    held = await outcome.held_by_app(app)
+    for (source, stream), expected in outcome.held_by_sources(options.data, config).items():
+        name = f"records of {source}/{stream}"
+        report.compared[name] = len(expected)
+        report.differences[name] = differences(expected, held.get((source, stream), {}))
+
+
+def differences(expected: Mapping[object, object], given: Mapping[object, object]) -> list[str]:
+    """A line for each key whose value is not the expected one."""
+    lines = []
+    for key in sorted(expected.keys() | given.keys(), key=str):
+        if key not in given:
+            lines.append(f"{key}: missing, expected {expected[key]}")
+        elif key not in expected:
+            lines.append(f"{key}: not expected, but there: {given[key]}")
+        elif expected[key] != given[key]:
+            lines.append(f"{key}: {given[key]}, expected {expected[key]}")
+    return lines
