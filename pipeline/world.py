@@ -9,7 +9,7 @@ from and the scratch worlds of a replay are all moved by this one function, so t
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -75,15 +75,12 @@ class DeltaRows(NamedTuple):
         if not parts:
             empty = np.zeros(0, np.int64)
             return cls(empty, empty, empty.astype(np.int8), empty, empty, empty, empty, empty, empty)
-        return cls._make(np.concatenate(columns) for columns in _columns(parts))
+        return cls._make(np.concatenate(columns) for columns in zip(*parts, strict=True))
 
     def where(self, keep: Bools) -> DeltaRows:
         """Some of the rows."""
-        return DeltaRows(*(column[keep] for column in self))
-
-
-def _columns(parts: Sequence[DeltaRows]) -> Iterator[tuple[npt.NDArray[Any], ...]]:
-    return zip(*parts, strict=True)
+        columns: tuple[npt.NDArray[Any], ...] = tuple(self)
+        return DeltaRows._make(column[keep] for column in columns)
 
 
 class World:
