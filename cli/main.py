@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from flockiq.shared.errors import ConfigError, FlockIQError
@@ -66,6 +66,16 @@ def parser() -> argparse.ArgumentParser:
     kill.add_argument("--seed", type=int, default=1, metavar="N", help="of the systems and the moments (%(default)s)")
 
     commands.add_parser("check", parents=[config], help="check the config and say what is wrong with it")
+
+    kill = commands.add_parser(
+        "kill-test", parents=[config], help="kill the app again and again and compare what is left with the truth"
+    )
+    kill.add_argument("--kills", type=_count, default=20, metavar="N", help="how often (%(default)s)")
+    kill.add_argument(
+        "--data", type=Path, default=Path("data/kill-test"), metavar="DIR", help="a folder of its own (%(default)s)"
+    )
+    kill.add_argument("--port", type=_port, default=0, metavar="N", help="where the app listens; 0: any (%(default)s)")
+    kill.add_argument("--seed", type=int, default=1, metavar="N", help="when it is killed, and what is sampled")
     return top
 
 
@@ -102,6 +112,36 @@ def _kill_test(options: argparse.Namespace) -> int:
 
 
 _COMMANDS = {"run": _run, "check": _check, "kill-test": _kill_test}
+
+
+def _kill_test(options: argparse.Namespace) -> int:
+    from flockiq.cli.hold import free_port  # noqa: PLC0415
+    from flockiq.local.kill_test import Options, run  # noqa: PLC0415 - loads everything
+
+    # What an earlier kill test left is thrown away; anything else that somebody keeps there is not.
+    if options.data.exists() and any(options.data.iterdir()) and not (options.data / "app.log").exists():
+        raise FlockIQError(
+            f"A kill test begins with an empty folder, and {options.data} is not: give another --data DIR."
+        )
+    return run(
+        Options(
+            kills=options.kills,
+            data=options.data,
+            config=options.config,
+            port=free_port(options.port),
+            seed=options.seed,
+        )
+    )
+
+
+COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {"run": _run, "check": _check, "kill-test": _kill_test}
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if count < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return count
 
 
 def _seconds(text: str) -> float:

@@ -20,6 +20,7 @@ def test_help_tells_every_command() -> None:
     shown = parser().format_help()
     assert "run" in shown
     assert "check" in shown
+    assert "kill-test" in shown
 
 
 def test_defaults_are_those_of_the_documentation() -> None:
@@ -40,6 +41,7 @@ def test_defaults_are_those_of_the_documentation() -> None:
         ["run", "--port", "70000"],
         ["run", "--port", "-1"],
         ["run", "--seed", "x"],
+        ["kill-test", "--kills", "0"],
     ],
 )
 def test_what_cannot_be_meant_is_refused_with_the_usage(
@@ -70,6 +72,16 @@ def test_check_names_every_problem_and_fails(tmp_path: Path, capsys: pytest.Capt
     assert re.search(r"order\.yaml:\d+: ", said)
     assert re.search(r"bureau\.yaml:\d+: ", said)
     assert said.count("unknown_key") == 2
+
+
+def test_a_kill_test_does_not_throw_away_what_somebody_keeps(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It empties its folder at the start; a folder that is no kill test's is refused, and stays as it is."""
+    (tmp_path / "analytics.duckdb").write_text("years of history")
+    assert main(["kill-test", "--data", str(tmp_path)]) == 1
+    assert "--data DIR" in capsys.readouterr().err
+    assert (tmp_path / "analytics.duckdb").read_text() == "years of history"
 
 
 def test_help_does_not_load_the_app() -> None:
