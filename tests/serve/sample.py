@@ -285,6 +285,13 @@ async def fill(services: Services, now: int) -> None:
             for n in range(90)
         ],
     )
+    await ingest(
+        "Changes",
+        [
+            {"EventId": f"c{tax_id}", "Tenant": TENANT, "Key": f"C{tax_id[:5]}", "EntityId": company_id(tax_id)}
+            for tax_id in COMPANIES
+        ],
+    )
     feeds = {
         ("crm", "accounts"): StreamStatus(
             last_run_us=now, last_record_us=now - 4 * SECOND, records=2041, run=9, outcome="read"
