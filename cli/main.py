@@ -16,7 +16,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit code. What goes wrong on purpose is said in a sentence, not a traceback."""
     options = parser().parse_args(arguments)
     try:
-        return _COMMANDS[options.command](options)
+        return COMMANDS[options.command](options)
     except ConfigError as error:
         say(f"The config in {options.config} needs mending:")
         for problem in error.problems:
@@ -55,16 +55,6 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--seed", type=int, default=1, metavar="N", help="what the sample systems hold (%(default)s)")
     run.add_argument("--no-samples", dest="samples", action="store_false", help="only your own sources")
 
-    kill = commands.add_parser(
-        "kill-test", parents=[config], help="kill the app again and again and compare what is left with the truth"
-    )
-    kill.add_argument("--kills", type=int, default=20, metavar="N", help="how often (%(default)s)")
-    kill.add_argument(
-        "--data", type=Path, default=Path("data/kill-test"), metavar="DIR", help="made anew (%(default)s)"
-    )
-    kill.add_argument("--port", type=_port, default=7391, metavar="N", help="where the app listens (%(default)s)")
-    kill.add_argument("--seed", type=int, default=1, metavar="N", help="of the systems and the moments (%(default)s)")
-
     commands.add_parser("check", parents=[config], help="check the config and say what is wrong with it")
 
     kill = commands.add_parser(
@@ -99,19 +89,6 @@ def _check(options: argparse.Namespace) -> int:
     from flockiq.cli.check import check  # noqa: PLC0415 - loads every model of the config
 
     return check(options.config)
-
-
-def _kill_test(options: argparse.Namespace) -> int:
-    from flockiq.local import kill_test  # noqa: PLC0415 - loads the host
-
-    return kill_test.run(
-        kill_test.Options(
-            kills=options.kills, data=options.data, config=options.config, port=options.port, seed=options.seed
-        )
-    )
-
-
-_COMMANDS = {"run": _run, "check": _check, "kill-test": _kill_test}
 
 
 def _kill_test(options: argparse.Namespace) -> int:
