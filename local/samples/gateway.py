@@ -1,8 +1,9 @@
 """SAP Gateway's OData V2, as far as a reader of whole tables meets it.
 
-Sources: OData 2.0 JSON format; SAP Help, "Delta Query Support". How JSON tells of deleted
-entries in a delta is that of Apache Olingo 2, which SAP gave to Apache: an entry in ``results``
-that holds ``@odata.context`` ending in ``$deletedEntity``, and ``id``. Atom is not offered.
+Sources: OData 2.0 JSON format; SAP Help, "Delta Query Support" and "ODP-based data extraction via
+OData". V2's JSON has no tombstones; services based on ODP, as this one, tell of a deletion by a row
+whose ODQ_CHANGEMODE is D. Other rows of a delta say U: whether one is new is not told. Atom is
+not offered.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ PAGE_ROWS = 1_000
 TOKEN_LIFETIME_S = 86_400.0
 
 _TYPES = {"CustomerSet": "Customer", "SalesOrderSet": "SalesOrder", "InvoiceSet": "Invoice"}
+_ODQ = ("ODQ_CHANGEMODE", "ODQ_ENTITYCNTR")
 _TEXT = 'Type="Edm.String"'
 _EDM = {
     "OrderDate": 'Type="Edm.DateTime" Precision="0"',
@@ -42,6 +44,7 @@ _EDM = {
     "LastChange": 'Type="Edm.DateTime" Precision="3"',
     "CreditLimit": 'Type="Edm.Decimal" Precision="16" Scale="2"',
     "NetAmount": 'Type="Edm.Decimal" Precision="16" Scale="2"',
+    "ODQ_ENTITYCNTR": 'Type="Edm.Decimal" Precision="19" Scale="0"',
     "Amount": 'Type="Edm.Decimal" Precision="16" Scale="2"',
 }
 _ISSUED = "%Y%m%d%H%M%S"
@@ -161,7 +164,7 @@ class Gateway:
         found = self.store.between(stream, reading.last, reading.upto, PAGE_ROWS + 1, tombstones=reading.since > 0)
         page, more = found[:PAGE_ROWS], len(found) > PAGE_ROWS
         properties = self._select(stream, query.get("$select"))
-        body: Body = {"results": [self._entry(request, record, properties) for record in page]}
+        body: Body = {"results": [_only(self._shown(request, record, reading.since), properties) for record in page]}
         given = "".join(
             f"{name}={quote(query[name], safe=',')}&"
             for name in ("$format", "$select", "$inlinecount", "sap-client")
@@ -216,7 +219,7 @@ class Gateway:
 
     def _properties(self, stream: str) -> frozenset[str]:
         record = self.store.near(stream, "")
-        return frozenset((*(record.body if record else {}), self.erp.primary[stream], "LastChange"))
+        return frozenset((*(record.body if record else {}), self.erp.primary[stream], "LastChange", *_ODQ))
 
     def _select(self, stream: str, text: str | None) -> list[str] | None:
         if not text:
@@ -226,18 +229,18 @@ class Gateway:
             raise BadQuery(f"Property {unknown[0][:80]} not found in type {_TYPES[stream]}")
         return properties
 
-    def _entry(self, request: Request, record: Record, properties: list[str] | None) -> Body:
-        if record.deleted:
-            place = f"{_base(request)}/{record.stream}('{record.key}')"
-            return {"@odata.context": f"$metadata#{record.stream}/$deletedEntity", "id": place}
-        return _only(self._shown(request, record), properties)
-
-    def _shown(self, request: Request, record: Record) -> Body:
+    def _shown(self, request: Request, record: Record, since: int = 0) -> Body:
         place, primary = f"{_base(request)}/{record.stream}('{record.key}')", self.erp.primary[record.stream]
         fields = {primary: record.key, **fields_of(record)}
         if self.control.fault(record.stream) == "wrong_types":
             fields = disfigure(fields, frozenset((primary, "LastChange")))
-        return {"__metadata": {"id": place, "uri": place, "type": f"{SERVICE}.{_TYPES[record.stream]}"}, **fields}
+        mode, counter = ("D", "-1") if record.deleted else ("U", "0") if since else ("", "1")
+        return {
+            "__metadata": {"id": place, "uri": place, "type": f"{SERVICE}.{_TYPES[record.stream]}"},
+            **fields,
+            "ODQ_CHANGEMODE": mode,
+            "ODQ_ENTITYCNTR": counter,
+        }
 
     def _metadata(self) -> str:
         types, sets = [], []
@@ -277,7 +280,7 @@ def _check_format(request: Request) -> None:
 
 
 def _only(row: odata.Row, properties: list[str] | None) -> Body:
-    return dict(row) if properties is None else {name: row[name] for name in ("__metadata", *properties)}
+    return dict(row) if properties is None else {name: row[name] for name in ("__metadata", *properties, *_ODQ)}
 
 
 def _json(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -86,7 +86,7 @@ async def test_a_system_that_can_not_start_says_why(tmp_path: Path) -> None:
     try:
         with pytest.raises(FlockIQError, match=r"(?s)crm does not start.*not a database"):
             await start(tmp_path, 1, NOBODY)
-        with pytest.raises(FlockIQError, match="erp .* does not answer"):
+        with pytest.raises(FlockIQError, match=r"erp .* does not answer"):
             await control(tmp_path, "erp")
     finally:
         await stop(tmp_path)
