@@ -101,6 +101,8 @@ def parse(raw: bytes, name: str) -> Document:
 
 
 _MERGE = "tag:yaml.org,2002:merge"
+_KINDS = ("map", "seq", "str", "bool", "int", "float", "null", "merge")
+_TAGS = frozenset(f"tag:yaml.org,2002:{kind}" for kind in _KINDS)
 
 
 class _Walk:
@@ -120,16 +122,16 @@ class _Walk:
             limit = f"at most {MAX_NODES:,} values and {MAX_DEPTH} levels, anchors written out"
             raise ConfigError([Problem(self._name, _line(node), "", "holds too much", limit)])
         self.lines.setdefault(place, _line(node))
+        if node.tag not in _TAGS:
+            self._complain(node, place, f"{node.tag[:40]!r} is read as a tag", "quote text that begins with !")
+            return None
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, place)
         if isinstance(node, yaml.SequenceNode):
             return [self.value(item, (*place, index)) for index, item in enumerate(node.value)]
-        if not node.tag.startswith("tag:yaml.org,2002:") or node.tag.endswith((":binary", ":timestamp")):
-            self._complain(node, place, f"{node.tag[:40]!r} is read as a tag", "quote text that begins with !")
-            return None
         try:
             return self._loader.construct_object(node, deep=True)
-        except (ValueError, yaml.YAMLError):
+        except (ValueError, LookupError, yaml.YAMLError):  # an explicit tag that the text doesn't fit
             self._complain(node, place, f"{str(node.value)[:40]!r} can't be read", "quote it if it is text")
             return None
 
