@@ -92,8 +92,8 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _kill_test(options: argparse.Namespace) -> int:
-    from flockiq.cli.hold import free_port  # noqa: PLC0415
-    from flockiq.local.kill_test import Options, run  # noqa: PLC0415 - loads everything
+    from flockiq.cli.hold import free_port  # noqa: PLC0415 - nobody else needs it here
+    from flockiq.local.kill_test import Options, run  # noqa: PLC0415 - loads the host
 
     # What an earlier kill test left is thrown away; anything else that somebody keeps there is not.
     if options.data.exists() and any(options.data.iterdir()) and not (options.data / "app.log").exists():
