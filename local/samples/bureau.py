@@ -28,7 +28,7 @@ COLUMNS = ("tax_id", "score", "rated_at", "agency")
 
 
 class Bureau:
-    """Exports ratings once marketing is heard, so that somebody is there to read them."""
+    """Exports ratings once people edit in the other systems."""
 
     def __init__(self, life: Life) -> None:
         self.life, self.store = life, life.store
@@ -41,7 +41,7 @@ class Bureau:
         due = time.monotonic()
         while not self.life.stopping.is_set():
             await asyncio.sleep(0.2)
-            if time.monotonic() >= due and self.life.read_us is not None and not self.life.frozen:
+            if time.monotonic() >= due and self.life.begun:
                 due = time.monotonic() + EVERY_S
                 self.export()
                 self._clear()

@@ -31,6 +31,9 @@ POLL_S = 0.1
 BACKOFF_S = (0.2, 1.0)
 """First and longest wait after a refusal: a feed must be back well before its rule calls it silent."""
 
+MURMUR_S = 4.0
+"""Between two events while people do not edit yet: less than the rule allows."""
+
 REPEAT_ONE_IN = 33
 TIMEOUT_S = 10.0
 
@@ -48,6 +51,7 @@ class Sender:
 
     def __init__(self, life: Life, marketing: Marketing, control: Control) -> None:
         self.life, self.marketing, self.control, self.store = life, marketing, control, life.store
+        self._murmur_at = 0.0
 
     @property
     def app_url(self) -> str:
@@ -89,11 +93,14 @@ class Sender:
                     backoff_s = min(backoff_s * 2, longest_s)
 
     async def _wait(self) -> None:
-        """People begin to edit when the app is there; the first time, one edit opens the feed."""
-        if not self.life.asked and not self.life.frozen and await self._reachable():
+        """Nothing to send: until people edit, one of them is spoken of now and then, once the app is there."""
+        if not self.life.asked and await self._reachable():
             self.life.requested()
-            if self.life.read_us is None:
-                self.life.edit()
+        quiet = self.life.frozen or self.life.begun or not self.life.asked
+        now = time.monotonic()
+        if not quiet and now >= self._murmur_at and (self.life.options.rate or self.life.read_us is None):
+            self._murmur_at = now + MURMUR_S
+            self.marketing.murmur()
         else:
             await asyncio.sleep(POLL_S)
 

@@ -1,7 +1,8 @@
 """What goes on in a sample system by itself: people editing records, and its part of the story.
 
-Both begin once every stream has been read whole for the first time, so that what follows is seen
-as change. Everything done is durable: a system that was killed goes on where it was.
+Both begin a moment after every stream of every system has been read whole for the first time, so
+that what follows is seen as change. Everything done is durable: a system that was killed goes on
+where it was.
 """
 
 from __future__ import annotations
@@ -18,10 +19,16 @@ import msgspec
 
 from flockiq.local.samples import truth
 from flockiq.local.samples.store import Store
-from flockiq.local.samples.truth import Truth
+from flockiq.local.samples.truth import Truth, folder
 from flockiq.local.samples.universe import rng
 
 TICK_S = 0.2
+SETTLE_S = 6.0
+"""How long after the first whole reading people begin: the reader has to digest it."""
+
+READ = ("crm", "erp")
+"""The systems that are read; marketing tells by itself."""
+
 BURST = 5  # edits in one tick at most: a system that slept does not make up for it all at once
 
 log = logging.getLogger("flockiq.samples")
@@ -117,6 +124,30 @@ class Life:
             self.store.remember(f"read/{stream}", value=True)
             if len(self.store.facts("read/")) == len(self.business.streams):
                 self.store.remember("read_us", time.time_ns() // 1_000)
+                (folder(self.options.data) / f"{self.business.name}.read").touch()
+
+    @property
+    def since_read_us(self) -> int | None:
+        """When this system, and CRM and ERP, had all been read whole for the first time."""
+        known = self.store.fact("since_read_us")
+        if known is None and self.read_us is not None:
+            home = folder(self.options.data)
+            if all((home / f"{name}.read").exists() for name in READ):
+                known = time.time_ns() // 1_000
+                self.store.remember("since_read_us", known)
+        return None if known is None else int(known)
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since then; negative before."""
+        since_us = self.since_read_us
+        return -1.0 if since_us is None else (time.time_ns() // 1_000 - since_us) / 1e6
+
+    @property
+    def begun(self) -> bool:
+        """Whether people edit."""
+        # A system that was just started again waits until its reader is there as well.
+        return self.asked and not self.frozen and self.age_s >= SETTLE_S * self.options.pace
 
     def edit(self, times: int = 1) -> None:
         """So many ordinary edits, now."""
@@ -136,12 +167,10 @@ class Life:
                 log.info("nobody has asked anything for %.0f s: stopping; start again to go on", self.options.idle_s)
                 self.stopping.set()
                 return
-            read_us = self.read_us
-            # A system that was just started again waits until its reader is there as well.
-            if read_us is not None and self.asked and not self.frozen:
+            if self.begun:
                 a_second = self.options.rate * self.business.edits_a_second
                 if self.options.story:
-                    self._play((time.time_ns() // 1_000 - read_us) / 1e6)
+                    self._play(self.age_s)
                 self._owed = min(self._owed + (now - before) * a_second, BURST)
                 self.edit(int(self._owed))
                 self._owed %= 1

@@ -17,7 +17,7 @@ from flockiq.local.samples import story
 from flockiq.local.samples.life import Options, Step
 from flockiq.local.samples.store import Store
 from flockiq.local.samples.truth import Truth
-from flockiq.local.samples.universe import COMPANIES, company, person, phone
+from flockiq.local.samples.universe import COMPANIES, company, person, phone, rng
 
 Event = dict[str, Any]
 
@@ -68,23 +68,37 @@ class Marketing:
         else:
             self._tell(known.key, "phone", phone("49", f"{draw.randrange(20, 99)}{draw.randrange(10**6, 10**7)}", draw))
 
-    def _introduce(self, index: int, draw: random.Random) -> None:
-        """All properties of the main contact of a company; the address first, since it says who it is.
+    def murmur(self) -> None:
+        """One thing about one person: enough for the feed to be heard while nobody edits yet."""
+        with self.store.transaction():
+            draw = rng(self.seed, "murmur", self.store.fact("events", default=0))
+            known = self.store.near("contacts", "")
+            if known is None:
+                self._create(draw.randrange(COMPANIES), draw)
+            else:
+                self._tell(known.key, "lifecyclestage", draw.choice(STAGES))
+
+    def _create(self, index: int, draw: random.Random) -> None:
+        """The main contact of a company, the address first, since it says who it is.
 
         HubSpot promises no order between a creation and its properties, so the creation may come second.
         """
-        who, of = person(self.seed, index, 0), company(self.seed, index)
-        key = str(FIRST_OBJECT + index)
-        if self.store.get("contacts", key):
-            self._tell(key, "lifecyclestage", draw.choice(STAGES))
-            return
-        email = who.email.title() if draw.random() < 0.2 else who.email  # noqa: PLR2004 - one in five
-        self._tell(key, "email", email)
+        key, email = str(FIRST_OBJECT + index), person(self.seed, index, 0).email
+        self._tell(key, "email", email.title() if draw.random() < 0.2 else email)  # noqa: PLR2004 - one in five
         self._send(key, self.store.now_us(), "contact.creation", "creation", changeFlag="CREATED")
-        self._tell(key, "firstname", who.first)
-        self._tell(key, "lastname", who.last)
-        self._tell(key, "phone", phone(of.dialling, who.phone, draw))
-        self._tell(key, "lifecyclestage", draw.choice(STAGES))
+
+    def _introduce(self, index: int, draw: random.Random) -> None:
+        """Everything about the main contact of a company that was not told yet."""
+        key = str(FIRST_OBJECT + index)
+        if self.store.get("contacts", key) is None:
+            self._create(index, draw)
+        who, of = person(self.seed, index, 0), company(self.seed, index)
+        known = self.store.get("contacts", key)
+        for name, value in (("firstname", who.first), ("lastname", who.last), ("lifecyclestage", draw.choice(STAGES))):
+            if known and known.body.get(name) != value:
+                self._tell(key, name, value)
+        if known and "phone" not in known.body:
+            self._tell(key, "phone", phone(of.dialling, who.phone, draw))
 
     def _tell(self, key: str, name: str, value: str) -> None:
         known = self.store.get("contacts", key)

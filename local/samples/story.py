@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 from flockiq.local.samples.universe import COMPANIES, company, rng
 
-FIRST_S, LAST_S = 4.0, 20.0
-"""Seconds after a system was first read whole in which its part of the story happens."""
+FIRST_S, LAST_S = 7.0, 20.0
+"""Seconds after everything was first read whole within which the story happens."""
 
-SILENCE_AFTER_S = (3.0, 6.0)
+SILENCE_AFTER_S = (8.0, 11.0)
 SILENCE_S = 18.0
 """Seconds of silence; the rule that watches the feed allows ten."""
 
@@ -48,11 +48,11 @@ def reserved(seed: int) -> frozenset[int]:
 
 
 def moment(seed: int, step: str) -> float:
-    """Seconds after the first whole reading at which a step happens."""
+    """Seconds after everything was first read whole at which a step happens."""
     return rng(seed, "moment", step).uniform(FIRST_S, LAST_S)
 
 
 def silence(seed: int) -> tuple[float, float]:
-    """When the feed falls silent, and when it comes back: seconds after its first delivery."""
+    """When the feed falls silent, and when it comes back: seconds after everything was read."""
     start = rng(seed, "silence").uniform(*SILENCE_AFTER_S)
     return start, start + SILENCE_S
