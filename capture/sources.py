@@ -82,7 +82,7 @@ def capture() -> Capture:
 
 async def close() -> None:
     """Let go of this process's connections and slices, if any; before the services close."""
-    global _capture  # noqa: PLW0603 - as above
+    global _capture
     if _capture is not None:
         held, _capture = _capture, None
         await held.close()
