@@ -50,7 +50,7 @@ class DriftModel(Model):
         default=None, ge=0, le=1, description="Numbers: a difference up to this share of the larger is agreement."
     )
     ignore: tuple[Ignored, ...] = Field(default=(), description="Text: what makes no difference.")
-    set: bool = Field(default=False, description="Text that lists things (JSON array, or a,b;c): order makes none.")
+    set: bool = Field(default=False, description="Text that lists things (a, b; c): order and repeats make none.")
 
 
 class AnomalyModel(Model):
@@ -61,7 +61,6 @@ class AnomalyModel(Model):
     )
     warm_up: int = Field(default=8, ge=2, le=10_000, description="Values to have seen before judging one.")
     alpha: float = Field(default=0.1, gt=0, lt=1, description="Weight of the newest value in the history.")
-    seasonal: Literal["none", "hour_of_week"] = Field(default="none", description="What is usual differs by this.")
     refractory: Duration = Field(default=0, description="After an anomaly, stay quiet this long.")
 
 
@@ -80,7 +79,6 @@ class EntityFile(Model):
     survivorship: SurvivorshipModel = SurvivorshipModel()
     drift: dict[FieldName, DriftModel] = Field(default_factory=dict, description="Fields sources should agree on.")
     anomalies: dict[FieldName, AnomalyModel] = Field(default_factory=dict, description="Numbers to be watched.")
-    lateness: Duration | None = Field(default=None, description="How late a record may change the past (a setting).")
 
     @field_validator("entity")
     @classmethod

@@ -107,7 +107,9 @@ def _read[Model: BaseModel](findings: Findings, folder: Path, model: type[Model]
         findings.problems += problems
         if parsed is not None:
             yield document, parsed
-        elif isinstance(document.data, dict):
+            continue
+        findings.broken.add(path.stem)
+        if isinstance(document.data, dict):
             findings.broken |= {str(document.data[key]) for key in ("source", "entity") if key in document.data}
 
 

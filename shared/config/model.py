@@ -9,6 +9,7 @@ from flockiq.shared.alerts import Severity
 from flockiq.shared.cel.compile import Expression, compile_cel
 from flockiq.shared.cel.kinds import KIND_OF_FIELD, Kind
 from flockiq.shared.config.entities import AnomalyModel, DriftModel, Strategy
+from flockiq.shared.config.rules import STATES
 from flockiq.shared.config.rules import Kind as RuleKind
 from flockiq.shared.config.sources import Source
 from flockiq.shared.fields import Field
@@ -27,7 +28,6 @@ class Entity:
     ranks: Mapping[str, tuple[str, ...]]  # every field: sources, best first; what is not named comes after
     drift: Mapping[str, DriftModel]
     anomalies: Mapping[str, AnomalyModel]
-    lateness_us: int | None  # None: the setting's
     file: str
     line: int
 
@@ -84,5 +84,9 @@ class Config:
     fingerprint: str  # of the files' content: equal config, equal fingerprint
 
     def rules_of(self, entity: str) -> list[Rule]:
-        """The rules evaluated on an entity type's records, in the order of their names."""
-        return [rule for _, rule in sorted(self.rules.items()) if rule.entity == entity and rule.kind != "query"]
+        """The rules evaluated on an entity type's records: first those that hold for a while, by name.
+
+        So the place of a threshold or drift rule is below MAX_STATES, however many others there are.
+        """
+        evaluated = [rule for rule in self.rules.values() if rule.entity == entity and rule.kind != "query"]
+        return sorted(evaluated, key=lambda rule: (rule.kind not in STATES, rule.name))

@@ -40,7 +40,6 @@ def resolve_entity(findings: Findings, document: Document, model: EntityFile, so
         ranks={name: given.ranks.get(name, given.ranks.get("default", ())) for name in fields},
         drift=model.drift,
         anomalies=model.anomalies,
-        lateness_us=model.lateness,
         file=document.file,
         line=document.line(("entity",)),
     )
@@ -133,7 +132,7 @@ def _misplaced(drift: DriftModel, field: Field) -> Iterator[str]:
         ("absolute", drift.absolute is not None, numeric),
         ("relative", drift.relative is not None, numeric),
         ("ignore", bool(drift.ignore), field.type == "string"),
-        ("set", drift.set, field.type in ("string", "json")),
+        ("set", drift.set, field.type == "string"),
     ):
         if given and not fits:
             yield key

@@ -74,9 +74,11 @@ class _Resolving:
         model = self.model
         fields = self._fields()
         variables = self._variables(fields)
-        if model.when is not None:
+        understood = bool(fields) or not model.named  # else its condition and title would be blamed as well
+        if model.when is not None and understood:
             self.findings.compiles(self.document, (*self.place, "when"), model.when, variables, Kind.BOOL)
-        self._templates(variables)
+        if understood:
+            self._templates(variables)
         query_file, query = self._query()
         self._feed()
         absence = model.absence

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from random import Random
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cel
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -170,12 +171,12 @@ class Grammar:
         )
 
 
-def columns(table: list[Row]) -> dict[str, Column]:
+def columns(table: Sequence[Row]) -> dict[str, Column]:
     """The rows as columns; what stands where a value is null is not zero, so that using it would show."""
     filler = {Kind.INT: 7, Kind.DOUBLE: np.nan, Kind.STRING: None, Kind.BOOL: True}
     made = {}
     for name, kind in SCHEMA.items():
-        values = np.empty(len(table), DTYPES[kind])
+        values: npt.NDArray[Any] = np.empty(len(table), DTYPES[kind])
         values[:] = [filler[kind] if row[name] is None else row[name] for row in table]
         made[name] = Column(values, np.array([row[name] is None for row in table], np.bool_))
     return made
@@ -191,7 +192,7 @@ def ask_oracle(text: str, row: Row) -> object:
         return None
 
 
-def agree(pair: Pair, kind: Kind, table: list[Row]) -> None:
+def agree(pair: Pair, kind: Kind, table: Sequence[Row]) -> None:
     """Assert that our answer and the oracle's are the same for every row."""
     answer = compile_cel(pair.ours, SCHEMA, expect=kind)(columns(table), len(table))
     ours = [None if null else value for value, null in zip(answer.values.tolist(), answer.null.tolist(), strict=True)]

@@ -59,6 +59,13 @@ def test_a_rule_has_its_files_labels_and_its_kinds_defaults(written: Written) ->
     assert (many.kind, many.query, many.key, many.every_us) == ("query", "Entities | count", ("name",), 60 * SECOND)
 
 
+def test_rules_that_hold_for_a_while_come_first(written: Written) -> None:
+    """Their place is a bit of a word, whatever else is watched; feeds are not of an entity type."""
+    more = "  z: {when: limit > 1, title: x}\n  a: {change: name, title: x}\n  m: {drift: limit, title: x}\n"
+    written.write("rules/more.yaml", f"entity: company\nrules:\n{more}")
+    assert [rule.name for rule in written.load().rules_of("company")] == ["m", "z", "a", "halved"]
+
+
 def test_any_is_written_out(written: Written) -> None:
     """Every field for a change; for a drift those the entity type declares."""
     written.write(
