@@ -7,6 +7,7 @@ to the same text and a poll that brings nothing new changes nothing on the scree
 from __future__ import annotations
 
 import datetime as dt
+import math
 import re
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -94,9 +95,12 @@ class Bar(NamedTuple):
 
 
 def bars(values: Sequence[int], height: int = 20) -> list[Bar]:
-    """Bars four units apart, the highest value full height, none below one unit."""
+    """Bars four units apart, the highest value full height, none below one unit.
+
+    Heights go by the square root, so that a first reading does not flatten the minutes after it.
+    """
     top = max(values, default=0) or 1
-    heights = [max(1, round(value / top * height)) for value in values]
+    heights = [max(1, round(math.sqrt(value / top) * height)) for value in values]
     return [Bar(index * 4, height - each, each) for index, each in enumerate(heights)]
 
 

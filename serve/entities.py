@@ -11,6 +11,7 @@ import msgspec
 
 from flockiq.serve.queries import Row, ask
 from flockiq.shared.alerts import Alert, AlertQuery
+from flockiq.shared.config.entities import DriftModel
 from flockiq.shared.config.load import config
 from flockiq.shared.errors import NotFound
 from flockiq.shared.services import Services
@@ -127,10 +128,10 @@ async def entity(services: Services, entity_id: str) -> Entity:
     if not rows:
         raise NotFound(f"there is no entity {entity_id!r}; search by name or key at /entities")
     known = config().entities.get(_text(rows[0]["EntityType"]))
-    return assemble(rows[0], history, alerts.alerts, frozenset(known.drift) if known else frozenset())
+    return assemble(rows[0], history, alerts.alerts, known.drift if known else {})
 
 
-def assemble(row: Row, history: Sequence[Row], alerts: Sequence[Alert], watched: frozenset[str]) -> Entity:
+def assemble(row: Row, history: Sequence[Row], alerts: Sequence[Alert], watched: Mapping[str, DriftModel]) -> Entity:
     """An Entities row, its Deltas rows, its alerts and the fields watched for drift as one view. Pure."""
     fields = _object(row["Fields"])
     provenance = _object(row["Provenance"])
@@ -147,7 +148,7 @@ def assemble(row: Row, history: Sequence[Row], alerts: Sequence[Alert], watched:
         source_time=_text(row["SourceTime"]),
         deleted=bool(row["Deleted"]),
         fields=[
-            _field(name, fields.get(name), _object(provenance.get(name)), own, watched=name in watched)
+            _field(name, fields.get(name), _object(provenance.get(name)), own, watched=watched.get(name))
             for name in dict.fromkeys(names)
         ],
         records=[
@@ -172,13 +173,25 @@ def name_of(fields: Mapping[str, object]) -> str:
     return _text(fields.get("name")) or " ".join(part for part in person if part)
 
 
-def agree(said: object, golden: object) -> bool:
-    """Whether a source's value says the same as the golden one; case and punctuation say nothing."""
+def agree(said: object, golden: object, watched: DriftModel | None = None) -> bool:
+    """Whether a source's value says the same as the golden one, as nearly as ``watched`` asks.
+
+    Case and punctuation of a text say nothing here; an alert about them is the rules' affair.
+    """
     if said is None or said == golden:
         return True
-    if not (isinstance(said, str) and isinstance(golden, str)) or _NUMERIC.fullmatch(said):
-        return False
-    return _letters(said) == _letters(golden)
+    if _NUMERIC.fullmatch(str(said)) and _NUMERIC.fullmatch(str(golden)):
+        return watched is not None and _near(str(said), str(golden), watched)
+    return isinstance(said, str) and isinstance(golden, str) and _letters(said) == _letters(golden)
+
+
+def _near(said: str, golden: str, watched: DriftModel) -> bool:
+    try:
+        one, other = float(said), float(golden)
+    except ValueError:
+        return False  # a date
+    allowed = max(watched.absolute or 0.0, (watched.relative or 0.0) * max(abs(one), abs(other)))
+    return abs(one - other) <= allowed
 
 
 def _letters(text: str) -> str:
@@ -191,7 +204,7 @@ def _field(
     provenance: Mapping[str, object],
     own: Mapping[str, Mapping[str, object]],
     *,
-    watched: bool,
+    watched: DriftModel | None,
 ) -> GoldenField:
     return GoldenField(
         field=name,
@@ -199,9 +212,9 @@ def _field(
         source=_text(provenance.get("source")),
         rule=_text(provenance.get("rule")),
         us=_number(provenance.get("us")),
-        watched=watched,
+        watched=watched is not None,
         values=[
-            SourceValue(source=source, value=_scalar(values[name]), agrees=agree(values[name], value))
+            SourceValue(source=source, value=_scalar(values[name]), agrees=agree(values[name], value, watched))
             for source, values in own.items()
             if name in values
         ],

@@ -14,7 +14,7 @@ from flockiq.shared.positions import entity_id
 from flockiq.shared.services import Services
 from flockiq.shared.settings import Settings
 from tests.eventhouse.conftest import EVENTHOUSE
-from tests.serve.sample import COMPANIES, HOSTILE, MINUTE, SECOND, TENANT, company_id, fill, now_us
+from tests.serve.sample import COMPANIES, HOSTILE, MINUTE, SECOND, TENANT, company_id, delta, fill, now_us
 
 NOW = now_us()
 QUERIES = sorted([*EVENTHOUSE.glob("queries/*.kql"), *EVENTHOUSE.glob("rules/*.kql")])
@@ -98,6 +98,14 @@ async def test_history_tells_each_delta_once_and_which_were_taken_back(world: Se
 async def test_effective_deltas_leave_out_repeats_and_retractions(world: Services) -> None:
     """d1 and d4 stand; d2 was taken back by d3."""
     assert await ask(world, "effective_deltas") == [{"Count": 2}]
+
+
+async def test_a_delta_told_again_after_it_was_taken_back_stands(world: Services) -> None:
+    """A late record may bring back what an earlier late one had undone."""
+    await ingest(world, "Deltas", delta("d2", "123456789", "city", "Bremen", "Hamburg", NOW - 18 * MINUTE))
+    assert await ask(world, "effective_deltas") == [{"Count": 3}]
+    [again] = [row for row in await ask(world, "entity_history") if row["DeltaId"] == "d2"]
+    assert not again["IsRetracted"]
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from flockiq.serve.board import board
 from flockiq.serve.display import NONE, bars, instant, milliseconds, plain, words
 from flockiq.serve.entities import agree, name_of
 from flockiq.shared.alerts import Alert, AlertPage, AlertTransition, advance
+from flockiq.shared.config.entities import DriftModel
 from tests.serve.sample import alert, fired
 
 
@@ -56,7 +57,7 @@ def test_names_from_config_become_words() -> None:
 
 def test_bars_never_vanish_and_reach_the_top() -> None:
     """Nothing is a line on the ground; the most is full height."""
-    assert [bar.height for bar in bars([0, 5, 10])] == [1, 10, 20]
+    assert [bar.height for bar in bars([0, 25, 100])] == [1, 10, 20]
     assert [bar.height for bar in bars([0, 0])] == [1, 1]
 
 
@@ -75,6 +76,20 @@ def test_bars_never_vanish_and_reach_the_top() -> None:
 def test_case_and_punctuation_are_no_disagreement(said: object, golden: object, same: bool) -> None:  # noqa: FBT001 - an example's third column
     """Except in numbers and dates, where every character counts."""
     assert agree(said, golden) is same
+
+
+@pytest.mark.parametrize(
+    ("said", "golden", "same"),
+    [
+        ("150328.74", "150000.00", True),
+        ("152000.00", "150000.00", False),
+        ("2026-11-01", "2026-11-02", False),
+        (101, 100, True),
+    ],
+)
+def test_numbers_agree_as_nearly_as_config_asks(said: object, golden: object, same: bool) -> None:  # noqa: FBT001 - an example's third column
+    """Within the declared share of the larger; a date is no number."""
+    assert agree(said, golden, DriftModel(relative=0.01)) is same
 
 
 def test_people_have_the_name_of_their_parts() -> None:
