@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 import flockiq
 from flockiq.cli.check import check
 from flockiq.shared.cel.kinds import Kind
 from flockiq.shared.config import schemas
+from flockiq.shared.config.document import parse
 from flockiq.shared.config.durations import format_duration, parse_duration
+from flockiq.shared.config.entities import EntityFile
 from flockiq.shared.config.load import config, load
+from flockiq.shared.config.problems import validate
+from flockiq.shared.config.rules import RuleFile
 from flockiq.shared.fields import Field
 from tests.config.conftest import Written
 
@@ -192,3 +198,13 @@ def test_what_is_no_duration_is_refused(text: object) -> None:
     """A bare number has no unit, and nobody waits a million years."""
     with pytest.raises(ValueError, match=r"is not a duration|is longer"):
         parse_duration(text)
+
+
+@pytest.mark.parametrize(("page", "model"), [("rules", RuleFile), ("entities", EntityFile)])
+def test_the_examples_of_the_docs_are_right(page: str, model: type[BaseModel]) -> None:
+    """What people copy from docs/ is what the models take."""
+    examples = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / f"{page}.md").read_text("utf-8"), re.DOTALL)
+    assert examples
+    for example in examples:
+        _, problems = validate(model, parse(example.encode(), f"docs/{page}.md"))
+        assert problems == []
