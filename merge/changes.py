@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -30,6 +30,10 @@ from flockiq.shared.settings import Settings
 STAGE = "merge"
 _HASH_MASK = (1 << 61) - 1
 _DELETED = -1  # the content of a record that is gone
+
+_NO_JSON = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)  # what decoding hostile bytes may raise
+
+UNREADABLE: Final = object()
 
 Plans = Mapping[tuple[str, str], StreamPlan]
 
@@ -81,6 +85,7 @@ _encode = msgspec.json.Encoder().encode
 _fields = msgspec.json.Decoder(dict[str, str | int | float | bool | None]).decode
 _changes = msgspec.json.Decoder(wire.Change)
 _records = msgspec.json.Decoder(list[Any])
+_record = msgspec.json.Decoder().decode
 _state = msgspec.msgpack.Decoder(State).decode
 _pack = msgspec.msgpack.Encoder().encode
 
@@ -204,16 +209,27 @@ class _Batch:
 
     def _readable(self, found: Sequence[wire.Change]) -> tuple[list[wire.Change], list[Record]]:
         """The changes whose record is a JSON object, with it; the others become dead letters."""
-        records = _records.decode(b"[" + b",".join(bytes(change.data.after) for change in found) + b"]")
+        try:
+            records = _records.decode(b"[" + b",".join(bytes(change.data.after) for change in found) + b"]")
+        except _NO_JSON:
+            records = [self._record(change) for change in found]
         kept: list[wire.Change] = []
         objects: list[Record] = []
         for change, record in zip(found, records, strict=True):
             if isinstance(record, dict):
                 kept.append(change)
                 objects.append(record)
-            else:
+            elif record is not UNREADABLE:
                 self.letters.append(_letter(change, "", "the record is not a JSON object", self.now_us))
         return kept, objects
+
+    def _record(self, change: wire.Change) -> object:
+        """One change's record, or UNREADABLE; ``wire.Change`` takes its bytes without looking into them."""
+        try:
+            return _record(change.data.after)
+        except _NO_JSON as error:
+            self.letters.append(_letter(change, "", f"the record is not JSON: {error}", self.now_us))
+            return UNREADABLE
 
     def _round(
         self, plan: StreamPlan, found: list[wire.Change], table: Mapped, rows: list[int], names: list[str]
@@ -227,8 +243,9 @@ class _Batch:
         repeated = np.array([state.ids[one] == change.id for one, change in zip(number.tolist(), found, strict=True)])
         whole = np.array([change.data.op in ("c", "r") for change in found])
         verdict = state.judge(number, versions, repeated, whole)
-        self.unchanged += int(verdict.unchanged.sum())
-        self.duplicates += int((~(verdict.newest | verdict.late | verdict.unchanged)).sum())
+        unchanged = verdict.unchanged & ~repeated
+        self.unchanged += int(unchanged.sum())
+        self.duplicates += int((~(verdict.newest | verdict.late | unchanged)).sum())
         self.touched.update(names)
         self._forward(plan, found, given, full, bodies, number, verdict)
         state.remember(number, versions, verdict)
@@ -361,11 +378,11 @@ def _lines(bodies: Iterable[bytes], letters: list[DeadLetter], now_us: int) -> I
             continue
         try:
             yield from _changes.decode_lines(text)
-        except msgspec.MsgspecError:
+        except _NO_JSON:
             for number, line in enumerate(text.split(b"\n"), 1):
                 try:
                     yield _changes.decode(line)
-                except msgspec.MsgspecError as error:
+                except _NO_JSON as error:
                     letters.append(_unreadable(f"line {number}: {error}", line, now_us))
 
 

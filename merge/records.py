@@ -91,7 +91,9 @@ class Records:
             (given.us == last.us) & ((given.rr > last.rr) | ((given.rr == last.rr) & (given.tie > last.tie)))
         )
         fresh = newer & ~(known & repeated)
-        unchanged = fresh & known & whole & ~last.deleted & (given.content == last.content)
+        same = whole & ~last.deleted & (given.content == last.content)
+        again = repeated & (whole | given.deleted)  # by a later run: it wins over what lies between the two
+        unchanged = newer & known & (same | again)
         late = known & ~newer & ~repeated
         return Verdict(newest=fresh & ~unchanged, late=late, unchanged=unchanged, resend=late & ~last.sent)
 
