@@ -19,7 +19,11 @@ function tell(root) {
   }
 }
 
-function connection(text) {
+let held = 0; // until when a word about a failed press stays, though polls succeed again
+
+function connection(text, holdFor = 0) {
+  if (!text && Date.now() < held) return;
+  held = Date.now() + holdFor;
   const line = document.getElementById("connection");
   if (line.textContent !== text) line.textContent = text;
 }
@@ -38,5 +42,7 @@ document.addEventListener("htmx:afterRequest", (event) => {
 document.addEventListener("htmx:sendError", () => connection("No connection; trying again"));
 document.addEventListener("htmx:timeout", () => connection("No answer; trying again"));
 document.addEventListener("htmx:responseError", (event) => {
-  connection(event.detail.xhr.status === 503 ? "Not available right now; trying again" : "That did not work; reload the page");
+  const { requestConfig, xhr } = event.detail;
+  if (requestConfig.verb === "post") connection("That was not done; please press again", 8000);
+  else connection(xhr.status === 503 ? "Not available right now; trying again" : "That did not work; reload the page");
 });

@@ -16,6 +16,7 @@ from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright, expect
 
 from flockiq.serve.app import application
+from flockiq.shared.errors import HubUnavailable
 from flockiq.shared.services import Services
 from tests.conftest import CHROMIUM
 from tests.serve.sample import HOSTILE, alert, alerts, company_id, fired, now_us
@@ -173,6 +174,22 @@ async def test_a_lost_connection_is_said(address: str, browser: Browser) -> None
     await expect(page.get_by_text("Nordwind Logistik GmbH: credit limit cut")).to_be_visible()
     await page.context.set_offline(False)
     await expect(page.locator("#connection")).to_be_empty(timeout=8000)
+
+
+@pytest.mark.usefixtures("sample")
+async def test_a_press_that_could_not_be_carried_out_says_so(
+    address: str, browser: Browser, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The person knows to press again; nothing looks done that is not."""
+
+    async def away(*_: object) -> None:
+        raise HubUnavailable("hub resolved does not answer")
+
+    monkeypatch.setattr(services.events, "publish", away)
+    page = (await opened(browser)).page
+    await page.goto(address)
+    await page.locator("li.alert", has_text="Kestrel").get_by_role("button", name="Acknowledge").click()
+    await expect(page.locator("#connection")).to_have_text("That was not done; please press again")
 
 
 @pytest.mark.usefixtures("sample")
