@@ -12,20 +12,24 @@ from flockiq.shared.errors import LeaseLost, TransientError
 from flockiq.shared.ports import Lease, Registry
 
 TTL_S: Final = 10.0  # how long a stream waits after its reader was killed
+_TRIES: Final = 20  # to take a lease in one lifetime of it, while waiting
 _RENEWALS: Final = 3  # in one lifetime, so that one that fails is not the end
 
 
 async def under_lease[Result](
-    registry: Registry, name: str, work: Callable[[], Awaitable[Result]], *, ttl_s: float = TTL_S
+    registry: Registry, name: str, work: Callable[[], Awaitable[Result]], *, ttl_s: float = TTL_S, wait_s: float = 0.0
 ) -> Result | None:
-    """What ``work`` returns, done while holding ``name``; None if another holds it.
+    """What ``work`` returns, done while holding ``name``; None if another holds it, even after ``wait_s``.
 
     LeaseLost: it passed to another, and ``work`` was cancelled at its next wait.
     """
     # Every holder is a new owner: two in one process must not take each other's lease for their own.
-    lease = await registry.acquire(name, f"{os.getpid()}-{uuid.uuid4().hex}", ttl_s)
-    if lease is None:
-        return None
+    owner = f"{os.getpid()}-{uuid.uuid4().hex}"
+    give_up_at = asyncio.get_running_loop().time() + wait_s
+    while (lease := await registry.acquire(name, owner, ttl_s)) is None:
+        if asyncio.get_running_loop().time() >= give_up_at:
+            return None
+        await asyncio.sleep(ttl_s / _TRIES)
     working = asyncio.ensure_future(work())
     renewing = asyncio.create_task(_renew(registry, lease, ttl_s))
     try:

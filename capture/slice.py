@@ -12,7 +12,7 @@ import msgspec
 
 from flockiq.capture import turn as turns
 from flockiq.capture.http.patience import backoff
-from flockiq.capture.lease import under_lease
+from flockiq.capture.lease import TTL_S, under_lease
 from flockiq.capture.protocols.registry import PROTOCOLS
 from flockiq.capture.publish import HUB
 from flockiq.capture.reading import Reading, Result
@@ -83,7 +83,8 @@ async def read_slice(capture: Capture, work: wire.WorkData) -> None:
         return
     lease = f"capture/{capture.tenant}/{work.source}/{work.stream}"
     try:
-        await under_lease(capture.services.registry, lease, partial(_read, capture, source, work))
+        # A reader that was killed holds its lease until it runs out: waiting is sooner than being sent again.
+        await under_lease(capture.services.registry, lease, partial(_read, capture, source, work), wait_s=TTL_S)
     except LeaseLost as error:
         log.info("%s/%s: %s", work.source, work.stream, error)
 

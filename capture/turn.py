@@ -10,7 +10,7 @@ import msgspec
 from flockiq.shared.errors import Conflict, StoreUnavailable
 from flockiq.shared.ports import Registry
 
-UNANSWERED_US: Final = 10_000_000  # a sent slice that nobody read is sent again after this, then twice it, …
+UNANSWERED_US: Final = 5_000_000  # a sent slice that nobody read is sent again after this, then twice it, …
 _DOUBLINGS: Final = 6
 _SLACK: Final = 4  # a timer that comes early by a fourth of the interval is on time
 _TRIES: Final = 10

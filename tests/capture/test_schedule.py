@@ -10,7 +10,7 @@ from typing import Any
 import azure.functions as func
 import pytest
 
-from flockiq.capture import functions, schedule, turn
+from flockiq.capture import functions, schedule, slice, turn  # noqa: A004 - the design's word
 from flockiq.capture.turn import UNANSWERED_US, Turn
 from flockiq.shared import wire
 from flockiq.shared.services import Services
@@ -30,7 +30,7 @@ def test_a_slice_is_due_at_its_time_and_a_little_before() -> None:
 
 
 def test_an_outstanding_slice_is_sent_again_later_and_later() -> None:
-    """A hub that works nothing off does not fill with slices: 10 s, 20 s, 40 s … up to a bound."""
+    """A hub that works nothing off does not fill with slices: 5 s, 10 s, 20 s … up to a bound."""
     began = at = 100 * SECOND
     waiting, sends = Turn(), []
     while at < 86_400 * SECOND:
@@ -38,8 +38,8 @@ def test_an_outstanding_slice_is_sent_again_later_and_later() -> None:
             waiting = turn.sent(waiting, at)
             sends.append(at - began)
         at += SECOND
-    assert sends[:4] == [0, 10 * SECOND, 30 * SECOND, 70 * SECOND]
-    assert len(sends) < 200
+    assert sends[:4] == [0, 5 * SECOND, 15 * SECOND, 35 * SECOND]
+    assert len(sends) < 300
     assert max(later - earlier for earlier, later in pairwise(sends)) <= UNANSWERED_US << 6
 
 
@@ -119,6 +119,21 @@ async def test_a_turn_written_by_two_keeps_both_changes(services: Services) -> N
     await keeper.change("crm", "accounts", partial(turn.sent, now_us=5))
     await keeper.change("crm", "accounts", partial(turn.succeeded, read_us=7, due_us=9))
     assert await keeper.all() == {("crm", "accounts"): Turn(due_us=9, sent_us=5, read_us=7)}
+
+
+async def test_a_slice_waits_for_the_lease_of_a_killed_reader(
+    services: Services, accounts: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The dead hold a lease until it runs out; the slice is read the moment it does."""
+    monkeypatch.setattr(slice, "TTL_S", 2.0)
+    assert await services.registry.acquire("capture/default/crm/accounts", "a reader killed since", 0.6) is not None
+    peer = DataversePeer("accountid", page=2)
+    peer.table.put({"accountid": "a", "modifiedon": None})
+    async with serve(peer.app) as url:
+        it = World(services, accounts(url))
+        await it.poll()
+        assert len(await it.changes()) == 1
+        await it.capture.close()
 
 
 def test_work_is_addressed_to_a_stable_partition() -> None:
