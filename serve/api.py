@@ -13,7 +13,7 @@ from flockiq.serve.entities import Entity, EntityFound, entity, search
 from flockiq.serve.health import Health
 from flockiq.serve.problems import ProblemDocument
 from flockiq.serve.schema import Json, answers
-from flockiq.serve.sources import Stream
+from flockiq.serve.sources import DeadLetter, Stream
 from flockiq.serve.summary import Summary, summary
 from flockiq.serve.view import View, now_us
 from flockiq.shared.alerts import Alert, AlertPage, AlertQuery, HistoryEntry, Status
@@ -44,10 +44,27 @@ class Streams(msgspec.Struct, frozen=True):
     sources: list[Stream]
 
 
-KINDS = (Alert, AlertPage, AlertWithHistory, EntitiesFound, Entity, Streams, Summary, Health, ProblemDocument)
+class DeadLetters(msgspec.Struct, frozen=True):
+    """The records set aside last, newest first."""
+
+    dead_letters: list[DeadLetter]
 
 
-def routes(view: View) -> APIRouter:
+KINDS = (
+    Alert,
+    AlertPage,
+    AlertWithHistory,
+    EntitiesFound,
+    Entity,
+    Streams,
+    DeadLetters,
+    Summary,
+    Health,
+    ProblemDocument,
+)
+
+
+def routes(view: View) -> APIRouter:  # noqa: C901 - one short route after another
     """The API's routes over ``view``."""
     api = APIRouter(prefix="/api", default_response_class=Json)
 
@@ -93,6 +110,10 @@ def routes(view: View) -> APIRouter:
     @api.get("/sources", responses=answers(Streams, 503), tags=["state"], summary="Each stream's freshness and errors")
     async def sources() -> Response:
         return Json(Streams(await view.streams.get()))
+
+    @api.get("/dead-letters", responses=answers(DeadLetters, 503), tags=["state"], summary="Records set aside, and why")
+    async def letters() -> Response:
+        return Json(DeadLetters(await view.dead_letters.get()))
 
     @api.get("/summary", responses=answers(Summary, 503), tags=["state"], summary="How much, and how fast")
     async def numbers(

@@ -23,6 +23,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import xxhash
+
 from flockiq.shared.instants import rfc3339
 
 Int64s = npt.NDArray[np.int64]

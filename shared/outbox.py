@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+
 from flockiq.shared.alerts import AlertTransition
 from flockiq.shared.ports import OutgoingEvent
 from flockiq.shared.services import Services

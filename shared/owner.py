@@ -24,6 +24,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 import zstandard
+
 from flockiq.shared import outbox as boxes
 from flockiq.shared import wire
 from flockiq.shared.deadletters import DeadLetter, bury
@@ -59,7 +60,9 @@ class Folded(NamedTuple):
 
 
 class Owned(Protocol):
-    """State of one partition, owned by one function."""
+    """State of one partition, owned by one function. ``duplicates``: repetitions absorbed so far."""
+
+    duplicates: int
 
     def load(self, snapshot: bytes, entries: Sequence[bytes]) -> None:
         """Forget everything; become what a snapshot (b"": nothing) and the entries after it say."""
@@ -282,7 +285,12 @@ class Owner:
         function, _, partition = self.name.rpartition("/")
         key = f"progress/{self.services.settings.tenant}/{function}/{partition}"
         value = msgspec.json.encode(
-            {"sequence": self.input, "at_us": time.time_ns() // 1000, "fences_lost": self.fences_lost}
+            {
+                "sequence": self.input,
+                "at_us": time.time_ns() // 1000,
+                "fences_lost": self.fences_lost,
+                "duplicates": self.owned.duplicates,
+            }
         )
         known = await self.services.registry.get(key)
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+
 from flockiq.shared.arrays import Arrays
 from flockiq.shared.lanes import Int64s
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 
 import azure.functions as func
+
 from flockiq.shared.errors import TransientError
 from flockiq.shared.owner import Input, Owned, Owner
 from flockiq.shared.services import Services

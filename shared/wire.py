@@ -14,6 +14,7 @@ from typing import Literal
 
 import msgspec
 import zstandard
+
 from flockiq.shared.errors import BadRecord
 from flockiq.shared.ports import OutgoingEvent
 
