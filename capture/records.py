@@ -18,6 +18,7 @@ from flockiq.shared.errors import BadRecord
 from flockiq.shared.instants import instant_us
 
 type Record = dict[str, msgspec.Raw]
+"""A record as it came: field → the value's own bytes, so that no number loses a digit."""
 
 LONGEST_KEY: Final = 512
 _SHAPES_KEPT: Final = 1_024

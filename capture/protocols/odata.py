@@ -14,8 +14,8 @@ from urllib.parse import unquote
 import msgspec
 
 from flockiq.capture.http.client import Answer
-from flockiq.capture.protocols.page import Expired, Page, Record, query
-from flockiq.capture.records import joined_key
+from flockiq.capture.protocols.page import Expired, Page, query
+from flockiq.capture.records import Record, joined_key
 from flockiq.shared.config.sources import Source, Stream
 from flockiq.shared.errors import BadRecord, SourceError
 

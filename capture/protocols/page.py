@@ -6,13 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import httpx
-import msgspec
 
 from flockiq.capture.http.client import Answer
+from flockiq.capture.records import Record
 from flockiq.shared.config.sources import Source, Stream
-
-type Record = dict[str, msgspec.Raw]
-"""A record as it came: field → the value's own bytes, so that no number loses a digit."""
 
 
 class Expired(Exception):
