@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from rich.console import Console
 
 import flockiq
+from flockiq.capture.sources import close as close_capture
 from flockiq.cli import summary as summaries
 from flockiq.cli.hold import data_folder, free_port
 from flockiq.cli.report import Ended, report
@@ -76,6 +77,7 @@ async def _run(options: Options, console: Console) -> Ended:
             samples = await stack.enter_async_context(sample_systems(options.data, options.seed, url))
             stack.enter_context(_environment(samples.environment))
         stack.push_async_callback(close)
+        stack.push_async_callback(close_capture)
         host = Host(APP, events=lambda: services().events, data=options.data, port=options.port)
         stack.push_async_callback(host.stop)
         await host.start()
