@@ -4,38 +4,72 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import repeat
+from operator import attrgetter
 from typing import NamedTuple
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from flockiq.pipeline.types import TypeState
 from flockiq.shared import wire
 from flockiq.shared.deadletters import DeadLetter
 from flockiq.shared.errors import BadRecord
-from flockiq.shared.lanes import ABSENT, NULL, Texts, lane_of, lanes_of
+from flockiq.shared.instants import rfc3339
+from flockiq.shared.lanes import ABSENT, NULL, Int64s, Texts, lane_of
 from flockiq.shared.layout import Layout
-from flockiq.shared.positions import hash64, own_key
+from flockiq.shared.positions import event_lane, own_key
 from flockiq.shared.rows import ACTION, DELETE, UPSERT, Rows
 
 STAGE = "process"
-_HASH_MASK = (1 << 61) - 1
 
 
 class _Kind(msgspec.Struct):
     type: str
 
 
+class _Data(msgspec.Struct):
+    """``wire.ResolvedData`` with its fields left as they are, to be decoded a column at a time."""
+
+    op: wire.Op
+    entity: str
+    entity_id: str
+    match_key: str
+    group: str
+    stream: str
+    key: str
+    ts_us: int
+    run: int
+    row: int
+    captured_us: int
+    fields: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+class Line(msgspec.Struct):
+    """What a row needs of a ``wire.Resolved`` line."""
+
+    id: str
+    source: str
+    tenant: str
+    data: _Data
+    traceparent: str = ""
+
+
 _kind = msgspec.json.Decoder(_Kind)
-_resolved = msgspec.json.Decoder(wire.Resolved)
+_resolved = msgspec.json.Decoder(Line)
 _tick = msgspec.json.Decoder(wire.Tick)
 _action = msgspec.json.Decoder(wire.Action)
+_fields = msgspec.json.Decoder(dict[str, str | int | float | bool | None])
+_head = attrgetter("id", "source")
+_data = attrgetter("op", "entity_id", "match_key", "group", "stream", "key", "ts_us", "run", "row")
+_OPS = {"d": DELETE}
 
 
 class Lines(NamedTuple):
     """The decoded lines of a batch; ``letters`` are those that are no lines at all."""
 
-    resolved: list[wire.Resolved]
+    resolved: list[Line]
     actions: list[wire.Action]
     tick_us: int  # the latest tick, 0 without one
     letters: list[DeadLetter]
@@ -77,7 +111,7 @@ def rows_of(
 ) -> tuple[dict[str, Rows], list[DeadLetter]]:
     """The rows of each entity type, and dead letters for what fits no type."""
     letters: list[DeadLetter] = []
-    by_type: dict[str, list[wire.Resolved]] = defaultdict(list)
+    by_type: dict[str, list[Line]] = defaultdict(list)
     for line in lines.resolved:
         by_type[line.data.entity].append(line)
     rows: dict[str, Rows] = {}
@@ -102,62 +136,90 @@ def rows_of(
 
 
 def _columns(
-    found: Sequence[wire.Resolved],
-    state: TypeState,
-    sources: Mapping[str, int],
-    texts: Texts,
-    now_us: int,
+    found: Sequence[Line], state: TypeState, sources: Mapping[str, int], texts: Texts, now_us: int
 ) -> tuple[Rows, list[DeadLetter]]:
-    layout = state.plan.layout
-    value, bad = _values(found, layout, texts)
+    n = len(found)
+    value, bad = _values(found, state, texts)
     letters = [_letter(now_us, found[row], field, reason) for row, (field, reason) in sorted(bad.items())]
-    keep = np.array([row for row in range(len(found)) if row not in bad], np.int64)
-    data = [line.data for line in found]
-    numbers = [state.entity(line.entity_id, line.match_key, line.group) for line in data]
+    ids, source = zip(*map(_head, found), strict=True)
+    columns = zip(*map(_data, [line.data for line in found]), strict=True)
+    op, entity_id, match_key, group, stream, key, ts_us, run, row = columns
+    entity = np.fromiter(map(state.ids.index.get, entity_id, repeat(-1)), np.int64, n)
+    for at in np.flatnonzero(entity < 0).tolist():
+        shown = key[at] if match_key[at] == own_key(source[at], stream[at], key[at]) else match_key[at]
+        entity[at], _ = state.entity(entity_id[at], match_key[at], group[at], texts.lane(shown))
+    event = events(ids)
+    texts.keep(dict(zip(event.tolist(), ids, strict=True)))
+    lanes = texts.lanes.__getitem__
     rows = Rows(
-        entity=np.array([entity for entity, _ in numbers], np.int64),
-        group=np.array([group for _, group in numbers], np.int64),
-        source=np.array([sources[line.source] for line in found], np.int64),
-        op=np.array([DELETE if line.op == "d" else UPSERT for line in data], np.int8),
-        us=np.array([line.ts_us for line in data], np.int64),
-        rr=np.array([line.run << 32 | line.row for line in data], np.int64),
-        hash=np.array([hash64(line.id) & _HASH_MASK for line in found], np.int64),
-        key=np.array([texts.lane(f"{line.stream}/{line.key}") for line in data], np.int64),
-        shown=np.array([texts.lane(_shown(line)) for line in found], np.int64),
-        event=np.array([texts.lane(line.id) for line in found], np.int64),
+        entity=entity,
+        group=np.frombuffer(state.group_of, np.int64)[entity],
+        source=np.fromiter(map(sources.__getitem__, source), np.int64, n),
+        op=np.fromiter(map(_OPS.get, op, repeat(UPSERT)), np.int8, n),
+        us=np.array(ts_us, np.int64),
+        rr=np.array(run, np.int64) << 32 | np.array(row, np.int64),
+        hash=event,
+        key=np.fromiter(map(lanes, map("{}/{}".format, stream, key)), np.int64, n),
+        shown=np.frombuffer(state.shown, np.int64)[entity],
+        event=event,
         value=value,
-        arrived_us=np.full(len(found), now_us, np.int64),
+        arrived_us=np.full(n, now_us, np.int64),
     )
-    return (rows.take(keep) if bad else rows), letters
+    if not bad:
+        return rows, letters
+    keep = np.ones(n, np.bool_)
+    keep[list(bad)] = False
+    return rows.take(keep), letters
+
+
+def events(ids: Sequence[str]) -> Int64s:
+    """The lanes of event ids, which are 32 hexadecimal digits: their first 60 bits. Other texts are hashed."""
+    try:
+        first = np.frombuffer(bytes.fromhex("".join(ids)), ">u8")
+        if len(first) == 2 * len(ids) and len(set(map(len, ids))) == 1:
+            return (first[::2] >> 4).astype(np.int64)
+    except ValueError:
+        pass
+    return np.array([event_lane(text) for text in ids], np.int64)
 
 
 def _values(
-    found: Sequence[wire.Resolved], layout: Layout, texts: Texts
-) -> tuple[np.ndarray[tuple[int, int], np.dtype[np.int64]], dict[int, tuple[str, str]]]:
+    found: Sequence[Line], state: TypeState, texts: Texts
+) -> tuple[npt.NDArray[np.int64], dict[int, tuple[str, str]]]:
     """int64 [n, F] lanes, and the rows of which a value does not fit: {row: (field, reason)}."""
+    layout = state.plan.layout
+    value = np.empty((len(found), len(layout.fields)), np.int64)
+    said = b",".join([line.data.fields for line in found])
+    try:
+        columns = state.reader.columns(b"[" + said + b"]")
+        for number, (field, column) in enumerate(zip(layout.fields, columns, strict=True)):
+            lanes = texts.lanes if field.kind in ("string", "json") else state.reader.lanes[number]
+            value[:, number] = np.fromiter(map(lanes.__getitem__, column), np.int64, len(found))
+    except (msgspec.MsgspecError, ValueError, TypeError):
+        return _one_by_one(found, layout, texts)
+    return value, {}
+
+
+def _one_by_one(
+    found: Sequence[Line], layout: Layout, texts: Texts
+) -> tuple[npt.NDArray[np.int64], dict[int, tuple[str, str]]]:
+    """The same for a batch in which something does not fit: value by value, to say what."""
     value = np.full((len(found), len(layout.fields)), ABSENT, np.int64)
     bad: dict[int, tuple[str, str]] = {}
-    fields = [line.data.fields for line in found]
-    for number, field in enumerate(layout.fields):
-        said = [row for row, given in enumerate(fields) if field.name in given]
-        if not said:
-            continue
-        column = [fields[row][field.name] for row in said]
+    for row, line in enumerate(found):
         try:
-            value[said, number] = lanes_of(field.kind, field.scale, column, texts)
-        except (ValueError, TypeError):
-            for row, given in zip(said, column, strict=True):
-                try:
-                    value[row, number] = lane_of(field.kind, field.scale, given, texts)
-                except (ValueError, TypeError) as error:
-                    bad[row] = (field.name, str(error))
+            said = _fields.decode(line.data.fields)
+        except msgspec.MsgspecError as error:
+            bad[row] = ("", str(error))
+            continue
+        for number, field in enumerate(layout.fields):
+            if field.name not in said:
+                continue
+            try:
+                value[row, number] = lane_of(field.kind, field.scale, said[field.name], texts)
+            except (ValueError, TypeError) as error:
+                bad.setdefault(row, (field.name, str(error)))
     return value, bad
-
-
-def _shown(line: wire.Resolved) -> str:
-    """What people call the entity: its match key, or the record's own key where there is none."""
-    data = line.data
-    return data.key if data.match_key == own_key(line.source, data.stream, data.key) else data.match_key
 
 
 def _actions(actions: Sequence[wire.Action], types: Mapping[str, TypeState], texts: Texts) -> dict[str, Rows]:
@@ -177,6 +239,8 @@ def _actions(actions: Sequence[wire.Action], types: Mapping[str, TypeState], tex
 def _action_rows(found: Sequence[tuple[wire.Action, int, int, int]], layout: Layout, texts: Texts) -> Rows:
     n = len(found)
     ids = [line.id for line, *_ in found]
+    event = events(ids)
+    texts.keep(dict(zip(event.tolist(), ids, strict=True)))
     at = np.array([line.data.at_us for line, *_ in found], np.int64)
     return Rows(
         entity=np.array([entity for _, entity, _, _ in found], np.int64),
@@ -185,10 +249,10 @@ def _action_rows(found: Sequence[tuple[wire.Action, int, int, int]], layout: Lay
         op=np.full(n, ACTION, np.int8),
         us=at,
         rr=np.array([number for *_, number in found], np.int64),
-        hash=np.array([hash64(text) & _HASH_MASK for text in ids], np.int64),
+        hash=event,
         key=np.full(n, NULL, np.int64),
         shown=np.full(n, NULL, np.int64),
-        event=np.array([texts.lane(text) for text in ids], np.int64),
+        event=event,
         value=np.full((n, len(layout.fields)), ABSENT, np.int64),
         arrived_us=at,
     )
@@ -198,16 +262,28 @@ def _joined(one: Rows, other: Rows) -> Rows:
     return Rows(**{name: np.concatenate([getattr(one, name), getattr(other, name)]) for name in Rows.names})
 
 
-def _letter(now_us: int, line: wire.Resolved, field: str, reason: str) -> DeadLetter:
+def _letter(now_us: int, line: Line, field: str, reason: str) -> DeadLetter:
+    data = line.data
+    whole = {
+        "specversion": "1.0",
+        "id": line.id,
+        "source": line.source,
+        "type": wire.RESOLVED,
+        "subject": f"{data.entity}/{data.entity_id}",
+        "time": rfc3339(data.ts_us),
+        "tenant": line.tenant,
+        "traceparent": line.traceparent,
+        "data": data,
+    }
     return DeadLetter(
         stage=STAGE,
         source=line.source,
-        stream=line.data.stream,
-        key=line.data.key,
+        stream=data.stream,
+        key=data.key,
         field=field,
         reason=reason,
         at_us=now_us,
-        body=wire.encode(line),
+        body=wire.encode(whole),
     )
 
 

@@ -138,7 +138,7 @@ class Resolved:
 def _lanes(state: TypeState) -> set[int]:
     """Every lane whose text this entity type still refers to."""
     rows = state.history.live()
-    columns = [rows.key, rows.shown, rows.event, rows.value]
+    columns = [rows.key, rows.shown, rows.event, rows.value, np.frombuffer(state.shown, np.int64)]
     for world in (state.live, state.base):
         columns += [world.golden.value, world.golden.key, world.golden.event]
     found = set(np.unique(np.concatenate([column.reshape(-1) for column in columns])).tolist())

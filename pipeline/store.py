@@ -47,6 +47,7 @@ class Entry(msgspec.Struct, kw_only=True, omit_defaults=True):
     ids: list[str] = []  # of entities new since the entry before
     match_keys: list[str] = []
     group_of: list[int] = []
+    shown: list[int] = []
     groups: list[str] = []
     live: Part | None = None
     base: Part | None = None
@@ -67,7 +68,8 @@ def entry_of(state: TypeState, known: tuple[int, int], entities: Int64s, groups:
         baselines=[layout.fields[one.field].name for one in layout.baselines],
         ids=state.ids.names[ids:],
         match_keys=state.match_keys[ids:],
-        group_of=state.group_of[ids:],
+        group_of=state.group_of[ids:].tolist(),
+        shown=state.shown[ids:].tolist(),
         groups=state.groups.names[group_count:],
         live=part_of(state.live, entities, groups) if len(entities) or len(groups) else None,
     )
@@ -98,10 +100,11 @@ def snapshot_of(state: TypeState) -> Entry:
 
 def apply(state: TypeState, entry: Entry) -> None:
     """Bring ``state`` to what an entry says; a snapshot's comes first, to an empty state."""
-    for name, key, group in zip(entry.ids, entry.match_keys, entry.group_of, strict=True):
+    for name in entry.ids:
         state.ids.number(name)
-        state.match_keys.append(key)
-        state.group_of.append(group)
+    state.match_keys += entry.match_keys
+    state.group_of.extend(entry.group_of)
+    state.shown.extend(entry.shown)
     for name in entry.groups:
         state.groups.number(name)
     state.room()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from flockiq.pipeline.history import History, beyond
+from flockiq.pipeline.reader import Reader
 from flockiq.pipeline.world import DeltaRows, Plan, World, play
 from flockiq.shared.lanes import Bools, Int64s, Texts
 from flockiq.shared.rows import Rows
@@ -37,22 +39,22 @@ class Names:
 
     def __init__(self, names: Sequence[str] = ()) -> None:
         self.names = list(names)
-        self._index = {name: number for number, name in enumerate(self.names)}
+        self.index = {name: number for number, name in enumerate(self.names)}
 
     def __len__(self) -> int:
         return len(self.names)
 
     def number(self, name: str) -> int:
         """The name's number; a new name gets the next."""
-        known = self._index.get(name)
+        known = self.index.get(name)
         if known is None:
-            known = self._index[name] = len(self.names)
+            known = self.index[name] = len(self.names)
             self.names.append(name)
         return known
 
     def find(self, name: str) -> int | None:
         """The name's number, or None."""
-        return self._index.get(name)
+        return self.index.get(name)
 
 
 class TypeState:
@@ -63,19 +65,21 @@ class TypeState:
         self.ids = Names()
         self.match_keys: list[str] = []
         self.groups = Names()
-        self.group_of: list[int] = []
+        self.group_of = array("q")  # the group each entity belongs to: that of its first row
+        self.shown = array("q")  # text lane of what people call it
+        self.reader = Reader(plan.layout)
         self.live = World.empty(plan.layout, 0, 0)
         self.base = World.empty(plan.layout, 0, 0)
         self.history = History(empty_rows(plan))
 
-    def entity(self, entity_id: str, match_key: str, group: str) -> tuple[int, int]:
-        """The dense numbers of an entity and its group; new ones are remembered."""
+    def entity(self, entity_id: str, match_key: str, group: str, shown: int) -> tuple[int, int]:
+        """The dense numbers of an entity and its group; a new one is remembered, with the lane of its name."""
         number = self.ids.number(entity_id)
-        group_number = self.groups.number(group)
         if number == len(self.match_keys):
             self.match_keys.append(match_key)
-            self.group_of.append(group_number)
-        return number, group_number
+            self.group_of.append(self.groups.number(group))
+            self.shown.append(shown)
+        return number, self.group_of[number]
 
     def room(self) -> None:
         """Make room in every column for the entities and groups known by now."""

@@ -20,6 +20,7 @@ import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import xxhash
@@ -50,12 +51,29 @@ def text_lane(text: str) -> int:
     return xxhash.xxh3_64_intdigest(text.encode("utf-8", "surrogatepass")) & _HASH_MASK
 
 
+class _TextLanes(dict[object, int]):
+    """Text to lane; a text it does not know is kept. None is NULL, msgspec's UNSET is ABSENT."""
+
+    def __init__(self, texts: Texts) -> None:
+        super().__init__({None: NULL, msgspec.UNSET: ABSENT})
+        self._texts = texts
+
+    def __missing__(self, text: str) -> int:
+        lane = self[text] = text_lane(text)
+        self._texts.keep({lane: text})
+        return lane
+
+
 class Texts:
-    """The texts behind string lanes, each kept once; ``added`` are those since the last ``taken``."""
+    """The texts behind string lanes, each kept once; ``added`` are those since the last ``taken``.
+
+    ``lanes`` maps a text (None, UNSET) to its lane and keeps it: the way for whole columns.
+    """
 
     def __init__(self, texts: Mapping[int, str] | None = None) -> None:
         self._texts: dict[int, str] = dict(texts or {})
-        self._lanes: dict[str, int] = {text: lane for lane, text in self._texts.items()}
+        self.lanes: dict[object, int] = _TextLanes(self)
+        self.lanes.update({text: lane for lane, text in self._texts.items()})
         self.added: dict[int, str] = {}
 
     def __len__(self) -> int:
@@ -63,14 +81,12 @@ class Texts:
 
     def lane(self, text: str) -> int:
         """The text's lane; the text is kept."""
-        lane = self._lanes.get(text)
-        if lane is None:
-            lane = text_lane(text)
-            self._lanes[text] = lane
-            if lane not in self._texts:
-                self._texts[lane] = text
-                self.added[lane] = text
-        return lane
+        return self.lanes[text]
+
+    def keep(self, texts: Mapping[int, str]) -> None:
+        """Keep texts under lanes of the caller's making."""
+        self._texts.update(texts)
+        self.added.update(texts)
 
     def text(self, lane: int) -> str:
         """The text behind a lane; KeyError if it was never kept."""
@@ -89,14 +105,16 @@ class Texts:
 
     def restore(self, texts: Mapping[int, str]) -> None:
         """Know these texts again, as read from a state log."""
-        for lane, text in texts.items():
-            self._texts[lane] = text
-            self._lanes[text] = lane
+        self._texts.update(texts)
+        self.lanes.update({text: lane for lane, text in texts.items()})
 
     def only(self, lanes: Iterable[int]) -> dict[int, str]:
         """The texts of these lanes, for a snapshot that forgets the others."""
         known = self._texts
         return {lane: known[lane] for lane in lanes if lane in known}
+
+
+_REMEMBERED = 1 << 16  # values of a field
 
 
 def lane_of(kind: LaneType, scale: int, value: Scalar, texts: Texts) -> int:
@@ -139,8 +157,7 @@ def _scaled(text: str, scale: int) -> int:
 def lanes_of(kind: LaneType, scale: int, values: Sequence[Scalar], texts: Texts) -> list[int]:
     """The lanes of a column of canonical values; ValueError names no row, so ask ``lane_of`` then."""
     if kind in ("string", "json"):
-        lane = texts.lane
-        return [NULL if value is None else lane(value) for value in values]  # type: ignore[arg-type]
+        return list(map(texts.lanes.__getitem__, values))
     if kind == "decimal":
         point = -scale - 1
         try:
@@ -155,6 +172,26 @@ def lanes_of(kind: LaneType, scale: int, values: Sequence[Scalar], texts: Texts)
         except (IndexError, TypeError):
             pass
     return [lane_of(kind, scale, value, texts) for value in values]
+
+
+class Lanes(dict[object, int]):
+    """Canonical values of one type to lanes, each worked out once; bounded. For types but texts."""
+
+    def __init__(self, kind: LaneType, scale: int) -> None:
+        super().__init__()
+        self._kind, self._scale = kind, scale
+        self._begin()
+
+    def _begin(self) -> None:
+        self.clear()
+        self[None] = NULL
+        self[msgspec.UNSET] = ABSENT
+
+    def __missing__(self, value: Scalar) -> int:
+        if len(self) > _REMEMBERED:
+            self._begin()
+        lane = self[value] = lane_of(self._kind, self._scale, value, _NO_TEXTS)
+        return lane
 
 
 def value_of(kind: LaneType, scale: int, lane: int, texts: Texts) -> Scalar:
@@ -193,3 +230,6 @@ def numbers(kind: LaneType, scale: int, lanes: Int64s) -> Floats:
         values = lanes.astype(np.float64)
     values[(lanes == ABSENT) | (lanes == NULL)] = np.nan
     return values
+
+
+_NO_TEXTS = Texts()  # stands in where a type has none

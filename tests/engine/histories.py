@@ -12,7 +12,7 @@ from flockiq.pipeline.world import Plan
 from flockiq.shared.cel.columns import Column
 from flockiq.shared.lanes import ABSENT, NULL, Texts, lane_of
 from flockiq.shared.layout import Baseline, Field, Layout, Tolerance
-from flockiq.shared.positions import hash64
+from flockiq.shared.positions import event_lane
 from flockiq.shared.rows import ACTION, DELETE, UPSERT, Rows
 from flockiq.signal.watch import Watch
 from tests.engine.reference import RULES, Event
@@ -103,7 +103,7 @@ def history(seed: int, events: int = 60, entities: int = 5, groups: int = 3) -> 
             Event(
                 us=rng.randrange(events * 2),
                 rr=RULE_NUMBERS[rule] if rule else rng.randrange(3) << 32,
-                tie=hash64(name) & ((1 << 61) - 1),
+                tie=event_lane(name),
                 id=name,
                 entity=f"e{entity}",
                 group=f"g{entity % groups}",
@@ -118,7 +118,7 @@ def history(seed: int, events: int = 60, entities: int = 5, groups: int = 3) -> 
 
 def rows_of(events: Sequence[Event], state: TypeState, texts: Texts) -> Rows:
     """A batch of events as the engine's columns."""
-    numbers = [state.entity(event.entity, event.entity, event.group) for event in events]
+    numbers = [state.entity(event.entity, event.entity, event.group, texts.lane(event.entity)) for event in events]
     value = np.full((len(events), len(FIELDS)), ABSENT, np.int64)
     for row, event in enumerate(events):
         for name, given in event.values:
