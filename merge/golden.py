@@ -89,14 +89,8 @@ def _newer(us: Int64s, rr: Int64s, tie: Int64s, than_us: Int64s, than_rr: Int64s
 def fold(golden: Golden, layout: Layout, rows: Rows, texts: Texts) -> Folded:
     """Fold a round of rows into ``golden`` in place; ``rows.entity`` must not repeat."""
     entity, source = rows.entity, rows.source
-    us, rr, tie = rows.us[:, None], rows.rr[:, None], rows.hash[:, None]
     delete = rows.op == DELETE
-    said = (rows.value != ABSENT) | delete[:, None]
-    take = said & _newer(us, rr, tie, golden.us[entity, source], golden.rr[entity, source], golden.hash[entity, source])
-    for state, given in ((golden.value, rows.value), (golden.us, us), (golden.rr, rr), (golden.hash, tie)):
-        state[entity, source] = np.where(take, given, state[entity, source])
-
-    seen = _newer(
+    newest = _newer(
         rows.us,
         rows.rr,
         rows.hash,
@@ -104,15 +98,42 @@ def fold(golden: Golden, layout: Layout, rows: Rows, texts: Texts) -> Folded:
         golden.seen_rr[entity, source],
         golden.seen_hash[entity, source],
     )
-    e, s = entity[seen], source[seen]
-    golden.seen_us[e, s], golden.seen_rr[e, s], golden.seen_hash[e, s] = rows.us[seen], rows.rr[seen], rows.hash[seen]
-    golden.state[e, s] = np.where(delete[seen], DELETED, PRESENT)
-    golden.key[e, s] = rows.key[seen]
-    golden.event[e, s] = rows.event[seen]
+    _fold_fields(golden, rows, (rows.value != ABSENT) | delete[:, None], newest)
+    _fold_records(golden, rows, delete, newest)
 
     before = golden.golden[entity]
-    chosen = survivors(golden.value[entity], golden.us[entity], golden.rr[entity], golden.hash[entity], layout, texts)
+    place = entity[:, None]
+
+    def positions(fields: Int64s) -> tuple[Int64s, Int64s, Int64s]:
+        at = (place[:, :, None], np.arange(len(layout.sources))[None, :, None], fields[None, None, :])
+        return golden.us[at], golden.rr[at], golden.hash[at]
+
+    chosen = survivors(golden.value[entity], positions, layout, texts)
     golden.golden[entity] = chosen.value
     golden.winner[entity] = chosen.source
     golden.rule[entity] = chosen.rule
     return Folded(before=before, after=chosen.value, source=chosen.source)
+
+
+def _fold_fields(golden: Golden, rows: Rows, said: Bools, newest: Bools) -> None:
+    """Each field that a row says something of, if nothing newer is known of it."""
+    entity, source = rows.entity, rows.source
+    us, rr, tie = rows.us[:, None], rows.rr[:, None], rows.hash[:, None]
+    take = said
+    if not newest.all():  # only then can a field know something newer than its row
+        take = said & _newer(
+            us, rr, tie, golden.us[entity, source], golden.rr[entity, source], golden.hash[entity, source]
+        )
+    whole = bool(take.all())
+    for state, given in ((golden.value, rows.value), (golden.us, us), (golden.rr, rr), (golden.hash, tie)):
+        state[entity, source] = given if whole else np.where(take, given, state[entity, source])
+
+
+def _fold_records(golden: Golden, rows: Rows, delete: Bools, newest: Bools) -> None:
+    """What is known of the source's record as a whole."""
+    e, s = rows.entity[newest], rows.source[newest]
+    golden.seen_us[e, s], golden.seen_rr[e, s] = rows.us[newest], rows.rr[newest]
+    golden.seen_hash[e, s] = rows.hash[newest]
+    golden.state[e, s] = np.where(delete[newest], DELETED, PRESENT)
+    golden.key[e, s] = rows.key[newest]
+    golden.event[e, s] = rows.event[newest]

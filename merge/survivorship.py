@@ -7,7 +7,9 @@ the first source. An empty value is a candidate only when no source has a value.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +18,10 @@ from flockiq.shared.lanes import ABSENT, NULL, Bools, Int64s, Texts
 from flockiq.shared.layout import Layout, Survival
 
 _LOWEST = np.iinfo(np.int64).min
+
+
+Positions = Callable[[Int64s], tuple[Int64s, Int64s, Int64s]]
+"""The positions (us, rr, tie), each int64 [n, S, k], of k fields by number."""
 
 
 class Chosen(NamedTuple):
@@ -29,52 +35,67 @@ class Chosen(NamedTuple):
 def _best(candidates: Bools, score: Int64s) -> Bools:
     """Those candidates, along the sources' axis, whose score is the greatest."""
     masked = np.where(candidates, score, _LOWEST)
-    best: Bools = candidates & (masked == masked.max(axis=1, keepdims=True))
+    best: Bools = candidates & (masked == _over_sources(np.maximum, masked)[:, None, :])
     return best
+
+
+def _over_sources(combine: np.ufunc, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Reduce [n, S, F] over its few sources one by one: numpy's own reduction is slow on a short axis."""
+    reduced = values[:, 0]
+    for source in range(1, values.shape[1]):
+        reduced = combine(reduced, values[:, source])
+    return reduced
+
+
+def _count(candidates: Bools) -> npt.NDArray[np.int8]:
+    """How many candidates each field has, int8 [n, F]."""
+    return _over_sources(np.add, candidates.view(np.int8))
 
 
 def _most_recent(candidates: Bools, us: Int64s, rr: Int64s, tie: Int64s) -> Bools:
     return _best(_best(_best(candidates, us), rr), tie)
 
 
-def survivors(value: Int64s, us: Int64s, rr: Int64s, tie: Int64s, layout: Layout, texts: Texts) -> Chosen:
-    """Choose among sources: inputs int64 [n, S, F]."""
+def survivors(value: Int64s, positions: Positions, layout: Layout, texts: Texts) -> Chosen:
+    """Choose among sources, for values int64 [n, S, F]; ``positions`` is asked only if recency must decide."""
     n, sources, fields = value.shape
     chosen = Chosen(
         np.full((n, fields), ABSENT, np.int64), np.full((n, fields), -1, np.int8), np.full((n, fields), -1, np.int8)
     )
     ranks = np.array(layout.ranks, np.int64).reshape(fields, sources).T
     for cascade in dict.fromkeys(layout.survivorship):
-        mine = [number for number, rules in enumerate(layout.survivorship) if rules == cascade]
-        part = _by_cascade(
-            cascade, value[:, :, mine], us[:, :, mine], rr[:, :, mine], tie[:, :, mine], ranks[:, mine], value, texts
-        )
-        chosen.value[:, mine], chosen.source[:, mine], chosen.rule[:, mine] = part
+        mine = np.array([number for number, rules in enumerate(layout.survivorship) if rules == cascade])
+        choice = _Choice(value[:, :, mine], ranks[:, mine], value, partial(positions, mine), texts)
+        chosen.value[:, mine], chosen.source[:, mine], chosen.rule[:, mine] = _by_cascade(cascade, choice)
     return chosen
 
 
-def _by_cascade(
-    cascade: tuple[Survival, ...],
-    value: Int64s,
-    us: Int64s,
-    rr: Int64s,
-    tie: Int64s,
-    ranks: Int64s,
-    record: Int64s,
-    texts: Texts,
-) -> Chosen:
-    """One cascade over the fields that share it; ``record`` holds all fields, for completeness."""
+class _Choice(NamedTuple):
+    """What a cascade chooses from: its fields' values and ranks, all fields' values, positions, texts."""
+
+    value: Int64s
+    ranks: Int64s
+    record: Int64s
+    positions: Callable[[], tuple[Int64s, Int64s, Int64s]]
+    texts: Texts
+
+
+def _by_cascade(cascade: tuple[Survival, ...], choice: _Choice) -> Chosen:
+    """One cascade over the fields that share it."""
+    value = choice.value
     filled = (value != ABSENT) & (value != NULL)
-    candidates = np.where(filled.any(axis=1, keepdims=True), filled, value != ABSENT)
-    rule = np.where(candidates.sum(axis=1) > 1, -1, 0).astype(np.int8)
+    candidates = np.where(_over_sources(np.logical_or, filled)[:, None, :], filled, value != ABSENT)
+    rule = np.where(_count(candidates) > 1, np.int8(-1), np.int8(0))
     for number, name in enumerate(cascade):
-        candidates = _keep(name, candidates, value, us, rr, tie, ranks, record, texts)
-        decided = (candidates.sum(axis=1) == 1) & (rule < 0)
+        if not (rule < 0).any():
+            break
+        candidates = _keep(name, candidates, choice)
+        decided = (_count(candidates) == 1) & (rule < 0)
         rule[decided] = number
-    candidates = _best(candidates, np.broadcast_to(-ranks, value.shape))
+    candidates = _best(candidates, np.broadcast_to(-choice.ranks, value.shape))
     rule[rule < 0] = len(cascade)
     winner = candidates.argmax(axis=1)
-    any_left = candidates.any(axis=1)
+    any_left = _over_sources(np.logical_or, candidates)
     taken = np.take_along_axis(value, winner[:, None, :], axis=1)[:, 0, :]
     return Chosen(
         np.where(any_left, taken, ABSENT),
@@ -83,24 +104,16 @@ def _by_cascade(
     )
 
 
-def _keep(
-    name: Survival,
-    candidates: Bools,
-    value: Int64s,
-    us: Int64s,
-    rr: Int64s,
-    tie: Int64s,
-    ranks: Int64s,
-    record: Int64s,
-    texts: Texts,
-) -> Bools:
+def _keep(name: Survival, candidates: Bools, choice: _Choice) -> Bools:
+    """Those candidates that score highest on one rule."""
+    value = choice.value
     match name:
         case "rank":
-            return _best(candidates, np.broadcast_to(-ranks, value.shape))
+            return _best(candidates, np.broadcast_to(-choice.ranks, value.shape))
         case "recent":
-            return _most_recent(candidates, us, rr, tie)
+            return _most_recent(candidates, *choice.positions())
         case "complete":
-            filled = ((record != ABSENT) & (record != NULL)).sum(axis=2)
+            filled = ((choice.record != ABSENT) & (choice.record != NULL)).sum(axis=2)
             return _best(candidates, np.broadcast_to(filled[:, :, None], value.shape))
         case "highest":
             return _best(candidates, value)
@@ -110,4 +123,4 @@ def _keep(
             same = (value[:, :, None, :] == value[:, None, :, :]) & candidates[:, None, :, :]
             return _best(candidates, same.sum(axis=2))
         case "longest":
-            return _best(candidates, texts.lengths(value))
+            return _best(candidates, choice.texts.lengths(value))
