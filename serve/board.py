@@ -35,7 +35,8 @@ def board(page: AlertPage, counts: Mapping[str, Mapping[str, int]]) -> Board:
     for alert in page.alerts:
         by_rule.setdefault(alert.rule, []).append(alert)
     groups = [_group(rule, alerts) for rule, alerts in by_rule.items()]
-    groups.sort(key=lambda group: (_GRAVITY[group.severity], -group.alerts[0].opened_us, group.rule))
+    # By the newest of each, whatever its status: a press must not move the groups under somebody's hand.
+    groups.sort(key=lambda group: (_GRAVITY[group.severity], -max(a.opened_us for a in group.alerts), group.rule))
     return Board(
         groups=groups,
         open=sum(number for by_status in counts.values() for status, number in by_status.items() if status in OPEN),

@@ -94,6 +94,7 @@ class EntityFound(msgspec.Struct, frozen=True):
     match_key: str
     name: str
     updated_at: str
+    source_time: str  # of the newest thing a source said
     deleted: bool
 
 
@@ -107,6 +108,7 @@ async def search(services: Services, kind: str, text: str) -> list[EntityFound]:
             match_key=_text(row["MatchKey"]),
             name=_text(row["Name"]),
             updated_at=_text(row["UpdatedAt"]),
+            source_time=_text(row["SourceTime"]),
             deleted=bool(row["Deleted"]),
         )
         for row in rows

@@ -1,7 +1,7 @@
 """The HTTP functions: the page and API, and the state of every dependency.
 
 Both are anonymous to the Functions host: who may open them is decided in front of it (App Service
-sign-in, API Management; docs say how), and on one machine by the loopback address. Starting the
+sign-in, API Management), and on one machine by the loopback address. Starting the
 worker does not load FastAPI; the first request does.
 """
 

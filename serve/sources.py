@@ -128,18 +128,20 @@ def _stream(named: Configured, status: StreamStatus | None, rate: list[int], now
         last_read_us=status.last_run_us if status else 0,
         records=status.records if status else 0,
         per_minute=rate,
-        error=status.error if status else "",
-        retry_at_us=status.retry_at_us if status else 0,
+        error=status.error if status and named.connector else "",
+        retry_at_us=status.retry_at_us if status and named.connector else 0,
     )
 
 
 def _state(named: Configured, status: StreamStatus | None, now_us: int) -> tuple[State, str]:
+    if not named.connector:
+        return "waiting", "Not read: its source is disabled or no longer in the config. What it brought is kept."
+    if status is not None and status.error:
+        return "failing", "The last reading failed; it is tried again by itself. The error says what to look at."
     if status is None or not (status.last_run_us or status.last_record_us):
         if named.every_s:
             return "waiting", "Not read yet; the first reading starts by itself."
         return "waiting", "Nothing has arrived yet; it is told of changes, so this is normal until the first one."
-    if status.error:
-        return "failing", "The last reading failed; it is tried again by itself. The error says what to look at."
     late_s = max(LATE_AFTER_S, named.every_s * _LATE_INTERVALS)
     if named.every_s and now_us - status.last_run_us > late_s * 1e6:
         return "late", f"Not read for over {late_s:.0f} s; see whether the schedule runs and hub work is worked off."

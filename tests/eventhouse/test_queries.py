@@ -130,6 +130,19 @@ async def test_search_takes_its_text_as_text(world: Services) -> None:
     assert len(await ask(world, "entity_search", type="company")) == len(COMPANIES)
 
 
+async def test_search_orders_names_whatever_their_case(world: Services) -> None:
+    """A system that writes in capitals does not come before all others."""
+    entity = {"Tenant": TENANT, "EntityType": "plant", "Version": 1, "Deleted": False}
+    for name in ("beta", "ALPHA", "Alder", "Zeta"):
+        await ingest(world, "Entities", entity | {"EntityId": name, "MatchKey": name, "Fields": {"name": name}})
+    assert [row["Name"] for row in await ask(world, "entity_search", type="plant")] == [
+        "Alder",
+        "ALPHA",
+        "beta",
+        "Zeta",
+    ]
+
+
 async def test_latency_leaves_out_what_the_first_reading_brought(world: Services) -> None:
     """Records older than the first complete reading of every stream are not slow, they are old."""
     [before] = await ask(world, "latency")

@@ -13,6 +13,7 @@ from flockiq.shared.alerts import AlertTransition
 from flockiq.shared.errors import HubUnavailable
 from flockiq.shared.positions import bucket
 from flockiq.shared.services import Services
+from flockiq.shared.status import StreamStatus, touch
 from tests.serve.sample import COMPANIES, HOSTILE, alert, alerts, company_id, fired, now_us
 
 HALVED = company_id("123456789")
@@ -226,6 +227,29 @@ async def test_sources_tell_what_is_fresh_late_failing_and_waiting(client: httpx
     assert states["bureau", "ratings"] == "waiting"
     per_minute = {(each["source"], each["stream"]): sum(each["per_minute"]) for each in told}
     assert per_minute["crm", "accounts"] == 90
+
+
+async def test_a_stream_that_was_never_read_because_it_fails_is_failing(
+    services: Services, client: httpx.AsyncClient
+) -> None:
+    """Not waiting for its first reading: somebody mistyped its address."""
+    await touch(services, "crm", "accounts", lambda status: msgspec.structs.replace(status, error="no such host"))
+    told = (await client.get("/api/sources")).json()["sources"]
+    states = {(each["source"], each["stream"]): (each["state"], each["error"]) for each in told}
+    assert states["crm", "accounts"] == ("failing", "no such host")
+    assert states["crm", "contacts"] == ("waiting", "")
+
+
+async def test_a_stream_that_is_not_configured_any_more_says_so(services: Services, client: httpx.AsyncClient) -> None:
+    """It is neither fresh nor failing, whatever it was when it was read last."""
+    at = now_us()
+    for stream, error in (("fine", ""), ("broken", "503")):
+        status = StreamStatus(last_run_us=at, last_record_us=at, error=error)
+        await touch(services, "gone", stream, lambda _, status=status: status)
+    told = [each for each in (await client.get("/api/sources")).json()["sources"] if each["source"] == "gone"]
+    assert [(each["state"], each["error"]) for each in told] == [("waiting", ""), ("waiting", "")]
+    assert all("disabled or no longer in the config" in each["means"] for each in told)
+    assert (await client.get("/api/health")).json()["status"] == "ok"
 
 
 @pytest.mark.usefixtures("sample")

@@ -7,7 +7,7 @@ import pytest
 from flockiq.serve.board import board
 from flockiq.serve.display import NONE, bars, instant, milliseconds, plain, words
 from flockiq.serve.entities import agree, name_of
-from flockiq.shared.alerts import Alert, AlertPage, AlertTransition, advance
+from flockiq.shared.alerts import Alert, AlertPage, AlertTransition, act, advance
 from flockiq.shared.config.entities import DriftModel
 from tests.serve.sample import alert, fired
 
@@ -119,3 +119,14 @@ def test_the_gravest_comes_first_and_firing_before_pending() -> None:
     assert [group.rule for group in shown.groups] == ["grave", "minor"]
     assert [each.status for each in shown.groups[0].alerts] == ["firing", "pending"]
     assert (shown.open, shown.resolved, shown.more) == (3, 7, True)
+
+
+def test_acknowledging_moves_no_group() -> None:
+    """Whoever presses twice presses within the same group."""
+    first = [alert("first", "change", "critical", subject, "t", at) for subject, at in (("a", 30), ("b", 10))]
+    other = alert("other", "change", "critical", "c", "t", 20)
+    firing = [stands(each, fired(each, 31)) for each in (*first, other)]
+    taken = act(firing[0], "acknowledge", "operator", 40)
+    assert taken is not None
+    for page in (firing, [taken, *firing[1:]]):
+        assert [group.rule for group in board(AlertPage(page, ""), {}).groups] == ["first", "other"]
