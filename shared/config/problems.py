@@ -36,7 +36,11 @@ def validate[Model: BaseModel](model: type[Model], document: Document) -> tuple[
         return model.model_validate(document.data), []
     except ValidationError as errors:
         seen: dict[tuple[int, str], Problem] = {}
-        for error in errors.errors(include_url=False):
+        found = errors.errors(include_url=False)
+        wrong_items = {error["loc"][:-1] for error in found}
+        for error in found:
+            if error["type"] == "too_short" and error["loc"] in wrong_items:
+                continue  # only because what is wrong in it was left out
             problem = _problem(model, document, error)
             seen.setdefault((problem.line, problem.field), problem)  # the arms of a union complain one by one
         return None, list(seen.values())

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
@@ -27,6 +28,13 @@ class SecretName(Model):
     """Where a secret is found; never the secret."""
 
     secret: Annotated[str, Field(min_length=1, description="Name of the secret in Key Vault (or the environment).")]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, given: object) -> object:
+        if not isinstance(given, Mapping | SecretName):  # what stands there may be the secret: it is not repeated
+            raise ValueError("must name a secret, not hold one | {secret: NAME}; its value is set outside the config")  # noqa: TRY004 - pydantic gathers ValueErrors
+        return given
 
 
 class NoAuth(Model):
@@ -90,6 +98,13 @@ class Connection(Model):
     request_timeout: Annotated[Duration, Field(description="Longest time for one request and its whole answer.")] = (
         120 * SECOND
     )
+
+    @model_validator(mode="after")
+    def _addresses(self) -> Self:
+        for url in (self.base_url, *self.allowed_origins):
+            if wrong := _not_callable(url, plain=self.allow_private):
+                raise ValueError(wrong)
+        return self
 
 
 class Limits(Model):
@@ -280,6 +295,23 @@ class SourceFile(Model):
 Source = SourceFile
 
 _SETTING = re.compile(r"\{([A-Z][A-Z0-9_]*)\}")
+
+
+def _not_callable(url: str, *, plain: bool) -> str:
+    """Why a source can't have this address, "" if it can; one that begins with a setting is judged when it is read."""
+    if _SETTING.match(url):
+        return ""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "holds an address that is none | https://host[:port]/path"
+    if parts.username is not None:
+        return "holds an address with credentials in it | name them under auth:"
+    if parts.scheme not in ("https", "http") or not parts.netloc:
+        return f"{url[:60]!r} is no address of a service | https://host[:port]/path"
+    if parts.scheme == "http" and not plain:
+        return f"{url[:60]!r} is not https | allow_private: true admits http on your own network"
+    return ""
 
 
 def with_settings(text: str, environment: Mapping[str, str], *, file: str, field: str) -> str:

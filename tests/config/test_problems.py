@@ -65,6 +65,9 @@ MISTAKES = {
     "query's columns": (R, "key: name", "key: name\n    columns: [nam]", 15, "rules.many.key", 'did you mean "nam"?'),
     "query too often": (R, "key: name", "key: name\n    every: 10ms", 13, "rules.many", "at least 1s"),
     "unquoted !": (R, "new <= old * 0.5", "!has(since)", 7, "rules.halved.when", "quote"),
+    "secret's value": (S, "odata_v2", "odata_v2\nauth: {kind: bearer, token: hunter2}", 3, "auth.token", "must name"),
+    "plain http": (S, "{ERP_URL}/sap", "http://erp.example/sap", 3, "connection", "is not https"),
+    "no address": (S, "{ERP_URL}/sap", "erp.example/sap", 3, "connection", "no address of a service"),
     "runbook": (R, "change: limit", "change: limit\n    runbook: javascript:x", 7, "rules.halved.runbook", "pattern"),
 }  # fmt: skip
 
@@ -88,6 +91,36 @@ def test_all_mistakes_of_all_files_are_shown_together(written: Written) -> None:
     assert [(problem.file.split("/")[-2], problem.line) for problem in problems] == [
         ("entities", 17), ("rules", 7), ("rules", 14), ("sources", 12)
     ]  # fmt: skip
+
+
+def test_a_secret_written_into_the_config_is_not_repeated(written: Written) -> None:
+    """Where a secret's name belongs, what stands there may be the secret itself."""
+    written.change(S, "odata_v2", "odata_v2\nauth: {kind: basic, username: u, password: hunter2}")
+    [problem] = written.problems()
+    assert "hunter2" not in str(problem)
+    assert "{secret: NAME}" in str(problem)
+
+
+@pytest.mark.parametrize("origin", ["https://u:hunter2@erp.example", "http://u:hunter2@erp.example"])
+def test_an_address_with_credentials_is_refused_and_not_repeated(written: Written, origin: str) -> None:
+    """Addresses are logged; credentials are named under auth."""
+    written.change(S, "{ERP_URL}", origin)
+    [problem] = written.problems()
+    assert "credentials" in problem.wrong
+    assert "hunter2" not in str(problem)
+
+
+def test_plain_http_is_allowed_where_config_says_that_the_network_is_ours(written: Written) -> None:
+    """allow_private admits it; an address made of a setting is judged when it is read."""
+    written.load()
+    written.change(S, '"{ERP_URL}/sap"}', '"http://erp.example/sap", allow_private: true}')
+    written.load()
+
+
+def test_a_list_whose_only_item_is_wrong_is_one_problem(written: Written) -> None:
+    """The list is not called empty as well."""
+    written.change(E, "[rank, recent]", "[newest]")
+    assert [problem.field for problem in written.problems()] == ["survivorship.default.0"]
 
 
 def test_a_broken_file_is_not_called_missing_by_the_others(written: Written) -> None:
