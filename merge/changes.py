@@ -13,6 +13,7 @@ import xxhash
 
 from flockiq.merge.mapping import Mapped, Record, StreamPlan, mapped
 from flockiq.merge.match import NOWHERE, Place, places
+from flockiq.merge.parts import At, Older, layers, older_after, said_again, unsaid_since
 from flockiq.merge.records import Records, Verdict, Versions
 from flockiq.shared import wire
 from flockiq.shared.arrays import Packed
@@ -20,7 +21,7 @@ from flockiq.shared.deadletters import DeadLetter
 from flockiq.shared.errors import BadRecord
 from flockiq.shared.fields import Value
 from flockiq.shared.instants import rfc3339
-from flockiq.shared.lanes import Int64s
+from flockiq.shared.lanes import ABSENT, Bools, Int64s
 from flockiq.shared.outbox import Outbox
 from flockiq.shared.owner import Folded
 from flockiq.shared.positions import bucket, hash64
@@ -29,9 +30,12 @@ from flockiq.shared.settings import Settings
 
 STAGE = "merge"
 _HASH_MASK = (1 << 61) - 1
+_ROW = (1 << 32) - 1
 _DELETED = -1  # the content of a record that is gone
 
 _NO_JSON = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)  # what decoding hostile bytes may raise
+
+_NEVER = At(ABSENT, ABSENT, ABSENT)
 
 UNREADABLE: Final = object()
 
@@ -45,6 +49,9 @@ class State(msgspec.Struct, kw_only=True, omit_defaults=True):
     ids: list[str] = []
     places: list[Place] = []
     fields: list[bytes] = []
+    older: dict[int, Older] = {}  # by index in names, as are came and left
+    came: dict[int, At] = {}
+    left: dict[int, At] = {}
     versions: dict[str, tuple[str, list[int], bytes]] = {}
     duplicates: int = 0
     unchanged: int = 0
@@ -119,6 +126,9 @@ class Changes:
                 self.records.ids[one] = state.ids[at]
                 self.records.places[one] = state.places[at]
                 self.records.fields[one] = state.fields[at]
+                _put(self.records.older, one, state.older.get(at))
+                _put(self.records.came, one, state.came.get(at))
+                _put(self.records.left, one, state.left.get(at))
 
     def snapshot(self) -> bytes:
         """Everything."""
@@ -152,6 +162,9 @@ class Changes:
             ids=[records.ids[one] for one in number],
             places=[records.places[one] for one in number],
             fields=[records.fields[one] for one in number],
+            older={at: records.older[one] for at, one in enumerate(number) if one in records.older},
+            came={at: records.came[one] for at, one in enumerate(number) if one in records.came},
+            left={at: records.left[one] for at, one in enumerate(number) if one in records.left},
             versions=dict(packed),
             duplicates=duplicates,
             unchanged=unchanged,
@@ -247,7 +260,8 @@ class _Batch:
         self.unchanged += int(unchanged.sum())
         self.duplicates += int((~(verdict.newest | verdict.late | unchanged)).sum())
         self.touched.update(names)
-        self._forward(plan, found, given, full, bodies, number, verdict)
+        self._forward(plan, found, given, full, bodies, number, versions, verdict)
+        self._keep_older(given, full, number, verdict.newest & ~whole, verdict)
         state.remember(number, versions, verdict)
         for row, one in enumerate(number.tolist()):
             if versions.deleted[row] and state.places[one] == NOWHERE:
@@ -268,6 +282,23 @@ class _Batch:
                 full.append(_fields(self.owner.records.fields[one]) | fields)
         return full
 
+    def _keep_older(
+        self,
+        given: Sequence[dict[str, Value]],
+        full: Sequence[dict[str, Value]],
+        number: Int64s,
+        in_part: Bools,
+        verdict: Verdict,
+    ) -> None:
+        """Note where the fields were said that a newer version does not say."""
+        records = self.owner.records
+        for row in np.flatnonzero(verdict.newest | verdict.unchanged).tolist():
+            one = int(number[row])
+            older = None
+            if in_part[row] and len(full[row]) > len(given[row]):
+                older = older_after(full[row], records.older.get(one, {}), records.newest(one), given[row])
+            _put(records.older, one, older)
+
     def _forward(
         self,
         plan: StreamPlan,
@@ -276,6 +307,7 @@ class _Batch:
         full: Sequence[dict[str, Value]],
         bodies: Sequence[bytes],
         number: Int64s,
+        versions: Versions,
         verdict: Verdict,
     ) -> None:
         state = self.owner.records
@@ -287,23 +319,90 @@ class _Batch:
             here = known if change.data.op == "d" else place
             if here == NOWHERE:
                 continue
+            at = At(int(versions.us[row]), int(versions.rr[row]), int(versions.tie[row]))
             version = _version(change, bodies[row] if change.data.op in ("c", "r") else _encode(given[row]))
-            moved = known not in (NOWHERE, here)
-            if verdict.newest[row]:
-                if moved:
-                    self._line(plan, known, version._replace(id=f"{version.id}:left", op="d", fields=b"{}"))
-                    version = version._replace(fields=bodies[row])
-                state.places[one] = here
-            self._line(plan, here, version)
             self._row(plan, here, change)
-            if verdict.late[row] and (moved or verdict.resend[row]):
-                latest = self._latest(one, change.data.key, change)
-                if moved:
-                    self._line(plan, here, latest._replace(id=f"{latest.id}:left", op="d", fields=b"{}"))
-                if verdict.resend[row]:
-                    self._line(plan, known if known != NOWHERE else here, latest)
-                    if known == NOWHERE:
-                        state.places[one] = here
+            if verdict.late[row]:
+                self._line(plan, here, version)
+                self._after_late(plan, change, given[row], one, at, here, resend=bool(verdict.resend[row]))
+                continue
+            if known not in (NOWHERE, here):
+                self._line(plan, known, _left(version, known, at))
+                version = version._replace(fields=bodies[row])
+                state.came[one] = at
+            state.places[one] = here
+            self._line(plan, here, version)
+
+    def _after_late(
+        self,
+        plan: StreamPlan,
+        change: wire.Change,
+        given: dict[str, Value],
+        one: int,
+        at: At,
+        here: Place,
+        *,
+        resend: bool,
+    ) -> None:
+        """What a late version, told to ``here``, means for where the record is and what is known there."""
+        state = self.owner.records
+        known, latest = state.places[one], self._latest(one, change.data.key, change)
+        filled = {} if change.data.op == "d" else self._fill(one, given, at)
+        if known == NOWHERE:
+            self._line(plan, here, latest)
+            state.places[one] = here
+            return
+        now, over = known, state.newest(one)
+        if latest.op != "d" and one in state.older:
+            (now,) = places(plan, [change.data.key], [_fields(state.fields[one])], self.tenant)
+            over = said_again(plan.placing, at, state.older[one], over)
+        if here != now:
+            self._line(plan, here, _left(latest, here, over))
+        if resend:
+            self._line(plan, known, latest)
+        if now != known:
+            self._join(plan, one, latest, at, now)
+        elif latest.op != "d" and one in state.older:
+            self._amend(plan, one, latest, at, filled, over if here != now else _NEVER)
+
+    def _amend(self, plan: StreamPlan, one: int, latest: _Version, at: At, filled: dict[str, Value], over: At) -> None:
+        """A late version at ``at`` tells more of what a record brought along; ``over``: until then it was elsewhere."""
+        state = self.owner.records
+        came = state.came.get(one, _NEVER)
+        if over > came:
+            self._bring(plan, one, latest, over)
+        elif filled and at < came:
+            state.came[one] = came = _beyond(came)
+            self._line(plan, state.places[one], _part(latest, state.places[one], came, filled))
+
+    def _join(self, plan: StreamPlan, one: int, latest: _Version, at: At, place: Place) -> None:
+        """A late version at ``at`` shows that the record was part of ``place`` all along."""
+        state = self.owner.records
+        came, known = state.came.get(one, _NEVER), state.places[one]
+        since = max(came, at, _beyond(state.left.get(one, _NEVER)))
+        state.left[one] = gone = _beyond(max(state.newest(one), came))
+        self._line(plan, known, _left(latest, known, gone))
+        state.places[one] = place
+        self._bring(plan, one, latest, since)
+
+    def _bring(self, plan: StreamPlan, one: int, latest: _Version, since: At) -> None:
+        """Tell the place of a record, which it came to at ``since``, everything that is known of it."""
+        state = self.owner.records
+        state.came[one] = since
+        for at, fields in layers(_fields(state.fields[one]), state.older.get(one, {}), state.newest(one), since):
+            self._line(plan, state.places[one], _part(latest, state.places[one], at, fields))
+
+    def _fill(self, one: int, given: dict[str, Value], at: At) -> dict[str, Value]:
+        """Those fields of a late version that nothing newer has said; they are known from now on."""
+        state = self.owner.records
+        fields, older = _fields(state.fields[one]), state.older.get(one, {})
+        filled = unsaid_since(given, at, fields, older)
+        if filled:
+            state.fields[one] = _encode(fields | filled)
+            state.older[one] = older | dict.fromkeys(filled, at)
+            if not state.versions.deleted[one]:
+                state.versions.content[one] = _content(state.fields[one])
+        return filled
 
     def _latest(self, number: int, key: str, change: wire.Change) -> _Version:
         """The newest version known of a record, to be sent after one that came late."""
@@ -316,7 +415,7 @@ class _Batch:
             key=key,
             us=int(state.versions.us[number]),
             run=rr >> 32,
-            row=rr & 0xFFFFFFFF,
+            row=rr & _ROW,
             captured_us=change.data.captured_us,
             traceparent=change.traceparent,
             fields=b"{}" if deleted else state.fields[number],
@@ -388,7 +487,7 @@ def _lines(bodies: Iterable[bytes], letters: list[DeadLetter], now_us: int) -> I
 
 def _versions(found: Sequence[wire.Change], bodies: Sequence[bytes]) -> Versions:
     gone = np.array([change.data.op == "d" for change in found])
-    content = np.array([xxhash.xxh3_64_intdigest(body) & _HASH_MASK for body in bodies], np.int64)
+    content = np.array([_content(body) for body in bodies], np.int64)
     return Versions(
         us=np.array([change.data.ts_us for change in found], np.int64),
         rr=np.array([change.data.run << 32 | change.data.row for change in found], np.int64),
@@ -397,6 +496,38 @@ def _versions(found: Sequence[wire.Change], bodies: Sequence[bytes]) -> Versions
         sent=np.ones(len(found), np.bool_),
         deleted=gone,
     )
+
+
+def _content(body: bytes) -> int:
+    return xxhash.xxh3_64_intdigest(body) & _HASH_MASK
+
+
+def _put[Value](kept: dict[int, Value], number: int, value: Value | None) -> None:
+    if value is None:
+        kept.pop(number, None)
+    else:
+        kept[number] = value
+
+
+def _beyond(at: At) -> At:
+    """The next position: what is told there beats what was told before."""
+    return at._replace(rr=at.rr + 1)
+
+
+def _left(version: _Version, place: Place, at: At) -> _Version:
+    """The version that says that a record is no longer part of an entity."""
+    name = f"{version.id}:left:{at.us}:{at.rr}:{place.entity_id}"
+    return _at(version, at)._replace(id=name, op="d", fields=b"{}")
+
+
+def _part(latest: _Version, place: Place, at: At, fields: dict[str, Value]) -> _Version:
+    """Some of a record's fields, told to an entity where they were said."""
+    name = f"{latest.id}:{at.us}:{at.rr}:{place.entity_id}"
+    return _at(latest, at)._replace(id=name, op="u", fields=_encode(fields))
+
+
+def _at(version: _Version, at: At) -> _Version:
+    return version._replace(us=at.us, run=at.rr >> 32, row=at.rr & _ROW)
 
 
 def _version(change: wire.Change, fields: bytes) -> _Version:

@@ -43,6 +43,11 @@ class StreamPlan(NamedTuple):
     match_fields: tuple[Field, ...]  # those the match key reads, in columns' order
     partition_by: str
 
+    @property
+    def placing(self) -> tuple[str, ...]:
+        """The fields that say where a record belongs."""
+        return (*(field.name for field in self.match_fields), self.partition_by)
+
 
 class Mapped(NamedTuple):
     """A batch's fields: per field a column of canonical values or MISSING; bad: {row: (field, reason)}."""
@@ -90,7 +95,7 @@ def mapped(plan: StreamPlan, records: Sequence[Record], whole: Sequence[bool]) -
     for one in plan.fields:
         raw = _raw(one.path, records)
         if one.codes:
-            raw = [value if value is MISSING else one.codes.get(str(value), value) for value in raw]
+            raw = [value if value is MISSING else one.codes.get(_code(value), value) for value in raw]
         if one.format:
             raw = [value if value is MISSING else _formatted(value, one.format) for value in raw]
         default = one.default
@@ -125,6 +130,11 @@ def _reach(path: tuple[str, ...], record: Record) -> object:
         if value is MISSING:
             return MISSING
     return value
+
+
+def _code(value: object) -> str:
+    """A code as config writes it: a boolean as JSON does, not as Python does."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _formatted(value: object, form: str) -> object:

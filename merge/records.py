@@ -12,6 +12,7 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from flockiq.merge.match import NOWHERE, Place
+from flockiq.merge.parts import At, Older
 from flockiq.shared.arrays import Arrays
 from flockiq.shared.lanes import ABSENT, Bools, Int64s
 
@@ -64,7 +65,10 @@ class Records:
         self.versions = Versions.empty(0)
         self.ids: list[str] = []  # of the newest version's event
         self.places: list[Place] = []
-        self.fields: list[bytes] = []  # the newest version's fields, JSON
+        self.fields: list[bytes] = []  # what is known of its fields, JSON
+        self.older: dict[int, Older] = {}  # of records told in parts
+        self.came: dict[int, At] = {}  # of records that moved: where they came to the place they are at
+        self.left: dict[int, At] = {}  # and were taken from the last one they were found not to be at
 
     def numbers(self, names: list[str]) -> Int64s:
         """Dense numbers of records; new ones get the next."""
@@ -82,6 +86,11 @@ class Records:
             more = max(len(self.ids), 2 * len(self.versions), 256)
             self.versions = self.versions.grown(Versions.empty(more - len(self.versions)), more)
         return np.array(numbers, np.int64)
+
+    def newest(self, number: int) -> At:
+        """The position of a record's newest version."""
+        versions = self.versions
+        return At(int(versions.us[number]), int(versions.rr[number]), int(versions.tie[number]))
 
     def judge(self, number: Int64s, given: Versions, repeated: Bools, whole: Bools) -> Verdict:
         """Judge a round; ``number`` must not repeat. ``repeated``: the event id is the last one's."""

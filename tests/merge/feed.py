@@ -35,7 +35,9 @@ fields:
   staff: {type: integer}
   active: {type: boolean}
 survivorship:
-  default: [recent]
+  default: [rank]
+  ranks: {default: [erp, web]}
+  fields: {terms: [recent]}
 """
 ORDER = """
 entity: order

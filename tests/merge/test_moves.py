@@ -1,0 +1,76 @@
+"""Records that move from one entity to another when what they are matched by changes."""
+
+from __future__ import annotations
+
+from flockiq.merge.changes import Changes
+from tests.merge.feed import change, forwarded, place, said, tell
+
+ONE = {"name": "Acme", "tax_id": "DE1", "terms": "net 30", "staff": 5}
+TWO = {**ONE, "tax_id": "DE2"}
+
+
+def test_a_record_that_moves_leaves_the_old_entity_and_joins_the_new(changes: Changes) -> None:
+    """The old entity gets a deletion, the new one every field, both at the version's position."""
+    tell(changes, change("c", 10, ONE))
+    folded = tell(changes, change("r", 20, TWO))
+    assert said(folded) == [("d", "de1", 20, {}), ("r", "de2", 20, TWO)]
+    left, joined = forwarded(folded.outbox)
+    assert left.id != joined.id
+    assert (left.data.entity_id, left.data.group) == place("de1")[::2]
+
+
+def test_an_update_that_moves_a_record_brings_what_was_known(changes: Changes) -> None:
+    """The new entity knows nothing of the record yet, so the update is not enough."""
+    tell(changes, change("c", 10, ONE))
+    assert said(tell(changes, change("u", 20, {"tax_id": "DE2"}))) == [("d", "de1", 20, {}), ("u", "de2", 20, TWO)]
+    assert said(tell(changes, change("u", 30, {"staff": 6}))) == [("u", "de2", 30, {"staff": 6})]
+
+
+def test_a_record_that_loses_its_match_key_becomes_an_entity_of_its_own(changes: Changes) -> None:
+    """And comes back when it has one again."""
+    tell(changes, change("c", 10, ONE))
+    gone = tell(changes, change("u", 20, {"tax_id": None}))
+    assert [(op, key) for op, key, _, _ in said(gone)] == [("d", "de1"), ("u", "web/contacts/7")]
+    back = tell(changes, change("u", 30, {"tax_id": "DE1"}))
+    assert [(op, key) for op, key, _, _ in said(back)] == [("d", "web/contacts/7"), ("u", "de1")]
+
+
+def test_a_late_version_that_was_elsewhere_is_told_there_and_left_again(changes: Changes) -> None:
+    """The entity it was part of for a while learns that, and that it left at the newest position."""
+    tell(changes, change("c", 10, ONE))
+    tell(changes, change("r", 30, {**ONE, "staff": 6}))
+    folded = tell(changes, change("r", 20, TWO))
+    assert said(folded) == [("r", "de2", 20, TWO), ("d", "de2", 30, {})]
+    assert changes.records.places[0] == place("de1")
+
+
+def test_a_late_version_from_elsewhere_is_followed_by_a_newest_one_that_was_dropped(changes: Changes) -> None:
+    """Both entities end as if all had come in order."""
+    tell(changes, change("c", 10, ONE))
+    tell(changes, change("r", 30, ONE))
+    folded = tell(changes, change("r", 20, TWO))
+    assert said(folded) == [("r", "de2", 20, TWO), ("d", "de2", 30, {}), ("r", "de1", 30, ONE)]
+
+
+def test_every_entity_a_deleted_record_was_part_of_learns_of_the_deletion(changes: Changes) -> None:
+    """Versions from before the deletion arrive late, from two entities."""
+    tell(changes, change("d", 40))
+    assert said(tell(changes, change("r", 20, TWO))) == [("r", "de2", 20, TWO), ("d", "de2", 40, {})]
+    assert said(tell(changes, change("r", 10, ONE))) == [("r", "de1", 10, ONE), ("d", "de1", 40, {})]
+
+
+def test_a_late_match_key_finds_the_entity(changes: Changes) -> None:
+    """Each event tells one field, and the one that it is matched by comes last though it was said first."""
+    tell(changes, change("u", 20, {"name": "Acme"}))
+    assert changes.records.places[0] == place("web/contacts/7")
+    tell(changes, change("u", 10, {"tax_id": "DE1"}))
+    assert changes.records.places[0] == place("de1")
+    assert said(tell(changes, change("u", 30, {"staff": 5}))) == [("u", "de1", 30, {"staff": 5})]
+
+
+def test_a_late_value_comes_along_when_the_record_moves(changes: Changes) -> None:
+    """What arrived late and was not said again since is part of what a record brings to its next entity."""
+    tell(changes, change("u", 20, {"tax_id": "DE1", "staff": 5}))
+    tell(changes, change("u", 10, {"name": "Acme", "staff": 1}))
+    moved = tell(changes, change("u", 30, {"tax_id": "DE2"}))
+    assert said(moved)[1] == ("u", "de2", 30, {"tax_id": "DE2", "staff": 5, "name": "Acme"})
