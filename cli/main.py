@@ -9,6 +9,7 @@ from pathlib import Path
 
 from flockiq.shared.errors import ConfigError, FlockIQError
 
+DATA = Path("data")
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 
@@ -49,10 +50,12 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--duration", type=_seconds, metavar="SECONDS", help="stop by itself after so long")
     run.add_argument("--summary", type=Path, metavar="FILE", help="write what happened to this file, as JSON")
     run.add_argument(
-        "--data", type=Path, default=Path("data"), metavar="DIR", help="where everything is kept (%(default)s)"
+        "--data", type=Path, metavar="DIR", help="where everything is kept (data; with --seed N, data/seed-N)"
     )
     run.add_argument("--port", type=_port, default=7071, metavar="N", help="where the page is; 0: any (%(default)s)")
-    run.add_argument("--seed", type=int, default=1, metavar="N", help="what the sample systems hold (%(default)s)")
+    run.add_argument(
+        "--seed", type=_whole, metavar="N", help="what the sample systems hold (what they held in DIR before, or 1)"
+    )
     run.add_argument("--no-samples", dest="samples", action="store_false", help="only your own sources")
 
     commands.add_parser("check", parents=[config], help="check the config and say what is wrong with it")
@@ -65,17 +68,18 @@ def parser() -> argparse.ArgumentParser:
         "--data", type=Path, default=Path("data/kill-test"), metavar="DIR", help="a folder of its own (%(default)s)"
     )
     kill.add_argument("--port", type=_port, default=0, metavar="N", help="where the app listens; 0: any (%(default)s)")
-    kill.add_argument("--seed", type=int, default=1, metavar="N", help="when it is killed, and what is sampled")
+    kill.add_argument("--seed", type=_whole, default=1, metavar="N", help="when it is killed, and what is sampled")
     return top
 
 
 def _run(options: argparse.Namespace) -> int:
     from flockiq.cli.run import Options, run  # noqa: PLC0415 - loads the host, which `check` does without
 
+    data = options.data or data_of(options.seed if options.samples else None)
     return run(
         Options(
             config=options.config,
-            data=options.data,
+            data=data,
             port=options.port,
             seed=options.seed,
             samples=options.samples,
@@ -111,25 +115,40 @@ def _kill_test(options: argparse.Namespace) -> int:
     )
 
 
+def data_of(seed: int | None) -> Path:
+    """Where a run keeps everything if nobody said: another seed is another world, in a folder of its own."""
+    return DATA if seed is None else DATA / f"seed-{seed}"
+
+
 COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {"run": _run, "check": _check, "kill-test": _kill_test}
 
 
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+
+
 def _count(text: str) -> int:
-    count = int(text)
+    count = _whole(text)
     if count < 1:
         raise argparse.ArgumentTypeError("must be at least 1")
     return count
 
 
 def _seconds(text: str) -> float:
-    seconds = float(text)
+    try:
+        seconds = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds") from None
     if not 0 < seconds < float("inf"):
         raise argparse.ArgumentTypeError("must be more than 0")
     return seconds
 
 
 def _port(text: str) -> int:
-    port = int(text)
+    port = _whole(text)
     if port not in range(65536):
         raise argparse.ArgumentTypeError("must be from 0 to 65535")
     return port

@@ -9,6 +9,8 @@ from typing import NamedTuple
 from flockiq.cli.summary import Summary
 from flockiq.cli.view import clock
 
+FAULTS_SHOWN = 20
+
 
 class Ended(NamedTuple):
     """A run that has come to its end."""
@@ -38,7 +40,7 @@ def report(ended: Ended, *, data: Path, log: Path, written: Path | None) -> Iter
     yield f"  {_n(raised, 'alert')}, {still:,} of them still open."
     if summary.latency_ms.p99 is not None and summary.latency_ms.p50 is not None:
         p50, p99 = summary.latency_ms.p50 / 1000, summary.latency_ms.p99 / 1000
-        yield f"  From a change to its answer: {p50:.1f} s in the middle, {p99:.1f} s at the 99th percentile."
+        yield f"  From a change to its answer: median {p50:.1f} s, 99th percentile {p99:.1f} s."
     failures = {name: calls.failures for name, calls in summary.functions.items() if calls.failures}
     if failures:
         told = ", ".join(f"{name} {count:,}" for name, count in failures.items())
@@ -57,7 +59,9 @@ def _story(ended: Ended) -> Iterator[str]:
         return
     wrong = f"{story.missed} missed, {story.unexpected} unexpected" if faults else "nothing missed, nothing unexpected"
     yield f"  The story: {story.found} of {_n(story.planted, 'planted event')} found; {wrong}."
-    yield from (f"    {fault}" for fault in faults)
+    yield from (f"    {fault}" for fault in faults[:FAULTS_SHOWN])
+    if len(faults) > FAULTS_SHOWN:
+        yield f"    and {len(faults) - FAULTS_SHOWN:,} more"
 
 
 def _n(count: int, one: str, many: str = "") -> str:

@@ -38,7 +38,7 @@ class Options(NamedTuple):
     config: Path
     data: Path
     port: int  # 0: any that is free
-    seed: int
+    seed: int | None  # None: the one that the data folder's sample systems were made from
     samples: bool
     duration_s: float | None
     summary: Path | None
@@ -81,7 +81,7 @@ async def _run(options: Options, console: Console) -> Ended:
         host = Host(APP, events=lambda: services().events, data=options.data, port=options.port)
         stack.push_async_callback(host.stop)
         await host.start()
-        watch = Watch(host, duration_s=options.duration_s, seed=options.seed if options.samples else None)
+        watch = Watch(host, duration_s=options.duration_s, seed=samples.seed if samples else None)
         stack.push_async_callback(watch.close)
         await _until(options.duration_s, stop.wait(), host.ended(), show(watch, console))
         verdict = await samples.verdict() if samples else Verdict()

@@ -13,6 +13,7 @@ from flockiq.cli.summary import Story
 from flockiq.local.samples import systems
 from flockiq.local.samples.check import check
 
+FIRST_SEED = 1
 PATIENCE_S = 5.0  # what has only just happened may need a moment to be told everywhere
 AGAIN_S = 0.5
 
@@ -30,6 +31,7 @@ class Samples(NamedTuple):
     data: Path
     url: str  # the app's
     environment: Mapping[str, str]  # what the app needs to reach them
+    seed: int = FIRST_SEED
 
     async def verdict(self) -> Verdict:
         """What their checker makes of the app, once it is content or PATIENCE_S have passed."""
@@ -42,10 +44,16 @@ class Samples(NamedTuple):
 
 
 @asynccontextmanager
-async def sample_systems(data: Path, seed: int, url: str) -> AsyncIterator[Samples]:
-    """Run them, or go on with those still running: they outlive a killed run, and end with an orderly one."""
+async def sample_systems(data: Path, seed: int | None, url: str) -> AsyncIterator[Samples]:
+    """Run them, or go on with those still running: they outlive a killed run, and end with an orderly one.
+
+    Without a ``seed`` they go on from what they held in ``data`` before.
+    """
+    if seed is None:
+        held = systems.seed_of(data)
+        seed = FIRST_SEED if held is None else held
     running = await systems.start(data, seed, url)
     try:
-        yield Samples(data, url, running.environment)
+        yield Samples(data, url, running.environment, seed)
     finally:
         await systems.stop(data)

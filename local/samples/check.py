@@ -10,6 +10,7 @@ import httpx
 import msgspec
 
 from flockiq.local.samples import truth
+from flockiq.local.samples.story import RULES
 from flockiq.local.samples.truth import Truth
 from flockiq.shared.errors import FlockIQError
 
@@ -58,7 +59,10 @@ async def check(data: Path, app_url: str) -> Verdict:
 
 
 def judge(planted: list[Truth], alerts: list[Told], now_us: int) -> Verdict:
-    """Each planted event explains one alert, and needs it; a second alert for the same is unexpected."""
+    """Each planted event explains one alert, and needs it; a second alert for the same is unexpected.
+
+    So is any other alert of the rules that come with the app. Rules that somebody added are theirs to judge.
+    """
     told = sorted((alert for alert in alerts if alert.status in COUNTED), key=lambda alert: alert.opened_us)
     taken: dict[str, Told] = {}  # by the id of the truth that explains it
     for event in (event for event in planted if event.expects == "firing"):
@@ -77,7 +81,7 @@ def judge(planted: list[Truth], alerts: list[Told], now_us: int) -> Verdict:
             late_s = (now_us - event.committed_us) / 1e6
             about = event.match_key or event.key
             details.append(f"missed: {event.kind} ({event.rule}, {about} {event.name}), {late_s:.0f} s ago")
-    unexpected = [alert for alert in told if alert not in taken.values()]
+    unexpected = [alert for alert in told if alert.rule in RULES and alert not in taken.values()]
     details += [f"unexpected: {alert.rule}: {alert.title} ({alert.status}, {alert.id})" for alert in unexpected]
     return Verdict(
         planted=len(planted),

@@ -21,6 +21,12 @@ SILENCE_S = 18.0
 DUE_S = 15.0
 """Seconds within which a planted event must have been noticed."""
 
+RULES = frozenset({
+    "credit-limit-halved", "deleted-with-open-invoices", "feed-silent", "order-unusual", "payment-terms-disagree",
+    "risk-very-high",
+})  # fmt: skip
+"""The rules that come with the app: they find the story and nothing else. What others find is their authors' affair."""
+
 
 class Cast(NamedTuple):
     """The companies of the story, by index."""

@@ -96,6 +96,12 @@ async def start(
     )
 
 
+def seed_of(data: Path) -> int | None:
+    """The seed that the sample systems of ``data`` were made from; None if there were none yet."""
+    register = _register(_home(data))
+    return register.seed if register else None
+
+
 async def stop(data: Path) -> None:
     """End the sample systems of ``data``, and nothing else: a process is ended only if it is theirs."""
     data = _home(data)

@@ -38,7 +38,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "no unit": ({"every": "2"}, "not a duration"),
     "bad size": ({"limits": {"page_bytes": "20"}}, "not an amount of data"),
     "bad name": ({"source": "My CRM"}, "pattern"),
-    "a password in the file": ({"auth": {"kind": "bearer", "token": "abc"}}, "SecretName"),
+    "a password in the file": ({"auth": {"kind": "bearer", "token": "abc"}}, "must name a secret"),
 }
 
 

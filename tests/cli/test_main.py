@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from flockiq.cli.main import main, parser
+from flockiq.cli.main import data_of, main, parser
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,10 +24,16 @@ def test_help_tells_every_command() -> None:
 
 
 def test_defaults_are_those_of_the_documentation() -> None:
-    """data, config, port 7071, seed 1, with samples, without end."""
+    """data, config, port 7071, the data folder's seed, with samples, without end."""
     options = parser().parse_args(["run"])
-    assert (options.data, options.config, options.port, options.seed) == (Path("data"), Path("config"), 7071, 1)
+    assert (options.data, options.config, options.port, options.seed) == (None, Path("config"), 7071, None)
     assert (options.samples, options.duration, options.summary) == (True, None, None)
+
+
+def test_each_seed_has_a_folder_of_its_own() -> None:
+    """Asking for another world does not meet the one that is there; `make clean` takes them all."""
+    assert data_of(None) == Path("data")
+    assert data_of(7) == Path("data/seed-7")
 
 
 @pytest.mark.parametrize(
@@ -51,13 +57,29 @@ def test_what_cannot_be_meant_is_refused_with_the_usage(
     with pytest.raises(SystemExit) as refused:
         main(arguments)
     assert refused.value.code == 2
-    assert "usage:" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "usage:" in said
+    assert " _" not in said, "names of functions mean nothing to whoever typed it"
 
 
 def test_the_config_that_comes_with_the_app_is_right(capsys: pytest.CaptureFixture[str]) -> None:
     """`check` says so and ends well."""
     assert main(["check", "--config", str(ROOT / "config")]) == 0
-    assert "valid" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "valid" in said
+    assert "to set before it runs" not in said
+
+
+def test_check_tells_which_settings_are_whose(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Those of the sample systems are set by `run`; nobody is asked for them."""
+    assert set(SET_BY_RUN) == set(ADDRESSES.values())
+    shutil.copytree(ROOT / "config", tmp_path / "config")
+    crm = tmp_path / "config" / "sources" / "crm.yaml"
+    crm.write_text(crm.read_text().replace("{FLOCKIQ_SAMPLE_CRM_URL}", "{MY_CRM}"))
+    assert main(["check", "--config", str(tmp_path / "config")]) == 0
+    said = capsys.readouterr().out
+    assert "settings to set before it runs: MY_CRM\n" in said
+    assert "settings that run sets, unless it is --no-samples: FLOCKIQ_SAMPLE_ERP_URL\n" in said
 
 
 def test_check_names_every_problem_and_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -55,7 +55,7 @@ def test_what_went_wrong_is_named() -> None:
     assert "2 records set aside as dead letters" in text
     assert "7 of 8 planted events found; 1 missed, 1 unexpected" in text
     assert "missed: payment-terms-disagree for Acme" in text
-    assert "0.9 s in the middle, 2.6 s at the 99th percentile" in text
+    assert "median 0.9 s, 99th percentile 2.6 s" in text
     assert "summary out.json" in text
 
 
@@ -64,3 +64,13 @@ def test_a_story_told_right_is_a_success() -> None:
     ended = Ended(msgspec.structs.replace(SUMMARY, story=Story(planted=8, found=8)), 60, [])
     assert ended.well
     assert "8 of 8 planted events found; nothing missed, nothing unexpected" in told(ended)
+
+
+def test_of_many_faults_the_first_are_named_and_the_rest_counted() -> None:
+    """Nobody reads a thousand lines."""
+    story = Story(planted=8, found=8, unexpected=1_030)
+    faults = [f"unexpected: rule {n}" for n in range(1_030)]
+    text = told(Ended(msgspec.structs.replace(SUMMARY, story=story), 60, faults))
+    assert "unexpected: rule 19\n" in text
+    assert "unexpected: rule 20" not in text
+    assert "and 1,010 more" in text

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from flockiq.cli import samples
-from flockiq.cli.samples import Samples
+from flockiq.cli.samples import FIRST_SEED, Samples, sample_systems
 from flockiq.cli.summary import Story
 from flockiq.local.samples import truth
 from flockiq.local.samples.truth import Truth
@@ -109,3 +109,13 @@ async def test_what_nobody_planted_is_unexpected(tmp_path: Path, app: App, monke
     verdict = await Samples(tmp_path, f"http://127.0.0.1:{app.server_port}", {}).verdict()
     assert verdict.story == Story(unexpected=1)
     assert "Acme: credit limit cut" in verdict.faults[0]
+
+
+async def test_without_a_seed_the_systems_go_on_from_what_they_held(tmp_path: Path) -> None:
+    """Running again goes on from here, as the end of a run promises."""
+    for _ in range(2):
+        async with sample_systems(tmp_path / "first", None, "http://127.0.0.1:9") as running:
+            assert running.seed == FIRST_SEED
+    for asked in (7, None):
+        async with sample_systems(tmp_path / "second", asked, "http://127.0.0.1:9") as running:
+            assert running.seed == 7

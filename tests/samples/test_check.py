@@ -9,10 +9,13 @@ import pytest
 
 from flockiq.local.samples import truth
 from flockiq.local.samples.check import Told, check, judge
+from flockiq.local.samples.story import RULES
 from flockiq.local.samples.truth import Truth
+from flockiq.shared.config.load import load
 from flockiq.shared.errors import FlockIQError
 from tests.samples.app import App
 
+ROOT = Path(__file__).parents[2]
 S = 1_000_000
 NOW = 1_000 * S
 
@@ -155,3 +158,14 @@ async def test_an_app_that_does_not_answer_is_an_error(tmp_path: Path) -> None:
     """Not a story without alerts."""
     with pytest.raises(FlockIQError, match="does not tell its alerts"):
         await check(tmp_path, "http://127.0.0.1:9")
+
+
+def test_an_alert_of_somebodys_own_rule_is_theirs_to_judge() -> None:
+    """Whoever writes a rule and tries it on the sample systems has not broken the story."""
+    assert counts([company_event()], [alert(), alert("my-own", id="b")]) == (1, 0, 0, 0)
+    assert counts([company_event()], [alert(), alert("risk-very-high", id="b")]) == (1, 0, 1, 0)
+
+
+def test_the_rules_that_come_with_the_app_are_known() -> None:
+    """A rule added to config/rules is held to the story like the others."""
+    assert set(load(ROOT / "config", {}).rules) == RULES
