@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from flockiq.cli.check import SET_BY_RUN
 from flockiq.cli.main import data_of, main, parser
+from flockiq.local.samples.systems import ADDRESSES
 
 ROOT = Path(__file__).parents[2]
 
