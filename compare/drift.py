@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from contextlib import suppress
 
 import numpy as np
 
@@ -12,6 +14,7 @@ from flockiq.shared.layout import Layout, Tolerance
 _SPACE = re.compile(r"\s+")
 _PUNCTUATION = re.compile(r"[^\w\s]|_")
 _SEPARATORS = re.compile(r"[,;]")
+_ROUNDING = 1e-15  # of the larger number: 0.4 and 0.3 are no further apart than 0.1
 _NUMERIC = ("decimal", "float", "integer", "date", "timestamp")
 
 
@@ -28,13 +31,14 @@ def _exceeded(value: Int64s, layout: Layout, tolerance: Tolerance, texts: Texts)
     field = layout.fields[tolerance.field]
     filled = (value != ABSENT) & (value != NULL)
     several: Bools = filled.sum(axis=1) > 1
-    if field.kind in _NUMERIC:
+    if field.kind in _NUMERIC and (tolerance.absolute or tolerance.relative):
         number = numbers(field.kind, field.scale, value)
         low = np.where(filled, number, np.inf).min(axis=1)
         high = np.where(filled, number, -np.inf).max(axis=1)
         with np.errstate(invalid="ignore"):
-            allowed = np.maximum(tolerance.absolute, tolerance.relative * np.maximum(np.abs(low), np.abs(high)))
-            apart: Bools = several & (high - low > allowed)
+            larger = np.maximum(np.abs(low), np.abs(high))
+            allowed = np.maximum(tolerance.absolute, tolerance.relative * larger)
+            apart: Bools = several & (high - low > allowed + _ROUNDING * larger)
             return apart
     if tolerance.ignore or tolerance.as_set:
         suspect = several & _differ(value, filled)
@@ -62,7 +66,7 @@ def _normalised(value: Int64s, tolerance: Tolerance, texts: Texts) -> Int64s:
 def normalise(text: str, tolerance: Tolerance) -> str:
     """A text without what the tolerance ignores."""
     if tolerance.as_set:
-        parts = (normalise(part, tolerance._replace(as_set=False)).strip() for part in _SEPARATORS.split(text))
+        parts = (normalise(part, tolerance._replace(as_set=False)).strip() for part in _items(text))
         return "\x1f".join(sorted({part for part in parts if part}))
     if "case" in tolerance.ignore:
         text = text.casefold()
@@ -71,3 +75,12 @@ def normalise(text: str, tolerance: Tolerance) -> str:
     if "space" in tolerance.ignore:
         text = _SPACE.sub("", text)
     return text
+
+
+def _items(text: str) -> list[str]:
+    """The items of a JSON array, or else the parts between commas and semicolons."""
+    if text.lstrip().startswith("["):
+        with suppress(ValueError, RecursionError):
+            given = json.loads(text)
+            return [item if isinstance(item, str) else json.dumps(item, sort_keys=True) for item in given]
+    return _SEPARATORS.split(text)
