@@ -106,11 +106,11 @@ class Episodes:
         self._step(entity, "update", us, episode, f"it happened again, {episode.count} times in all")
 
     def closes(self, entity: int, watch: Watch, us: int) -> None:
-        """A person resolved the alert: an event's episode ends, a state's stays silent until it does."""
+        """A person resolved the alert: its episode ends, or stays silent for as long as a state holds."""
         episode = self.of(entity, watch.name)
         if episode is None or episode.opened_us > us:
             return
-        if watch.is_state:
+        if watch.is_state and not episode.ended_us:
             episode.closed = True
         else:
             self._resolve(entity, us, episode, "a person resolved it")
