@@ -208,6 +208,19 @@ async def test_an_entity_tells_where_every_value_comes_from(client: httpx.AsyncC
 
 
 @pytest.mark.usefixtures("sample")
+async def test_the_page_parts_what_changed_from_what_was_taken_back(client: httpx.AsyncClient) -> None:
+    """What stands comes first; a change that late data undid is told once, and its undoing not at all."""
+    shown = (await client.get(f"/entities/{HALVED}")).text
+    standing, _, taken = shown.partition('<details id="taken-back">')
+    assert standing.count('<td class="old">') == 1
+    assert '<td class="old">50,000.00</td>' in standing
+    assert taken.count('<td class="old">') == 1
+    assert '<td class="old">Bremen</td>' in taken
+    other = (await client.get(f"/entities/{company_id('318224907')}")).text
+    assert "taken-back" not in other
+
+
+@pytest.mark.usefixtures("sample")
 async def test_a_source_that_deleted_its_record_no_longer_says_anything(client: httpx.AsyncClient) -> None:
     """Its record is listed as deleted; its old values are not shown as if they still stood."""
     told = (await client.get(f"/api/entities/{company_id('442190356')}")).json()
