@@ -95,7 +95,7 @@ class Clock:
             holding = rows_holding(rule, table.columns, table.rows, now_us)
         except TransientError:
             raise
-        except (FlockIQError, KeyError) as error:
+        except FlockIQError as error:
             log.error("rule %s: %s can't be run: %s", rule.name, rule.query_file, error)  # noqa: TRY400 - its text says all
             return
         await self._apply(rule, holding, now_us)
@@ -104,8 +104,8 @@ class Clock:
         """Open, update and resolve; what a person resolved stays so until it has ended once."""
         tenant = self.services.settings.tenant
         alerts = await self._alerts(AlertQuery(rule=rule.name, statuses=OPEN))
-        recent = await self.services.alerts.query(tenant, AlertQuery(rule=rule.name, statuses=("resolved",)))
-        alerts += [alert for alert in recent.alerts if alert.resolved_by and alert.updated_us <= alert.resolved_us]
+        resolved = await self._alerts(AlertQuery(rule=rule.name, statuses=("resolved",), limit=1000))
+        alerts = [alert for alert in resolved if alert.resolved_by and alert.updated_us <= alert.resolved_us] + alerts
         known = {alert.subject for alert in alerts}
         before = {
             one.subject: len(await self._alerts(AlertQuery(rule=rule.name, subject=one.subject)))

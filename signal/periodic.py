@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from flockiq.shared.alerts import Alert, AlertTransition, Change
 from flockiq.shared.config.model import Rule
+from flockiq.shared.errors import QueryError
 from flockiq.shared.lanes import Scalar
 from flockiq.shared.positions import hash_id
 from flockiq.signal.watch import fill
@@ -35,22 +36,28 @@ class Feed(NamedTuple):
 
 
 def rows_holding(rule: Rule, columns: Sequence[str], rows: Sequence[Sequence[object]], now_us: int) -> list[Holding]:
-    """A query's rows, one for each key. Raises KeyError when the query lacks a key column."""
+    """A query's rows, one for each key. QueryError when the query lacks a key column."""
+    lacking = [name for name in rule.key if name not in columns]
+    if lacking:
+        raise QueryError(f"it gives no column {', '.join(lacking)}, which key names; it gives {', '.join(columns)}")
     found: dict[str, Holding] = {}
     for row in rows:
         values = {name: _scalar(value) for name, value in zip(columns, row, strict=True)}
-        subject = "/".join(str(values[name]) for name in rule.key)
+        subject = _subject([str(values[name]) for name in rule.key])
         found.setdefault(subject, Holding(subject, now_us, values))
     return list(found.values())
 
 
 def feeds_holding(rule: Rule, feeds: Sequence[Feed], watched_since_us: int, now_us: int) -> list[Holding]:
-    """The rule's feed, if it has been silent too long while anybody was listening."""
+    """The rule's feed, if it has been silent too long.
+
+    Its ``since_us`` lies ahead while nobody has listened for as long as that: nothing begins yet.
+    """
     for feed in feeds:
         if (feed.source, feed.stream) != (rule.source, rule.stream) or not feed.last_record_us:
             continue
-        since = max(feed.last_record_us, watched_since_us)
-        if now_us - since >= rule.for_us:
+        if now_us - feed.last_record_us >= rule.for_us:
+            since = max(feed.last_record_us, watched_since_us)
             values: dict[str, Scalar] = {
                 "source": feed.source,
                 "stream": feed.stream,
@@ -77,6 +84,8 @@ def transitions(
     steps: list[AlertTransition] = []
     for one in holding:
         alert = by_subject.pop(one.subject, None)
+        if alert is None and one.since_us > now_us:
+            continue  # nothing new begins yet, but what was open goes on
         if alert is None:
             cause = one.cause or f"episode {episodes(one.subject) + 1}"
             steps.append(_step(rule, tenant, one, cause, "fire", one.since_us, now_us, 1, "it began to hold"))
@@ -131,6 +140,13 @@ def _step(
         values=one.values,
         source_us=one.since_us,
     )
+
+
+def _subject(parts: Sequence[str]) -> str:
+    """The values of a key as one text; no two keys give the same."""
+    if len(parts) == 1:
+        return parts[0]
+    return "/".join(part.replace("%", "%25").replace("/", "%2F") for part in parts)
 
 
 def _scalar(value: object) -> Scalar:
