@@ -20,6 +20,7 @@ from flockiq.shared.config.entities import EntityFile
 from flockiq.shared.config.load import config, load
 from flockiq.shared.config.problems import validate
 from flockiq.shared.config.rules import RuleFile
+from flockiq.shared.config.sources import SourceFile
 from flockiq.shared.fields import Field
 from tests.config.conftest import Written
 
@@ -200,7 +201,7 @@ def test_what_is_no_duration_is_refused(text: object) -> None:
         parse_duration(text)
 
 
-@pytest.mark.parametrize(("page", "model"), [("rules", RuleFile), ("entities", EntityFile)])
+@pytest.mark.parametrize(("page", "model"), [("rules", RuleFile), ("entities", EntityFile), ("sources", SourceFile)])
 def test_the_examples_of_the_docs_are_right(page: str, model: type[BaseModel]) -> None:
     """What people copy from docs/ is what the models take."""
     examples = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / f"{page}.md").read_text("utf-8"), re.DOTALL)
