@@ -327,7 +327,7 @@ class _Batch:
                 self._after_late(plan, change, given[row], one, at, here, resend=bool(verdict.resend[row]))
                 continue
             if known not in (NOWHERE, here):
-                self._line(plan, known, _left(version, known, at))
+                self._leave(plan, known, here, version, at)
                 version = version._replace(fields=bodies[row])
                 state.came[one] = at
             state.places[one] = here
@@ -357,7 +357,7 @@ class _Batch:
             (now,) = places(plan, [change.data.key], [_fields(state.fields[one])], self.tenant)
             over = said_again(plan.placing, at, state.older[one], over)
         if here != now:
-            self._line(plan, here, _left(latest, here, over))
+            self._leave(plan, here, now, latest, over)
         if resend:
             self._line(plan, known, latest)
         if now != known:
@@ -381,7 +381,7 @@ class _Batch:
         came, known = state.came.get(one, _NEVER), state.places[one]
         since = max(came, at, _beyond(state.left.get(one, _NEVER)))
         state.left[one] = gone = _beyond(max(state.newest(one), came))
-        self._line(plan, known, _left(latest, known, gone))
+        self._leave(plan, known, place, latest, gone)
         state.places[one] = place
         self._bring(plan, one, latest, since)
 
@@ -391,6 +391,12 @@ class _Batch:
         state.came[one] = since
         for at, fields in layers(_fields(state.fields[one]), state.older.get(one, {}), state.newest(one), since):
             self._line(plan, state.places[one], _part(latest, state.places[one], at, fields))
+
+    def _leave(self, plan: StreamPlan, place: Place, other: Place, version: _Version, at: At) -> None:
+        """Tell a place that a record is at another, unless both are one entity in one partition."""
+        same = place.entity_id == other.entity_id
+        if not same or bucket(place.group, self.partitions) != bucket(other.group, self.partitions):
+            self._line(plan, place, _left(version, place, at))
 
     def _fill(self, one: int, given: dict[str, Value], at: At) -> dict[str, Value]:
         """Those fields of a late version that nothing newer has said; they are known from now on."""

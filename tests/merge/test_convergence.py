@@ -49,7 +49,9 @@ def changes_told(versions: Sequence[Version]) -> list[wire.Change]:
     return found
 
 
-def golden(config: Config, batches: Sequence[Sequence[wire.Change]]) -> dict[str, dict[str, Any]]:
+def golden(
+    config: Config, batches: Sequence[Sequence[wire.Change]], entity: str = "company"
+) -> dict[str, dict[str, Any]]:
     """The golden records, without entities of which nothing is known, once these batches have come."""
     changes = changes_of(config, partitions=1)
     resolved = Resolved(plans(config), Settings(partitions={**HUBS, "resolved": 1}), lambda: 1_000_000)
@@ -59,7 +61,7 @@ def golden(config: Config, batches: Sequence[Sequence[wire.Change]]) -> dict[str
         assert not folded.letters
         bodies = [event.body for event in folded.outbox.events.get("resolved", [])]
         assert not resolved.fold(bodies, number).letters
-    state = resolved.types["company"]
+    state = resolved.types[entity]
     found: dict[str, dict[str, Any]] = {}
     for number, match_key in enumerate(state.match_keys):
         (row,) = entity_rows(state, np.array([number]), resolved.texts)
@@ -142,3 +144,21 @@ def expected(versions: Sequence[Version]) -> dict[str, dict[str, Any]]:
         deleted = op == "d"
     filled = {name: value for name, value in known.items() if value is not None}
     return {} if deleted or not filled else {str(known.get("tax_id") or "web/contacts/7").lower(): filled}
+
+
+def test_an_order_keeps_its_values_whoever_ordered_it(config: Config) -> None:
+    """Its customer changes, in any order of arrival, among orders of both."""
+
+    @settings(max_examples=40, deadline=None)
+    @given(order=st.permutations(range(4)), key=st.integers(0, 99))
+    def keeps(order: list[int], key: int) -> None:
+        told = [
+            change(
+                "r", 10 * at, {"customer": customer, "amount": f"{at}.00"}, key=str(key), source="erp", stream="orders"
+            )
+            for at, customer in enumerate(["c1", "c2", "c1", "c2"], 1)
+        ]
+        found = golden(config, [[told[at] for at in order[:2]], [told[at] for at in order[2:]]], "order")
+        assert found == {f"erp/orders/{key}": {"customer": "c2", "amount": "4.00"}}
+
+    keeps()

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
+import pytest
+
 from flockiq.merge.changes import Changes
-from tests.merge.feed import change, forwarded, place, said, tell
+from flockiq.shared.config.model import Config
+from flockiq.shared.positions import bucket
+from flockiq.shared.wire import Change
+from tests.merge.feed import change, changes_of, forwarded, place, said, tell
 
 ONE = {"name": "Acme", "tax_id": "DE1", "terms": "net 30", "staff": 5}
 TWO = {**ONE, "tax_id": "DE2"}
@@ -74,3 +81,35 @@ def test_a_late_value_comes_along_when_the_record_moves(changes: Changes) -> Non
     tell(changes, change("u", 10, {"name": "Acme", "staff": 1}))
     moved = tell(changes, change("u", 30, {"tax_id": "DE2"}))
     assert said(moved)[1] == ("u", "de2", 30, {"tax_id": "DE2", "staff": 5, "name": "Acme"})
+
+
+def order(us: int, customer: str, amount: str = "5.00") -> Change:
+    """A version of an order; orders are partitioned by customer."""
+    return change("r", us, {"customer": customer, "amount": amount}, source="erp", stream="orders")
+
+
+@pytest.mark.parametrize("partitions", [1, 4])
+def test_an_order_of_another_customer_is_deleted_only_in_the_partition_it_leaves(
+    config: Config, partitions: int
+) -> None:
+    """It is the same entity: where both customers are in one partition, a deletion would take its values."""
+    customers = [f"c{number}" for number in range(20)]
+    deleted = []
+    for one, other in pairwise(customers):
+        changes = changes_of(config, partitions)
+        (first,) = forwarded(tell(changes, order(10, one)).outbox)
+        *left, joined = sorted(forwarded(tell(changes, order(20, other)).outbox), key=lambda line: line.data.op != "d")
+        assert (joined.data.entity_id, joined.data.group) == (first.data.entity_id, f"order/{other}")
+        assert joined.data.fields == {"customer": other, "amount": "5.00"}
+        apart = bucket(f"order/{one}", partitions) != bucket(f"order/{other}", partitions)
+        assert [(line.data.op, line.data.group) for line in left] == ([("d", f"order/{one}")] if apart else [])
+        deleted.append(apart)
+    assert len(set(deleted)) == (1 if partitions == 1 else 2), "both are met"
+
+
+def test_a_late_version_of_another_customer_takes_nothing_either(changes: Changes) -> None:
+    """The entity knows by the position that it is older."""
+    tell(changes, order(10, "c1"))
+    tell(changes, order(30, "c2", "7.00"))
+    lines = forwarded(tell(changes, order(20, "c3", "6.00")).outbox)
+    assert [(line.data.op, line.data.ts_us, line.data.group) for line in lines] == [("r", 20, "order/c3")]
