@@ -57,23 +57,6 @@ class State(msgspec.Struct, kw_only=True, omit_defaults=True):
     unchanged: int = 0
 
 
-class _Data(msgspec.Struct, kw_only=True):
-    """``wire.ResolvedData`` with its fields encoded already."""
-
-    op: wire.Op
-    entity: str
-    entity_id: str
-    match_key: str
-    group: str
-    stream: str
-    key: str
-    ts_us: int
-    run: int
-    row: int
-    captured_us: int
-    fields: msgspec.Raw
-
-
 class _Version(NamedTuple):
     """A version of a record as it is forwarded."""
 
@@ -428,16 +411,15 @@ class _Batch:
         )
 
     def _line(self, plan: StreamPlan, place: Place, version: _Version) -> None:
-        line = {
-            "specversion": "1.0",
-            "id": version.id,
-            "source": plan.source,
-            "type": wire.RESOLVED,
-            "subject": f"{plan.entity}/{place.entity_id}",
-            "time": rfc3339(version.us),
-            "tenant": self.tenant,
-            "traceparent": version.traceparent,
-            "data": _Data(
+        line = wire.RawResolved(
+            id=version.id,
+            source=plan.source,
+            type=wire.RESOLVED,
+            subject=f"{plan.entity}/{place.entity_id}",
+            time=rfc3339(version.us),
+            tenant=self.tenant,
+            traceparent=version.traceparent,
+            data=wire.ResolvedRaw(
                 op=version.op,
                 entity=plan.entity,
                 entity_id=place.entity_id,
@@ -451,7 +433,7 @@ class _Batch:
                 captured_us=version.captured_us,
                 fields=msgspec.Raw(version.fields),
             ),
-        }
+        )
         self._lines[bucket(place.group, self.partitions)].append(_encode(line))
 
     def _row(self, plan: StreamPlan, place: Place, change: wire.Change) -> None:

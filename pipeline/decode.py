@@ -16,7 +16,6 @@ from flockiq.pipeline.types import TypeState
 from flockiq.shared import wire
 from flockiq.shared.deadletters import DeadLetter
 from flockiq.shared.errors import BadRecord
-from flockiq.shared.instants import rfc3339
 from flockiq.shared.lanes import ABSENT, NULL, Int64s, Texts, lane_of
 from flockiq.shared.layout import Layout
 from flockiq.shared.positions import event_lane, own_key
@@ -29,35 +28,10 @@ class _Kind(msgspec.Struct):
     type: str
 
 
-class _Data(msgspec.Struct):
-    """``wire.ResolvedData`` with its fields left as they are, to be decoded a column at a time."""
-
-    op: wire.Op
-    entity: str
-    entity_id: str
-    match_key: str
-    group: str
-    stream: str
-    key: str
-    ts_us: int
-    run: int
-    row: int
-    captured_us: int
-    fields: msgspec.Raw = msgspec.Raw(b"{}")
-
-
-class Line(msgspec.Struct):
-    """What a row needs of a ``wire.Resolved`` line."""
-
-    id: str
-    source: str
-    tenant: str
-    data: _Data
-    traceparent: str = ""
-
+Line = wire.RawResolved
 
 _kind = msgspec.json.Decoder(_Kind)
-_resolved = msgspec.json.Decoder(Line)
+_resolved = msgspec.json.Decoder(wire.RawResolved)
 _tick = msgspec.json.Decoder(wire.Tick)
 _action = msgspec.json.Decoder(wire.Action)
 _fields = msgspec.json.Decoder(dict[str, str | int | float | bool | None])
@@ -264,17 +238,6 @@ def _joined(one: Rows, other: Rows) -> Rows:
 
 def _letter(now_us: int, line: Line, field: str, reason: str) -> DeadLetter:
     data = line.data
-    whole = {
-        "specversion": "1.0",
-        "id": line.id,
-        "source": line.source,
-        "type": wire.RESOLVED,
-        "subject": f"{data.entity}/{data.entity_id}",
-        "time": rfc3339(data.ts_us),
-        "tenant": line.tenant,
-        "traceparent": line.traceparent,
-        "data": data,
-    }
     return DeadLetter(
         stage=STAGE,
         source=line.source,
@@ -283,7 +246,7 @@ def _letter(now_us: int, line: Line, field: str, reason: str) -> DeadLetter:
         field=field,
         reason=reason,
         at_us=now_us,
-        body=wire.encode(whole),
+        body=wire.encode(line),
     )
 
 

@@ -51,17 +51,11 @@ class DeltaRow(msgspec.Struct):
     Retracts: str
 
 
-class _Line(msgspec.Struct):
-    """A CloudEvent whose data is encoded already."""
+class _Line(wire.Envelope, frozen=True, kw_only=True):
+    """A line of hub ``entities`` or ``deltas`` whose data is encoded already."""
 
-    id: str
-    type: str
     subject: str
-    time: str
-    tenant: str
     data: msgspec.Raw
-    source: str = "flockiq"
-    specversion: str = "1.0"
 
 
 class Telling:
@@ -158,7 +152,15 @@ class Telling:
         if partition is None:
             partition = self._partitions[group] = bucket(group, self.partitions)
         subject = f"{state.plan.layout.entity}/{state.ids.names[entity]}"
-        line = _Line(line_id, kind, subject, time, self.tenant, msgspec.Raw(body))
+        line = _Line(
+            id=line_id,
+            source="flockiq",
+            type=kind,
+            time=time,
+            tenant=self.tenant,
+            subject=subject,
+            data=msgspec.Raw(body),
+        )
         self._lines[kind, partition].append(_encode(line))
 
     def _deltas(self, state: TypeState, told: DeltaRows, *, retracted: bool = False) -> None:

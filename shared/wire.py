@@ -9,26 +9,29 @@ Version 1. A reader of version N reads N-1 as well.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 import zstandard
+from msgspec import Meta
 
 from flockiq.shared.errors import BadRecord
+from flockiq.shared.instants import EARLIEST_US, LATEST_US
 from flockiq.shared.ports import OutgoingEvent
 
 WIRE_VERSION = "1"
 PACKED_BYTES = 60_000  # of a body: one Event Hubs billing unit is 64 KB
 MAX_LINE_BYTES = 900_000  # of a line, uncompressed: a publication holds at most 1 MB
-MAX_BODY_BYTES = 64_000_000  # of an unpacked body: a larger one is a decompression bomb
+MAX_BODY_BYTES = 8_000_000  # of an unpacked body: a larger one is a decompression bomb, packing makes a tenth
+MAX_KEY = 4_096  # characters of a record's key
 
-CHANGE = "flockiq.change"
-RESOLVED = "flockiq.resolved"
-TICK = "flockiq.tick"
-ACTION = "flockiq.action"
+CHANGE: Final = "flockiq.change"
+RESOLVED: Final = "flockiq.resolved"
+TICK: Final = "flockiq.tick"
+ACTION: Final = "flockiq.action"
 WORK = "flockiq.work"
-FILE = "flockiq.file"
 ENTITY = "flockiq.entity"
 DELTA = "flockiq.delta"
 
@@ -37,35 +40,47 @@ Op = Literal["c", "r", "u", "d"]
 holds what changed, what it lacks is unknown. d deleted: ``after`` is empty."""
 
 
+class Envelope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="specversion", tag="1.0"):
+    """What every line is: a CloudEvent. ``time`` is the source time, or when it was said."""
+
+    id: str
+    source: str
+    type: str
+    time: str
+    tenant: str
+    traceparent: str = ""
+
+
+type Us = Annotated[int, Meta(ge=EARLIEST_US, le=LATEST_US)]
+"""Microseconds since the epoch, in the years 1 to 9999."""
+type Run = Annotated[int, Meta(ge=0, lt=1 << 31)]
+type Row = Annotated[int, Meta(ge=0, lt=1 << 32)]
+type Key = Annotated[str, Meta(max_length=MAX_KEY)]
+
+
 class ChangeData(msgspec.Struct, frozen=True, kw_only=True):
     """A record as it became in its source."""
 
     op: Op
     stream: str
-    key: str
-    ts_us: int
-    run: int
-    row: int
-    captured_us: int
+    key: Key
+    ts_us: Us
+    run: Run
+    row: Row
+    captured_us: Us
     after: msgspec.Raw = msgspec.Raw(b"{}")  # the record as the source gave it, a JSON object
 
 
-class Change(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A line of hub ``changes``; ``subject`` is stream/key, ``time`` the source time."""
+class Change(Envelope, frozen=True, kw_only=True):
+    """A line of hub ``changes``; ``subject`` is stream/key."""
 
-    id: str
-    source: str
-    type: str
+    type: Literal["flockiq.change"]
     subject: str
-    time: str
-    tenant: str
     data: ChangeData
-    specversion: str = "1.0"
-    traceparent: str = ""
 
 
-class ResolvedData(msgspec.Struct, frozen=True, kw_only=True):
-    """A record mapped to an entity type, its fields in canonical form (shared.fields)."""
+class ResolvedAbout(msgspec.Struct, frozen=True, kw_only=True):
+    """What a resolved record says besides its fields."""
 
     op: Op
     entity: str  # entity type
@@ -73,45 +88,52 @@ class ResolvedData(msgspec.Struct, frozen=True, kw_only=True):
     match_key: str
     group: str  # the partition_by value, or the entity id: what the line is bucketed by
     stream: str
-    key: str
-    ts_us: int
-    run: int
-    row: int
-    captured_us: int
+    key: Key
+    ts_us: Us
+    run: Run
+    row: Row
+    captured_us: Us
+
+
+class ResolvedData(ResolvedAbout, frozen=True, kw_only=True):
+    """A record mapped to an entity type, its fields in canonical form (shared.fields)."""
+
     fields: dict[str, str | int | float | bool | None] = {}
 
 
-class Resolved(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ResolvedRaw(ResolvedAbout, frozen=True, kw_only=True):
+    """The same, its fields left as JSON: encoded already, or to be decoded a column at a time."""
+
+    fields: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+class Resolved(Envelope, frozen=True, kw_only=True):
     """A line of hub ``resolved``; ``id`` is the change's id."""
 
-    id: str
-    source: str
-    type: str
+    type: Literal["flockiq.resolved"]
     subject: str
-    time: str
-    tenant: str
     data: ResolvedData
-    specversion: str = "1.0"
-    traceparent: str = ""
+
+
+class RawResolved(Envelope, frozen=True, kw_only=True):
+    """The same line with its fields left as JSON."""
+
+    type: Literal["flockiq.resolved"]
+    subject: str
+    data: ResolvedRaw
 
 
 class TickData(msgspec.Struct, frozen=True, kw_only=True):
     """The clock, sent to every partition of ``resolved``."""
 
-    at_us: int
+    at_us: Us
 
 
-class Tick(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Tick(Envelope, frozen=True, kw_only=True):
     """A line of hub ``resolved`` that says what time it is."""
 
-    id: str
-    source: str
-    type: str
-    time: str
-    tenant: str
+    type: Literal["flockiq.tick"]
     data: TickData
-    specversion: str = "1.0"
-    traceparent: str = ""
 
 
 class ActionData(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,20 +145,14 @@ class ActionData(msgspec.Struct, frozen=True, kw_only=True):
     rule: str
     entity_id: str
     by: str
-    at_us: int
+    at_us: Us
 
 
-class Action(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Action(Envelope, frozen=True, kw_only=True):
     """A line of hub ``resolved`` that carries a person's action."""
 
-    id: str
-    source: str
-    type: str
-    time: str
-    tenant: str
+    type: Literal["flockiq.action"]
     data: ActionData
-    specversion: str = "1.0"
-    traceparent: str = ""
 
 
 class WorkData(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,39 +165,10 @@ class WorkData(msgspec.Struct, frozen=True, kw_only=True):
     sent_us: int = 0
 
 
-class Work(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Work(Envelope, frozen=True, kw_only=True):
     """A line of hub ``work``."""
 
-    id: str
-    source: str
-    type: str
-    time: str
-    tenant: str
     data: WorkData
-    specversion: str = "1.0"
-    traceparent: str = ""
-
-
-class FileData(msgspec.Struct, frozen=True, kw_only=True):
-    """A file that has landed, as an Event Grid ``BlobCreated`` event tells of it."""
-
-    url: str
-    path: str
-    size: int
-    etag: str = ""
-
-
-class File(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A line of hub ``files``."""
-
-    id: str
-    source: str
-    type: str
-    time: str
-    tenant: str
-    data: FileData
-    specversion: str = "1.0"
-    traceparent: str = ""
 
 
 encode = msgspec.json.Encoder().encode
@@ -215,32 +202,39 @@ def _event(compressor: zstandard.ZstdCompressor, partition: int, kind: str, line
 
 
 def unpack(body: bytes) -> bytes:
-    """The NDJSON text of a packed event. BadRecord if it is corrupt or expands beyond MAX_BODY_BYTES."""
+    """The NDJSON text of a packed event. BadRecord if it is corrupt or expands beyond MAX_BODY_BYTES.
+
+    No more memory than that is ever asked for, whatever the frame says of itself.
+    """
     try:
-        reader = zstandard.ZstdDecompressor().decompressobj()
-        text = bytearray()
-        for start in range(0, len(body), 1 << 16):
-            text += reader.decompress(body[start : start + (1 << 16)])
-            if len(text) > MAX_BODY_BYTES:
-                raise BadRecord(f"a packed event expands beyond {MAX_BODY_BYTES:,} bytes")
+        size = zstandard.get_frame_parameters(body).content_size
+        if size != zstandard.CONTENTSIZE_UNKNOWN and size > MAX_BODY_BYTES:
+            raise BadRecord(f"a packed event expands to {size:,} bytes, over the limit of {MAX_BODY_BYTES:,}")
+        return zstandard.ZstdDecompressor().decompress(body, max_output_size=MAX_BODY_BYTES, allow_extra_data=False)
     except zstandard.ZstdError as error:
-        raise BadRecord(f"a packed event is not valid zstd: {error}") from error
-    if not reader.eof:
-        raise BadRecord("a packed event ends in the middle of its compressed frame")
-    return bytes(text)
+        reason = f"is not one whole zstd frame of at most {MAX_BODY_BYTES:,} bytes"
+        raise BadRecord(f"a packed event {reason}: {error}") from error
 
 
-def lines_in(body: bytes) -> tuple[str, list[bytes]]:
-    """The kind and the lines of a packed event; ("", []) if it can't be read."""
-    try:
-        lines = unpack(body).split(b"\n")
-        return _kind(lines[0]).type, lines
-    except (BadRecord, msgspec.MsgspecError):
-        return "", []
+class Kind(msgspec.Struct):
+    """What every line says of itself."""
 
-
-class _Kind(msgspec.Struct):
     type: str
 
 
-_kind = msgspec.json.Decoder(_Kind).decode
+_kind = msgspec.json.Decoder(Kind).decode
+
+
+def lines_in(body: bytes) -> tuple[str, list[bytes]]:
+    """The kind and the lines of a packed event; ("", []) if it can't be read.
+
+    The kind is that of the first line that says one.
+    """
+    try:
+        lines = [line for line in unpack(body).split(b"\n") if line and not line.isspace()]
+    except BadRecord:
+        return "", []
+    for line in lines:
+        with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return _kind(line).type, lines
+    return "", []
