@@ -10,23 +10,12 @@ from flockiq.merge.changes import Changes
 from flockiq.merge.mapping import stream_plans
 from flockiq.shared.config.load import config
 from flockiq.shared.services import services
-from flockiq.shared.triggers import inputs, owner_of, partition_of
+from flockiq.shared.triggers import inputs, on_hub, owner_of, partition_of
 
 blueprint = func.Blueprint()  # type: ignore[no-untyped-call]  # the library has no annotation there
 
 
-@blueprint.function_name("merge_changes")
-@blueprint.event_hub_message_trigger(
-    arg_name="events",
-    event_hub_name="changes",
-    connection="EventHub",
-    consumer_group="$Default",
-    cardinality=func.Cardinality.MANY,
-    data_type=func.DataType.BINARY,
-)
-@blueprint.retry(
-    strategy="exponential_backoff", max_retry_count="-1", minimum_interval="00:00:01", maximum_interval="00:01:00"
-)
+@on_hub(blueprint, "merge_changes", "changes")
 async def merge_changes(events: typing.List[func.EventHubEvent]) -> None:  # noqa: UP006 - the indexer knows no list[]
     """Drop what is unchanged, map the rest to entity types, find the entities, forward to ``resolved``."""
     opened = services()

@@ -10,23 +10,12 @@ from flockiq.pipeline.plans import plans
 from flockiq.pipeline.resolved import Resolved
 from flockiq.shared.config.load import config
 from flockiq.shared.services import services
-from flockiq.shared.triggers import inputs, owner_of, partition_of
+from flockiq.shared.triggers import inputs, on_hub, owner_of, partition_of
 
 blueprint = func.Blueprint()  # type: ignore[no-untyped-call]  # the library has no annotation there
 
 
-@blueprint.function_name("process_resolved")
-@blueprint.event_hub_message_trigger(
-    arg_name="events",
-    event_hub_name="resolved",
-    connection="EventHub",
-    consumer_group="$Default",
-    cardinality=func.Cardinality.MANY,
-    data_type=func.DataType.BINARY,
-)
-@blueprint.retry(
-    strategy="exponential_backoff", max_retry_count="-1", minimum_interval="00:00:01", maximum_interval="00:01:00"
-)
+@on_hub(blueprint, "process_resolved", "resolved")
 async def process_resolved(events: typing.List[func.EventHubEvent]) -> None:  # noqa: UP006 - the indexer knows no list[]
     """Fold → compare → signal over one batch, with one commit."""
     opened = services()

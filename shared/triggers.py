@@ -3,15 +3,45 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import azure.functions as func
 
 from flockiq.shared.errors import TransientError
 from flockiq.shared.owner import Input, Owned, Owner
 from flockiq.shared.services import Services
+from flockiq.shared.settings import CONSUMER_GROUP
+
+Handler = Callable[[list[func.EventHubEvent]], Awaitable[None]]
 
 _owners: dict[tuple[int, str], Owner] = {}
+
+
+def on_hub(blueprint: func.Blueprint, name: str, hub: str) -> Callable[[Handler], object]:
+    """Register a function on ``hub``: whole batches as bytes, tried again for ever.
+
+    The trigger checkpoints a batch whether its function succeeded or failed; retrying without end
+    holds the checkpoint. So only what another try may mend may leave the function.
+    """
+
+    def register(handler: Handler) -> object:
+        trigger = blueprint.event_hub_message_trigger(
+            arg_name="events",
+            event_hub_name=hub,
+            connection="EventHub",
+            consumer_group=CONSUMER_GROUP,
+            cardinality=func.Cardinality.MANY,
+            data_type=func.DataType.BINARY,
+        )
+        retry = blueprint.retry(
+            strategy="exponential_backoff",
+            max_retry_count="-1",
+            minimum_interval="00:00:01",
+            maximum_interval="00:01:00",
+        )
+        return blueprint.function_name(name)(trigger(retry(handler)))
+
+    return register
 
 
 def partition_of(events: Sequence[func.EventHubEvent]) -> int:
