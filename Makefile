@@ -1,6 +1,6 @@
 # Everything one does with FlockIQ. Each command works from a bare clone with Python 3.13 and make.
 .DEFAULT_GOAL := help
-.PHONY: help run check test lint types format schemas kill-test clean
+.PHONY: help run check test lint types format schemas kill-test bench clean
 MAKEFLAGS += --no-print-directory
 
 PYTHON := .venv/bin/python
@@ -36,6 +36,9 @@ schemas: $(LOCAL) ## Write the JSON Schemas of the config from its models
 
 kill-test: $(DEV) ## Kill the app N times (N=20) and compare with a clean replay
 	@$(PYTHON) -m flockiq kill-test --kills $(N) $(ARGS)
+
+bench: $(DEV) ## Measure speed; ONLY=engine|peers|growth|pipeline, ARGS="--events 200000"
+	@$(PYTHON) -m flockiq.bench.main $(if $(ONLY),--only $(ONLY)) $(ARGS)
 
 clean: ## Remove .venv, caches and the data folder of earlier runs
 	@rm -rf .venv data .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -12,7 +12,7 @@ from flockiq.bench.workload import ENTITY, Workload, config, plan
 from flockiq.pipeline.types import Effect, TypeState
 from flockiq.pipeline.world import DeltaRows
 from flockiq.shared import wire
-from flockiq.shared.lanes import Texts, value_of
+from flockiq.shared.lanes import Scalar, Texts, value_of
 
 CLOCK_US = T0_US + 12 * 3_600_000_000  # of the one tick at the end: after every event
 
@@ -82,8 +82,8 @@ def _outcome(engine: Engine, told: set[tuple[object, ...]]) -> Outcome:
     return Outcome(_golden(state, texts), told, opened)
 
 
-def _golden(state: TypeState, texts: Texts) -> dict[str, dict[str, str | int | float | bool | None]]:
-    found = {}
+def _golden(state: TypeState, texts: Texts) -> dict[str, dict[str, Scalar]]:
+    found: dict[str, dict[str, Scalar]] = {}
     for entity, name in enumerate(state.ids.names):
         values = {
             field.name: value_of(field.kind, field.scale, int(state.live.golden.golden[entity, number]), texts)

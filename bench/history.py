@@ -15,7 +15,7 @@ from flockiq.bench.values import CHANGES, FIELDS, T0_US, Int64s
 
 SPAN_US = 6 * 3_600_000_000  # of source time that the measured events cover: well within the lateness
 LAG_US = 120_000_000  # mean, from one system's event to the other's
-LATE_US = 60_000_000  # mean, that a late event comes after the one it should have preceded
+LATE_US = 1_800_000_000  # mean, that a late event comes after the one it should have preceded: batches later
 AGAIN_US = 600_000_000  # mean, from an event to its repetition
 IN_PART = 0.1  # of changes told as the changed fields alone (op u)
 DELETED = 0.005  # of changes that delete the record; a later one brings it back

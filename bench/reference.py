@@ -134,9 +134,7 @@ class Reference:
             nulls = {source: nulls[source] for source in nulls if score[source] == max(score.values())}
         return next(iter(nulls), teller)
 
-    def _score(
-        self, rule: str, entity: str, name: str, source: str, left: Mapping[str, tuple[Position, Value]]
-    ) -> Any:
+    def _score(self, rule: str, entity: str, name: str, source: str, left: Mapping[str, tuple[Position, Value]]) -> Any:
         position, value = left[source]
         match rule:
             case "rank":
@@ -230,7 +228,7 @@ class Reference:
             return high - low > max(tolerance.absolute or 0.0, (tolerance.relative or 0.0) * max(abs(low), abs(high)))
         return len({_plain(str(value), tolerance.ignore) for value in values}) > 1
 
-    def _observe(self, entity: str, name: str, us: int, value: float) -> dict[str, object] | None:
+    def _observe(self, entity: str, name: str, us: int, value: float) -> dict[str, float] | None:
         one = self.entity.anomalies[name]
         count, mean, variance, quiet = self.series.get((entity, name), (0, 0.0, 0.0, -(1 << 62)))
         deviation = max(math.sqrt(variance), FLOOR * abs(mean), 1e-9)

@@ -54,7 +54,8 @@ def _bell(word: Words) -> Floats:
 
 
 def _every(word: Words, n: int) -> npt.NDArray[np.bool_]:
-    return word % np.uint64(n) == 0
+    found: npt.NDArray[np.bool_] = word % np.uint64(n) == 0
+    return found
 
 
 def columns(seed: int, entity: Int64s, source: Int64s, version: Int64s) -> list[list[object]]:

@@ -16,6 +16,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from flockiq.bench import history, values
 from flockiq.bench.history import GONE, READ, Size, Story, story
@@ -141,7 +142,7 @@ def _make(size: Size, hub: Hub, path: Path) -> Facts:
     )
 
 
-def _changes(told: Story, timed: slice) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def _changes(told: Story, timed: slice) -> npt.NDArray[np.bool_]:
     """Whether each event's version of any field is the first its system tells of."""
     entity, source, version = told.entity[timed], told.source[timed], told.version[timed].sum(axis=1)
     order = np.lexsort((told.us[timed], source, entity))
@@ -151,10 +152,11 @@ def _changes(told: Story, timed: slice) -> np.ndarray[tuple[int], np.dtype[np.bo
     if told.warm:  # the first measured event of a record follows the one before them
         first = order[np.r_[True, ~same]]
         fresh[first] = (told.version[timed][first] > 1).any(axis=1)
-    return fresh | (told.op[timed] == GONE)
+    found: npt.NDArray[np.bool_] = fresh | (told.op[timed] == GONE)
+    return found
 
 
-def _out_of_order(told: Story, first: np.ndarray[tuple[int], np.dtype[np.int64]]) -> int:
+def _out_of_order(told: Story, first: npt.NDArray[np.int64]) -> int:
     """How many of the events at these places come after a later one of their entity."""
     at = np.sort(first)
     order = np.lexsort((at, told.entity[at]))
@@ -279,5 +281,3 @@ def _read(path: Path) -> Iterator[Packed]:
         while header := file.read(_HEADER):
             length, count, partition = np.frombuffer(header, "<u4").tolist()
             yield Packed(partition, count, file.read(length))
-
-

@@ -1,0 +1,115 @@
+"""What is required of each figure, what is aimed at, and the table that says how it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+from rich.table import Table
+
+
+class Figure(NamedTuple):
+    """One line of the table; ``path`` leads to its value in results.json."""
+
+    part: str
+    path: tuple[str, ...]
+    name: str
+    sense: Literal["most", "least"]
+    required: float
+    aimed: float | None = None
+    unit: str = ""
+
+    def met(self, value: float, limit: float) -> bool:
+        """Whether a value is within a limit."""
+        return value <= limit if self.sense == "most" else value >= limit
+
+
+FIGURES: Sequence[Figure] = (
+    Figure("engine", ("all_changed", "ratio_to_floor"), "engine over the floor", "most", 3, 2, "x"),
+    Figure("engine", ("unchanged_90", "ratio_to_floor"), "the same, 90 % unchanged", "most", 2.5, 1.3, "x"),
+    Figure("peers", ("bytewax", "times_slower"), "Bytewax: FlockIQ is faster by", "least", 8, 15, "x"),
+    Figure("peers", ("pyspark", "times_slower"), "PySpark: FlockIQ is faster by", "least", 8, 15, "x"),
+    Figure("engine", ("two_processes", "over_one"), "two processes over one", "least", 1.7, None, "x"),
+    Figure("growth", ("cost_ratio",), "cost per event, ten times as much", "most", 1.3, None, "x"),
+    Figure("engine", ("state", "bytes_per_entity"), "memory per entity", "most", 1_500, 800, "B"),
+    Figure("engine", ("state", "batch_of_one_ms"), "a batch of one event", "most", 5, 1, "ms"),
+    Figure("engine", ("state", "load_s"), "loading a partition's state", "most", 1, 0.2, "s"),
+    Figure("pipeline", ("records_per_s",), "the whole pipeline, records", "least", 40_000, 100_000, "/s"),
+    Figure("pipeline", ("p99_ms",), "its p99 at half that load", "most", 1_000, 200, "ms"),
+)
+
+
+def value_at(found: Mapping[str, Any], figure: Figure) -> float | None:
+    """A figure's value in results, or None if its part has not been run or could not be."""
+    at: Any = found.get(figure.part, {})
+    for key in figure.path:
+        at = at.get(key) if isinstance(at, Mapping) else None
+    return float(at) if isinstance(at, int | float) else None
+
+
+def table(found: Mapping[str, Any]) -> Table:
+    """Every figure that was measured, with what is required and aimed at."""
+    drawn = Table(title="FlockIQ bench", title_justify="left")
+    for column in ("part", "figure"):
+        drawn.add_column(column)
+    for column in ("measured", "required", "aimed at"):
+        drawn.add_column(column, justify="right")
+    drawn.add_column("")
+    for figure in FIGURES:
+        value = value_at(found, figure)
+        if value is None:
+            continue
+        sign = "≤" if figure.sense == "most" else "≥"
+        aimed = "" if figure.aimed is None else f"{sign} {_shown(figure.aimed, figure.unit)}"
+        drawn.add_row(
+            figure.part,
+            figure.name,
+            _shown(value, figure.unit),
+            f"{sign} {_shown(figure.required, figure.unit)}",
+            aimed,
+            _verdict(figure, value),
+        )
+    for part, key, name in (
+        ("engine", "all_changed", "all changed"),
+        ("engine", "unchanged_90", "90 % unchanged"),
+    ):
+        one = found.get(part, {}).get(key)
+        if one:
+            drawn.add_section()
+            drawn.add_row(
+                part, f"{name}: floor, events per CPU second", f"{one['floor_events_per_cpu_s']:,}", "", "", ""
+            )
+            drawn.add_row("", f"{name}: engine", f"{one['engine_events_per_cpu_s']:,}", "", "", "")
+            drawn.add_row("", f"{name}: peak memory, MB", f"{one['peak_rss_mb']:,.0f}", "", "", "")
+            drawn.add_row(
+                "", f"{name}: outputs equal the reference's", _yes(one["outputs_equal_reference"]), "", "", ""
+            )
+    _peers(drawn, found.get("peers", {}))
+    return drawn
+
+
+def _peers(drawn: Table, peers: Mapping[str, Any]) -> None:
+    for name in ("flockiq", "bytewax", "pyspark"):
+        one = peers.get(name)
+        if isinstance(one, Mapping) and "events_per_cpu_s" in one:
+            drawn.add_section()
+            drawn.add_row("peers", f"{name}: events per CPU second", f"{one['events_per_cpu_s']:,}", "", "", "")
+            drawn.add_row("", f"{name}: outputs equal", _yes(one["outputs_equal"]), "", "", "")
+
+
+def _shown(value: float, unit: str) -> str:
+    text = f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.2f}"
+    return f"{text} {unit}".rstrip()
+
+
+def _verdict(figure: Figure, value: float) -> str:
+    if figure.aimed is not None and figure.met(value, figure.aimed):
+        return "as aimed"
+    if figure.met(value, figure.required):
+        return "met"
+    times = value / figure.required if figure.sense == "most" else figure.required / max(value, 1e-9)
+    return f"short by {times:.1f} x"
+
+
+def _yes(value: object) -> str:
+    return "yes" if value is True else "NO"

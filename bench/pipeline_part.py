@@ -1,0 +1,190 @@
+"""Part ``pipeline``: the whole app on this machine, from the changes log to stored alerts.
+
+First everything is on hub ``changes`` before the app starts, and how fast it drains it is its
+throughput. Then records are put on the hub at half that rate, as capture would, and every alert is
+looked for in the alert store: from its change's publication to when the store has it is the latency.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, closing, contextmanager
+from itertools import batched
+from pathlib import Path
+
+import msgspec
+
+from flockiq.bench.app import Progress
+from flockiq.bench.engine_part import Say
+from flockiq.bench.fresh import fresh
+from flockiq.bench.history import Size
+from flockiq.bench.steps import steps
+from flockiq.bench.workload import CACHE, ROOT, workload
+from flockiq.shared import wire
+from flockiq.shared.ports import OutgoingEvent
+from flockiq.shared.services import Services, connect
+from flockiq.shared.settings import HUBS, Settings
+
+PACED_S = 15.0  # of publishing at half the load
+EVERY_S = 0.05  # between two publications
+PATIENCE_S = 300.0
+LOOK_S = 0.01  # between two looks into the alert store
+
+_progress = msgspec.json.Decoder(Progress).decode
+
+
+def pipeline_part(records: int, say: Say) -> dict[str, object]:
+    """Every figure of the pipeline, by key."""
+    CACHE.mkdir(exist_ok=True)
+    size = Size(records, max(records // 10, 10))
+    work = workload(size, "changes")
+    say(f"pipeline: {records:,} records through the app")
+    with tempfile.TemporaryDirectory(dir=CACHE) as folder:
+        drained = asyncio.run(_drain(Path(folder), size))
+    rate = max(1, int(drained["records_per_s"] / 2))
+    say(f"pipeline: {rate:,} records a second for {PACED_S:.0f} s")
+    with tempfile.TemporaryDirectory(dir=CACHE) as folder:
+        paced = asyncio.run(_paced(Path(folder), rate))
+    say("pipeline: CPU by step")
+    by_step = fresh(steps, size._replace(events=min(records, 50_000), entities=max(min(records, 50_000) // 10, 10)))
+    return {**drained, **paced, "cpu_us_per_record": by_step, "workload": {**size._asdict(), "lines": work.facts.lines}}
+
+
+async def _drain(data: Path, size: Size) -> dict[str, float]:
+    """Put every record on the hub, start the app, and see when nothing is left."""
+    work = workload(size, "changes")
+    async with _services(data) as opened:
+        for some in batched(work.timed(), 64, strict=False):
+            await opened.events.publish("changes", [OutgoingEvent(one.partition, one.body) for one in some])
+    with _app(data) as told:
+        began = next(told)
+        last = began
+        for last in told:
+            if last.changes == last.resolved == 0:
+                break
+            if last.at - began.at > PATIENCE_S:
+                raise TimeoutError(f"the app did not drain the hubs: {last}")
+    took, cpu = last.at - began.at, last.cpu_s - began.cpu_s
+    return {
+        "records_per_s": round(work.facts.lines / took),
+        "cpu_us_per_record_app": round(cpu / work.facts.lines * 1e6, 1),
+        "cores_used": round(cpu / took, 2),
+        "failures": last.failures,
+        "alerts_stored": _alerts(data),
+    }
+
+
+async def _paced(data: Path, rate: int) -> dict[str, object]:
+    """Publish at ``rate`` and time every alert from its change's publication."""
+    records = int(rate * PACED_S)  # all in order: what late data shows has a cause published long before
+    size = Size(records, max(records // 10, 10), seed=11, late=0.0, duplicates=0.0)
+    lines = [
+        [(one.partition, line) for line in wire.unpack(one.body).split(b"\n")]
+        for one in workload(size, "changes").timed()
+    ]
+    flat = [pair for some in lines for pair in some]
+    published: dict[str, float] = {}
+    with _app(data) as told:
+        next(told)
+        async with _services(data) as opened:
+            looking = asyncio.create_task(asyncio.to_thread(_look, data, PACED_S + 5.0))
+            await _publish(opened, flat, rate, published)
+            seen = await looking
+    took = sorted((at - published[cause]) * 1e3 for cause, at in seen.items() if cause in published)
+    if not took:
+        raise AssertionError("no alert was stored")
+    return {
+        "p99_ms": round(took[len(took) * 99 // 100]),
+        "p50_ms": round(took[len(took) // 2]),
+        "alerts_timed": len(took),
+        "half_load_records_per_s": rate,
+    }
+
+
+async def _publish(opened: Services, flat: Sequence[tuple[int, bytes]], rate: int, published: dict[str, float]) -> None:
+    """Publish so many a second, packed as capture packs them."""
+    began = time.monotonic()
+    for number, some in enumerate(batched(flat, max(1, int(rate * EVERY_S)), strict=False)):
+        await asyncio.sleep(max(0.0, began + number * EVERY_S - time.monotonic()))
+        events: list[OutgoingEvent] = []
+        for partition in range(HUBS["changes"]):
+            mine = [line for other, line in some if other == partition]
+            events += wire.pack(partition, wire.CHANGE, mine)
+        now = time.time()
+        published |= {_id(line).id: now for _, line in some if _id(line).id not in published}
+        await opened.events.publish("changes", events)
+
+
+class _Id(msgspec.Struct):
+    id: str
+
+
+_id = msgspec.json.Decoder(_Id).decode
+
+
+def _look(data: Path, seconds: float) -> dict[str, float]:
+    """When the alert store first had an alert of each cause."""
+    seen: dict[str, float] = {}
+    newest = 0
+    until = time.time() + seconds
+    path = data / "alerts.db"
+    while not path.exists() and time.time() < until:
+        time.sleep(LOOK_S)
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        while (now := time.time()) < until:
+            try:
+                rows = connection.execute("SELECT rowid, body FROM alerts WHERE rowid > ?", (newest,)).fetchall()
+            except sqlite3.OperationalError:  # its tables are being made
+                rows = []
+            for rowid, body in rows:
+                newest = max(newest, rowid)
+                seen.setdefault(msgspec.json.decode(body)["cause"], now)
+            time.sleep(LOOK_S)
+    return seen
+
+
+def _alerts(data: Path) -> int:
+    with closing(sqlite3.connect(f"file:{data / 'alerts.db'}?mode=ro", uri=True)) as connection:
+        return int(connection.execute("SELECT count(*) FROM alerts").fetchone()[0])
+
+
+@asynccontextmanager
+async def _services(data: Path) -> AsyncIterator[Services]:
+    """The embedded adapters over the app's data folder, beside the app."""
+    opened = connect(Settings(data=data))
+    try:
+        yield opened
+    finally:
+        await opened.close()
+
+
+@contextmanager
+def _app(data: Path) -> Iterator[Iterator[Progress]]:
+    """The app, running; what it tells of its progress."""
+    with (
+        (data / "app.log").open("wb") as log,
+        subprocess.Popen(  # noqa: S603 - our own module
+            [sys.executable, "-m", "flockiq.bench.app", str(data)],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+        ) as app,
+    ):
+        if app.stdout is None or app.stdin is None:
+            raise AssertionError("the pipes were asked for")
+        try:
+            yield map(_progress, app.stdout)
+        finally:
+            app.stdin.close()
+            app.stdout.close()
+            try:
+                app.wait(30)
+            except subprocess.TimeoutExpired:
+                app.kill()

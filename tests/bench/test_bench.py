@@ -1,0 +1,171 @@
+"""The benchmark measures what it says: its workload, its keys, and outputs that equal the reference's."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from flockiq.bench import agree, peers_part, workload
+from flockiq.bench.engine_part import engine_part
+from flockiq.bench.figures import FIGURES, table, value_at
+from flockiq.bench.growth_part import growth_part
+from flockiq.bench.history import Size
+from flockiq.bench.main import parsed, run
+from flockiq.bench.peers.job import Account
+from flockiq.bench.peers.told import digest
+from flockiq.bench.pipeline_part import pipeline_part
+from flockiq.bench.steps import TIMED
+from flockiq.shared import wire
+
+SMALL = Size(3_000, 300)
+POLLED = Size(3_000, 300, unchanged=0.9, warm=True)
+
+
+def silent(_: str) -> None:
+    """Say nothing."""
+
+
+def lines(work: workload.Workload) -> list[bytes]:
+    """The measured lines of a workload."""
+    return [line for one in work.timed() for line in wire.unpack(one.body).split(b"\n")]
+
+
+def test_the_same_size_gives_the_same_bytes(tmp_path: Path) -> None:
+    """A result can be repeated: nothing but size and seed decides what is measured."""
+    one, other = (
+        workload.workload(SMALL, cache_folder=tmp_path / "a"),
+        workload.workload(SMALL, cache_folder=tmp_path / "b"),
+    )
+    assert lines(one) == lines(other)
+    assert lines(workload.workload(SMALL._replace(seed=8), cache_folder=tmp_path / "a")) != lines(one)
+
+
+def test_a_workload_is_made_once(tmp_path: Path) -> None:
+    """A workload on disk is read, not made again."""
+    made = workload.workload(SMALL, cache_folder=tmp_path)
+    before = made.path.with_suffix(".timed").stat().st_mtime_ns
+    assert workload.workload(SMALL, cache_folder=tmp_path).path.with_suffix(".timed").stat().st_mtime_ns == before
+
+
+def test_the_workload_is_what_its_size_says(tmp_path: Path) -> None:
+    """Repetitions, events out of order and unchanged records come as often as asked for."""
+    facts = workload.workload(Size(20_000, 2_000), cache_folder=tmp_path).facts
+    assert facts.duplicates / facts.lines == pytest.approx(0.05, abs=0.01)
+    assert facts.out_of_order / facts.lines == pytest.approx(0.045, abs=0.01)
+    assert facts.unchanged_share == 0
+    polled = workload.workload(Size(20_000, 2_000, unchanged=0.9, warm=True), cache_folder=tmp_path).facts
+    assert polled.unchanged_share == pytest.approx(0.9, abs=0.02)
+    assert polled.warm_lines == 4_000
+
+
+def test_every_kind_of_operation_and_both_sources_take_part(tmp_path: Path) -> None:
+    """Whole records, partial updates and deletes come from both systems, with every field."""
+    found = [json.loads(line) for line in lines(workload.workload(SMALL, cache_folder=tmp_path))]
+    assert {line["data"]["op"] for line in found} == {"r", "u", "d"}
+    assert {line["source"] for line in found} == {"crm", "erp"}
+    assert {name for line in found for name in line["data"]["fields"]} == set(workload.FIELDS)
+
+
+def test_fifty_rules_of_every_kind_are_watched() -> None:
+    """The measured config has fifty rules that are judged record by record, and one that the clock judges."""
+    watches = workload.plan()["account"].watches
+    assert len(watches) == 50
+    assert {watch.kind for watch in watches} == {"threshold", "change", "drift", "anomaly"}
+    assert {rule.kind for rule in workload.config().rules.values()} > {"absence"}
+
+
+@pytest.mark.parametrize("size", [SMALL, POLLED])
+def test_the_engines_outputs_equal_the_references(size: Size, tmp_path: Path) -> None:
+    """Golden records, effective deltas and open alerts are the same, with late data corrected on the way."""
+    found = agree.agreement(workload.workload(size, cache_folder=tmp_path))
+    assert found.equal
+    assert found.retracted > 0
+
+
+def test_a_difference_from_the_reference_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the engine and the reference disagree on one kind of value, the comparison says so."""
+    monkeypatch.setattr(agree.Reference, "_apart", lambda *_: False)
+    assert not agree.agreement(workload.workload(SMALL, cache_folder=tmp_path)).equal
+
+
+def test_the_engine_part_gives_every_figure_of_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its results hold the keys that are promised, and the table finds its figures in them."""
+    monkeypatch.setattr("flockiq.bench.engine_part.START_S", 4.0)
+    found = {"engine": engine_part(2_000, 1, silent)}
+    for kind in ("all_changed", "unchanged_90"):
+        one = found["engine"][kind]
+        assert isinstance(one, dict)
+        assert one["outputs_equal_reference"] is True
+        for key in ("floor_events_per_cpu_s", "engine_events_per_cpu_s", "ratio_to_floor", "peak_rss_mb"):
+            assert one[key] > 0
+    figures = [figure for figure in FIGURES if figure.part == "engine"]
+    assert all((value_at(found, figure) or 0) > 0 for figure in figures)
+    assert table(found).row_count > len(figures)
+
+
+def test_growth_compares_ten_times_as_much() -> None:
+    """The larger run has ten times the events and entities of the smaller."""
+    found = growth_part(500, silent)
+    assert isinstance(found["large"], dict)
+    assert found["large"]["events"] == 5_000
+    assert float(str(found["cost_ratio"])) > 0
+
+
+def test_the_pipeline_part_measures_the_running_app(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Records go through the real host to stored alerts; throughput, latency and every step are reported."""
+    monkeypatch.setattr("flockiq.bench.pipeline_part.PACED_S", 3.0)
+    found = pipeline_part(3_000, silent)
+    assert float(str(found["records_per_s"])) > 0
+    assert float(str(found["p99_ms"])) > 0
+    assert found["failures"] == 0
+    by_step = found["cpu_us_per_record"]
+    assert isinstance(by_step, dict)
+    assert {step for step, _, _ in TIMED} <= by_step.keys()
+
+
+def test_the_peers_job_gives_the_outputs_of_flockiq(tmp_path: Path) -> None:
+    """What the peers run, run here without them, comes to the same deltas and matches."""
+    work = workload.workload(SMALL._replace(late=0.0), cache_folder=tmp_path)
+    accounts: dict[str, Account] = {}
+    found: list[tuple[object, ...]] = []
+    for line in map(json.loads, lines(work)):
+        data = line["data"]
+        position = (data["ts_us"], data["run"], data["row"])
+        account = accounts.setdefault(data["entity_id"], Account())
+        found += account.fold(data["entity_id"], line["id"], line["source"], data["op"], position, data["fields"])
+    assert digest(found) == peers_part.outputs(work)
+
+
+def test_the_digest_of_outputs_knows_no_order() -> None:
+    """Engines may give outputs in any order, and nothing else may differ."""
+    outputs = [("a", "name", "e1", None, "x"), ("b", "risk-extreme", 5)]
+    assert digest(random.Random(1).sample(outputs, 2)) == digest(outputs)
+    assert digest(outputs[:1]) != digest(outputs)
+
+
+def test_peers_that_are_not_installed_are_skipped_with_the_way_to_get_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the peers the part still gives our own figure, and says what to run."""
+    monkeypatch.setattr(peers_part, "PYTHON", tmp_path / "none")
+    said: list[str] = []
+    found = peers_part.peers_part(1_000, said.append)
+    assert isinstance(found["flockiq"], dict)
+    assert found["flockiq"]["events_per_cpu_s"] > 0
+    assert [line for line in said if "bench/peers/install" in line]
+
+
+def test_a_part_that_is_run_again_leaves_the_others_results(tmp_path: Path) -> None:
+    """results.json grows part by part, each with its date and machine."""
+    results = tmp_path / "results.json"
+    results.write_text('{"engine": {"kept": true}}')
+    options = parsed(["--only", "growth", "--growth-events", "500", "--results", str(results)])
+    run(options, Console(quiet=True))
+    written = json.loads(results.read_text())
+    assert written["engine"] == {"kept": True}
+    assert written["growth"]["machine"]["cores"] > 0
+    assert written["growth"]["date"]
