@@ -51,6 +51,14 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         return f"Options(data={str(self.data)!r}, seed={self.seed}, rate={self.rate}, pace={self.pace})"
 
 
+def _inode(path: Path) -> int:
+    """Which folder this is, whatever its name; 0 for none."""
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return 0
+
+
 class Step(NamedTuple):
     """One thing that happens once: ``act`` runs within a transaction and says what is to be noticed."""
 
@@ -158,11 +166,17 @@ class Life:
                 self.business.edit(number, rng(self.options.seed, self.business.name, "edit", number))
 
     async def run(self) -> None:
-        """Live until ``stopping`` is set, or nobody has asked anything for ``idle_s``."""
+        """Live until ``stopping`` is set, nobody has asked anything for ``idle_s``, or the folder is gone."""
         before = time.monotonic()
+        home = folder(self.options.data)
+        born_in = _inode(home)
         while not self.stopping.is_set():
             await asyncio.sleep(TICK_S)
             now = time.monotonic()
+            if _inode(home) != born_in:  # removed to begin afresh: nobody can find this system any more
+                log.info("%s is gone: stopping", self.options.data)
+                self.stopping.set()
+                return
             if now - self._last_request > self.options.idle_s:
                 log.info("nobody has asked anything for %.0f s: stopping; start again to go on", self.options.idle_s)
                 self.stopping.set()

@@ -175,3 +175,17 @@ async def test_an_idle_system_ends_by_itself(tmp_path: Path) -> None:
     await eventually(lambda: processes.is_over(pid))
     assert time.monotonic() - began > 0.5
     assert records(tmp_path)["crm", "accounts"]
+
+
+async def test_a_system_whose_folder_was_removed_ends(tmp_path: Path) -> None:
+    """Whoever removes the data of an app that was killed leaves nothing behind that goes on editing and sending."""
+    home = tmp_path / "data"
+    truth.folder(home).mkdir(parents=True)
+    port = processes.free_port()
+    pid = processes.spawn(home, "marketing", port, "secret", ["--seed", "3"])
+    while processes.is_free(port):
+        assert not processes.is_over(pid)
+        await asyncio.sleep(0.05)
+    home.rename(tmp_path / "removed")
+    truth.folder(home).mkdir(parents=True)  # and a new one begun at once
+    await eventually(lambda: processes.is_over(pid))
