@@ -107,8 +107,8 @@ def _kill_test(options: argparse.Namespace) -> int:
     return run(
         Options(
             kills=options.kills,
-            data=options.data,
-            config=options.config,
+            data=options.data.absolute(),  # the app is started from its own folder
+            config=options.config.absolute(),
             port=free_port(options.port),
             seed=options.seed,
         )
