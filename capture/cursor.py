@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
+from flockiq.shared.config.reading import Watermark
 from flockiq.shared.config.sources import Stream
 from flockiq.shared.errors import Conflict, LeaseLost
 from flockiq.shared.ports import Registry
@@ -18,17 +19,24 @@ class Cursor(msgspec.Struct, frozen=True, omit_defaults=True):
     """Where a stream stands. Links are relative to base_url's origin where they are on it.
 
     A *full* read goes from the first page to the last; a *delta* read from a delta link to the next
-    one. ``next`` is the page to go on with, "" at the start of either.
+    one; a *since* read through what changed from a time on. ``next`` is the page to go on with, "" at
+    the start of each.
     """
 
     run: int = 0  # of the last run begun
     run_us: int = 0  # when it began; stands in for a source time that is missing
     greatest_us: int = 0  # the greatest source time published
     moved_us: int = 0
-    reading: Literal["full", "delta"] = "full"
+    reading: Literal["full", "delta", "since"] = "full"
     next: str = ""
     delta: str = ""
     pages: int = 0  # of the read in progress
+    counted: int = 0  # records of the read in progress
+    total: int = -1  # as many as the source said there would be; -1: it did not
+    since_us: int = 0  # what the read in progress asks for: from here, …
+    until_us: int = 0  # … up to here, so that its pages do not move while it reads them
+    watermark_us: int = 0  # the greatest source time a finished read saw, no later than its until_us
+    reads: int = 0  # since reads finished after the last full one
     keys: int = 0  # the run that began the current key set (capture.keys); 0: none yet
     known: int = 0  # the key set before it, which a full read in progress is compared with at its end
     resync: str = ""  # why the full read in progress became necessary
@@ -38,7 +46,12 @@ class Cursor(msgspec.Struct, frozen=True, omit_defaults=True):
 
 def definition_of(stream: Stream) -> str:
     """What a cursor is good for: a stream that asks for something else starts over."""
-    asked = (stream.path, stream.select, stream.query, stream.primary_key, stream.incremental.kind)
+    asked: list[Any] = [stream.path, stream.select, stream.query, stream.primary_key, stream.incremental.kind]
+    further = {"records": stream.records, "paginate": stream.paginate.model_dump(exclude_defaults=True)}
+    if isinstance(stream.incremental, Watermark):
+        further["incremental"] = stream.incremental.model_dump(exclude={"lookback", "settle", "reconcile"})
+    if any(further.values()):
+        asked.append(further)
     return hash_id(msgspec.json.encode(asked).decode())
 
 
@@ -54,6 +67,8 @@ def begin(cursor: Cursor, stream: Stream, now_us: int) -> Cursor:
         comparable = cursor.primary_key == stream.primary_key
         cursor = start_over(cursor, "what is asked of the stream was changed in its config")
         cursor = cursor if comparable else msgspec.structs.replace(cursor, known=0)
+    if isinstance(stream.incremental, Watermark) and not cursor.next:
+        cursor = _bounded(cursor, stream.incremental, now_us)
     return msgspec.structs.replace(
         cursor,
         run=cursor.run + 1,
@@ -61,6 +76,16 @@ def begin(cursor: Cursor, stream: Stream, now_us: int) -> Cursor:
         definition=definition,
         primary_key=stream.primary_key,
         keys=cursor.keys or cursor.run + 1,
+    )
+
+
+def _bounded(cursor: Cursor, incremental: Watermark, now_us: int) -> Cursor:
+    """The cursor with the bounds of the read that begins; a full one now and then, to find what was deleted."""
+    if cursor.reading == "since" and 0 < incremental.reconcile <= cursor.reads:
+        cursor = start_over(cursor, "")
+    since_us = max(cursor.watermark_us - incremental.lookback, 0) if cursor.reading == "since" else 0
+    return msgspec.structs.replace(
+        cursor, since_us=since_us, until_us=max(now_us - incremental.settle, 0), pages=0, counted=0, total=-1
     )
 
 
@@ -73,10 +98,25 @@ def start_over(cursor: Cursor, reason: str) -> Cursor:
         next="",
         delta="",
         pages=0,
+        counted=0,
+        total=-1,
+        since_us=0,
+        watermark_us=0,
+        reads=0,
         known=cursor.known if unfinished else cursor.keys,
         keys=0,
         resync=reason,
     )
+
+
+def again(cursor: Cursor) -> Cursor:
+    """The read in progress from its first page: the link it was to go on with is no longer served."""
+    return msgspec.structs.replace(cursor, next="", pages=0, counted=0, total=-1)
+
+
+def count(cursor: Cursor, items: int, total: int) -> Cursor:
+    """After a page of ``items`` records, of ``total`` if the source says so (some do on the first page only)."""
+    return msgspec.structs.replace(cursor, counted=cursor.counted + items, total=total if total >= 0 else cursor.total)
 
 
 def turn_page(cursor: Cursor, following: str, greatest_us: int) -> Cursor:
@@ -86,16 +126,19 @@ def turn_page(cursor: Cursor, following: str, greatest_us: int) -> Cursor:
     )
 
 
-def finish(cursor: Cursor, delta: str, greatest_us: int) -> Cursor:
-    """After the last page of a read; without a delta link the next read is a full one again."""
-    greatest = max(cursor.greatest_us, greatest_us)
-    if delta:
-        return msgspec.structs.replace(
-            cursor, reading="delta", next="", delta=delta, pages=0, known=0, resync="", greatest_us=greatest
-        )
-    return msgspec.structs.replace(
-        cursor, reading="full", next="", delta="", pages=0, known=cursor.keys, keys=0, resync="", greatest_us=greatest
+def finish(cursor: Cursor, delta: str, greatest_us: int, *, watermark: bool = False) -> Cursor:
+    """After the last page of a read; without a delta link or a watermark the next read is a full one again."""
+    after = msgspec.structs.replace(
+        again(cursor), delta=delta, resync="", greatest_us=max(cursor.greatest_us, greatest_us)
     )
+    if delta:
+        return msgspec.structs.replace(after, reading="delta", known=0)
+    # A source time beyond our own clock must not make the next read pass over what comes before it.
+    seen_us = max(cursor.watermark_us, min(after.greatest_us, cursor.until_us))
+    if watermark and seen_us:
+        reads = cursor.reads + 1 if cursor.reading == "since" else 0
+        return msgspec.structs.replace(after, reading="since", watermark_us=seen_us, known=0, reads=reads)
+    return msgspec.structs.replace(after, reading="full", known=cursor.keys, keys=0)
 
 
 _decode = msgspec.json.Decoder(Cursor).decode

@@ -16,7 +16,7 @@ from flockiq.capture.cursor import Cursor, Cursors
 from flockiq.capture.http.client import Answer, SourceClient, Tally
 from flockiq.capture.http.guard import Origin
 from flockiq.capture.keys import KeySets
-from flockiq.capture.protocols.page import Expired, Page, StreamProtocol
+from flockiq.capture.protocols.page import At, Expired, Page, StreamProtocol
 from flockiq.shared.config.sources import Source
 from flockiq.shared.errors import BadRecord, SourceError
 from flockiq.shared.services import Services
@@ -67,6 +67,7 @@ class Reading:
         self._part = 0
         self._key_set = 0
         self._asked: set[str] = set()
+        self._mark = ""
         self.result = Result()
         self.cursor = Cursor()
 
@@ -84,6 +85,7 @@ class Reading:
         flush_at = loop.time() + FLUSH_AFTER_S
         while True:
             page, answer = await self._page()
+            self._count(page)
             await self._take(page)
             if not page.next:
                 await self._end(page, answer.url)
@@ -98,18 +100,21 @@ class Reading:
                 flush_at = loop.time() + FLUSH_AFTER_S
 
     async def _page(self) -> tuple[Page, Answer]:
-        """The next page; the first one of a full read if the delta link has expired."""
+        """The next page; the first one of the read if its link has expired."""
         try:
             return await self._ask_meanwhile()
         except Expired as expired:
-            if self.cursor.reading == "full" and not self.cursor.next:
-                raise SourceError(f"the source calls the first page of a full read expired: {expired}") from expired
+            if self._begins:
+                raise SourceError(f"the source calls the first page of a read expired: {expired}") from expired
             await self._flush()
-            await self._resync(f"the source no longer serves its delta link: {expired}")
+            if self.cursor.reading == "since":
+                await self._again(f"the source no longer serves the link of a page: {expired}")
+            else:
+                await self._resync(f"the source no longer serves its link: {expired}")
         try:
             return await self._ask()
         except Expired as expired:
-            raise SourceError(f"the source calls the first page of a full read expired: {expired}") from expired
+            raise SourceError(f"the source calls the first page of a read expired: {expired}") from expired
 
     async def _ask_meanwhile(self) -> tuple[Page, Answer]:
         """Ask; what is held is published if the answer lets wait."""
@@ -123,15 +128,20 @@ class Reading:
             asking.cancel()
 
     async def _ask(self) -> tuple[Page, Answer]:
-        cursor = self.cursor
-        first = cursor.reading == "full" and not cursor.next
-        link = cursor.next or (self._protocol.first() if first else cursor.delta)
+        cursor, begins = self.cursor, self._begins
+        at = At(cursor.since_us, cursor.until_us, cursor.counted)
+        link = cursor.next or (self._protocol.first(at) if begins else cursor.delta)
         self._asked.add(link)
-        answer = await self._client.get(link, self._protocol.headers(first=first), self.result.tally)
-        page = self._protocol.parse(answer, polling=not first)
-        if first:
+        answer = await self._client.get(link, self._protocol.headers(first=begins), self.result.tally)
+        page = self._protocol.parse(answer, polling=not begins, at=at)
+        if begins and cursor.reading == "full":
             self._protocol.require(page)
         return page, answer
+
+    @property
+    def _begins(self) -> bool:
+        """Whether the next page is the first of a read that begins with no link."""
+        return not self.cursor.next and self.cursor.reading != "delta"
 
     async def _resync(self, reason: str) -> None:
         """Begin a full read at whose end deletions are found; said aloud, for it may take long."""
@@ -143,6 +153,24 @@ class Reading:
         await self._cursors.save(self.cursor)
         self.result.resynced = reason
         self._asked.clear()
+        self._mark = ""
+
+    async def _again(self, reason: str) -> None:
+        """Begin the read once more, from where it began."""
+        log.warning("%s/%s: %s; the read is begun again", self._source, self._stream, reason)
+        self.cursor = steps.again(self.cursor)
+        await self._cursors.save(self.cursor)
+        self._asked.clear()
+        self._mark = ""
+
+    def _count(self, page: Page) -> None:
+        """Count a page's records. SourceError if it is the page before it once more."""
+        if page.mark and page.mark == self._mark:
+            raise SourceError(
+                "the source gives the same page again, whatever page it is asked for; see the parameters of paginate:"
+            )
+        self._mark = page.mark
+        self.cursor = steps.count(self.cursor, page.items, page.total)
 
     def _turn(self, link: str, current: httpx.URL) -> None:
         following = self._kept(link, current)
@@ -159,17 +187,27 @@ class Reading:
                 "the read ends without a delta link, so later changes would be missed; enable change tracking in the "
                 "source, or set incremental: {kind: full}"
             )
+        if self.cursor.counted < self.cursor.total:
+            await self._short()
         compared = self.cursor.known
         if compared:
             await self._flush()
             await self._reconcile(compared)
         delta = self._kept(page.delta, current) if page.delta else ""
         before = self.cursor
-        self.cursor = steps.finish(self.cursor, delta, self._batch.greatest_us)
+        watermark = self._config.incremental.kind == "watermark"
+        self.cursor = steps.finish(self.cursor, delta, self._batch.greatest_us, watermark=watermark)
         await self._flush(always=self.cursor != before)
         if compared:
             await self._key_sets.forget(compared)
         await self._key_sets.fold(self._key_set)
+
+    async def _short(self) -> None:
+        """The source told of more records than its pages held: what there is is kept, and the read repeated."""
+        lacks = f"the pages held {self.cursor.counted:,} records, and the source says there are {self.cursor.total:,}"
+        await self._flush()
+        await self._again(lacks)
+        raise SourceError(f"{lacks}; it is read again. If that goes on, see paginate: a page may be cut short")
 
     async def _reconcile(self, known: int) -> None:
         """Tell of the deletion of every key of the old set that the full read did not find."""

@@ -13,7 +13,8 @@ import msgspec
 
 from flockiq.capture.http import body, credentials, patience
 from flockiq.capture.http.guard import GuardedTransport, Origins
-from flockiq.shared.config.sources import Source, with_settings
+from flockiq.shared.config.connection import with_settings
+from flockiq.shared.config.sources import Source
 from flockiq.shared.errors import ConfigError, Problem, SourceError, SourceUnavailable
 from flockiq.shared.ports import Secrets
 

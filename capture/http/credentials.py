@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 
-from flockiq.shared.config.sources import ApiKeyAuth, Auth, BasicAuth, BearerAuth, NoAuth
+from flockiq.shared.config.auth import ApiKeyAuth, Auth, BasicAuth, BearerAuth, NoAuth
 from flockiq.shared.errors import ConfigError, Problem
 from flockiq.shared.ports import Secrets
 

@@ -14,8 +14,10 @@ from urllib.parse import unquote
 import msgspec
 
 from flockiq.capture.http.client import Answer
-from flockiq.capture.protocols.page import Expired, Page, query
+from flockiq.capture.protocols.page import BEGINNING, At, Expired, Page, query
+from flockiq.capture.protocols.phrases import phrased, standing, window
 from flockiq.capture.records import Record, joined_key
+from flockiq.shared.config.reading import Watermark
 from flockiq.shared.config.sources import Source, Stream
 from flockiq.shared.errors import BadRecord, SourceError
 
@@ -33,6 +35,7 @@ class _V4Page(msgspec.Struct):
     value: list[Record]
     next: str = msgspec.field(name="@odata.nextLink", default="")
     delta: str = msgspec.field(name="@odata.deltaLink", default="")
+    count: int = msgspec.field(name="@odata.count", default=-1)
 
 
 class _LooseV4Page(_V4Page):
@@ -43,6 +46,7 @@ class _V2Page(msgspec.Struct):
     results: list[Record]
     next: str = msgspec.field(name="__next", default="")
     delta: str = msgspec.field(name="__delta", default="")
+    count: int | str = msgspec.field(name="__count", default=-1)  # V2 writes it as text
 
 
 class _LooseV2Page(_V2Page):
@@ -75,9 +79,10 @@ class ODataV4:
         self._stream = stream
         self.delta = stream.incremental.kind == "delta"
 
-    def first(self) -> str:
-        """The link of a full read's first page."""
-        return query(self._stream.path, self._base_query | self._select() | self._stream.query)
+    def first(self, at: At = BEGINNING) -> str:
+        """The link of a read's first page."""
+        asked = self._base_query | self._select() | self._stream.query
+        return query(self._stream.path, asked | _since(self._stream, at))
 
     def headers(self, *, first: bool) -> Mapping[str, str]:
         """Page size always; change tracking when a read begins."""
@@ -86,14 +91,14 @@ class ODataV4:
             preferences.insert(0, _TRACK)
         return {"prefer": ",".join(preferences), "odata-version": "4.0", "odata-maxversion": "4.01"}
 
-    def parse(self, answer: Answer, *, polling: bool) -> Page:
+    def parse(self, answer: Answer, *, polling: bool, at: At = BEGINNING) -> Page:  # noqa: ARG002 - OData counts for itself
         """Understand an answer."""
         _accepted(answer, polling=polling)
         page, unreadable = _decoded(answer.body, _v4, _loose_v4, lambda page: page.value)
         applied = answer.headers.get("preference-applied", "")
         records, tombstones = _split(page.value, _is_tombstone)
         deleted, nameless = _keys(tombstones, self._deleted_key)
-        return Page(records, deleted, [*unreadable, *nameless], page.next, page.delta, _TRACK in applied)
+        return Page(records, deleted, [*unreadable, *nameless], page.next, page.delta, _TRACK in applied, page.count)
 
     def require(self, page: Page) -> None:
         """A source that ignores track-changes gives links that lose changes: better to know now."""
@@ -129,10 +134,11 @@ class ODataV2:
         self._stream = stream
         self.delta = stream.incremental.kind == "delta"
 
-    def first(self) -> str:
-        """The link of a full read's first page."""
+    def first(self, at: At = BEGINNING) -> str:
+        """The link of a read's first page."""
         select = {"$select": ",".join(self._stream.select)} if self._stream.select else {}
-        return query(self._stream.path, {"$format": "json"} | self._base_query | select | self._stream.query)
+        asked = {"$format": "json"} | self._base_query | select | self._stream.query
+        return query(self._stream.path, asked | _since(self._stream, at))
 
     def headers(self, *, first: bool) -> Mapping[str, str]:
         """Page size always; change tracking when a read begins (ODP services want to be asked)."""
@@ -141,7 +147,7 @@ class ODataV2:
             preferences.insert(0, _TRACK)
         return {"prefer": ",".join(preferences), "maxdataserviceversion": "2.0"}
 
-    def parse(self, answer: Answer, *, polling: bool) -> Page:
+    def parse(self, answer: Answer, *, polling: bool, at: At = BEGINNING) -> Page:  # noqa: ARG002 - OData counts for itself
         """Understand an answer."""
         _accepted(answer, polling=polling)
         envelope, unreadable = _decoded(
@@ -152,10 +158,23 @@ class ODataV2:
         page = envelope.d
         records, tombstones = _split(page.results, _is_v2_tombstone)
         deleted, nameless = _keys(tombstones, lambda record: joined_key(record, self._stream.primary_key))
-        return Page(records, deleted, [*unreadable, *nameless], page.next, page.delta)
+        return Page(records, deleted, [*unreadable, *nameless], page.next, page.delta, total=_count(page.count))
 
     def require(self, page: Page) -> None:
         """V2 promises nothing on its first page."""
+
+
+def _since(stream: Stream, at: At) -> dict[str, str]:
+    """The parameters that ask only for what changed."""
+    if not isinstance(stream.incremental, Watermark):
+        return {}
+    span = window(stream.incremental, at)
+    return phrased(stream.incremental.query, standing(stream) | span) if span is not None else {}
+
+
+def _count(said: int | str) -> int:
+    """V2's count, which is text; -1 if it is none."""
+    return int(said) if isinstance(said, int) or (said.isascii() and said.isdigit()) else -1
 
 
 def _accepted(answer: Answer, *, polling: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import httpx
 
@@ -13,7 +13,18 @@ from flockiq.shared.config.sources import Source, Stream
 
 
 class Expired(Exception):
-    """The delta link is no longer served: the stream has to be read whole again."""
+    """The link is no longer served: what it was to go on with has to be begun again."""
+
+
+class At(NamedTuple):
+    """Where a read stands. Times are µs since the epoch."""
+
+    since_us: int = 0  # records from here on are asked for; 0: all
+    until_us: int = 0  # up to here, fixed when the read began; 0: no bound
+    counted: int = 0  # records of the read so far
+
+
+BEGINNING: Final = At()
 
 
 class Page(NamedTuple):
@@ -25,6 +36,13 @@ class Page(NamedTuple):
     next: str = ""  # link of the page after this one
     delta: str = ""  # link that will tell what changes from now on; on the last page only
     tracked: bool = False  # the source confirmed that it tracks changes
+    total: int = -1  # records of the whole read, as the source tells; -1: it does not
+    mark: str = ""  # what no two pages in a row share, where links alone can't tell a circle
+
+    @property
+    def items(self) -> int:
+        """How many records the source counts on this page."""
+        return len(self.records) + len(self.deleted) + len(self.unreadable)
 
 
 class StreamProtocol(Protocol):
@@ -32,18 +50,18 @@ class StreamProtocol(Protocol):
 
     delta: bool  # whether a delta link is expected where a read ends
 
-    def first(self) -> str:
-        """The link of a full read's first page, relative to base_url."""
+    def first(self, at: At = BEGINNING) -> str:
+        """The link of a read's first page, relative to base_url. SourceError if it can't be made."""
         ...
 
     def headers(self, *, first: bool) -> Mapping[str, str]:
         """What to send along; ``first`` when a read begins."""
         ...
 
-    def parse(self, answer: Answer, *, polling: bool) -> Page:
-        """Understand an answer; ``polling`` when a delta link was asked for.
+    def parse(self, answer: Answer, *, polling: bool, at: At = BEGINNING) -> Page:
+        """Understand an answer; ``polling`` when a link was followed, not a read begun.
 
-        Expired: a full read is due. SourceError: the answer is of no use.
+        Expired: the read is to be begun again. SourceError: the answer is of no use.
         """
         ...
 

@@ -7,9 +7,11 @@ from typing import Final
 
 from flockiq.capture.protocols.odata import Dataverse, ODataV2, ODataV4
 from flockiq.capture.protocols.page import ProtocolMaker
+from flockiq.capture.protocols.rest import Rest
 
 PROTOCOLS: Final[Mapping[str, ProtocolMaker]] = {
     "dataverse": Dataverse,
     "odata_v2": ODataV2,
     "odata_v4": ODataV4,
+    "rest": Rest,
 }
