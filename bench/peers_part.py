@@ -30,7 +30,7 @@ from flockiq.shared.lanes import value_of
 PEERS = Path(__file__).parent / "peers"
 PYTHON = Path(__file__).parent / ".peers" / "bin" / "python"
 HOW = "bench/peers/install puts it there"
-FILE_LINES = 20_000
+MICRO_BATCH = 50_000  # lines a file: Spark takes one at a time; Bytewax reads one file in order, several at once
 PATIENCE_S = 1_200
 _FIRST_FILE_S = 1_700_000_000  # a peer may go by the times of files
 _STATES = ("risk-extreme", "credit-huge")
@@ -49,7 +49,7 @@ def peers_part(events: int, say: Say) -> dict[str, object]:
         "workload": size._asdict(),
         "flockiq": {"events_per_cpu_s": round(ours), "outputs_equal": True, **expected},
     }
-    for name, script in (("bytewax", "with_bytewax.py"), ("pyspark", "with_pyspark.py")):
+    for name, file_lines in (("bytewax", work.facts.lines), ("pyspark", MICRO_BATCH)):
         missing = _missing(name)
         if missing:
             say(f"peers: {name} is skipped: {missing}")
@@ -57,8 +57,8 @@ def peers_part(events: int, say: Say) -> dict[str, object]:
             continue
         say(f"peers: the same in {name}")
         with tempfile.TemporaryDirectory(dir=CACHE) as folder:
-            write_plain(work, Path(folder) / "events")
-            cpu_s, given = run_peer(script, Path(folder))
+            write_plain(work, Path(folder) / "events", file_lines)
+            cpu_s, given = run_peer(f"with_{name}.py", Path(folder))
         rate = work.facts.lines / cpu_s
         found[name] = {
             "events_per_cpu_s": round(rate),
@@ -119,11 +119,11 @@ def _told(effect: Effect, engine: Engine) -> list[tuple[object, ...]]:
     ]
 
 
-def write_plain(work: Workload, folder: Path) -> None:
-    """The events as NDJSON files of FILE_LINES lines, in the order of their names and of their times."""
+def write_plain(work: Workload, folder: Path, file_lines: int) -> None:
+    """The events as NDJSON files of so many lines each, in the order of their names and of their times."""
     folder.mkdir()
     lines = (line for one in work.timed() for line in wire.unpack(one.body).split(b"\n"))
-    for number, some in enumerate(batched(lines, FILE_LINES, strict=False)):
+    for number, some in enumerate(batched(lines, file_lines, strict=False)):
         path = folder / f"{number:05d}.ndjson"
         path.write_bytes(b"\n".join(some) + b"\n")
         os.utime(path, (_FIRST_FILE_S + number, _FIRST_FILE_S + number))

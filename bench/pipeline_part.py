@@ -32,6 +32,7 @@ from flockiq.shared.services import Services, connect
 from flockiq.shared.settings import HUBS, Settings
 
 PACED_S = 15.0  # of publishing at half the load
+AFTER_S = 5.0  # that alerts are still looked for when everything has been published
 EVERY_S = 0.05  # between two publications
 PATIENCE_S = 300.0
 LOOK_S = 0.01  # between two looks into the alert store
@@ -93,7 +94,7 @@ async def _paced(data: Path, rate: int) -> dict[str, object]:
     with _app(data) as told:
         next(told)
         async with _services(data) as opened:
-            looking = asyncio.create_task(asyncio.to_thread(_look, data, PACED_S + 5.0))
+            looking = asyncio.create_task(asyncio.to_thread(_look, data, PACED_S + AFTER_S))
             await _publish(opened, flat, rate, published)
             seen = await looking
     took = sorted((at - published[cause]) * 1e3 for cause, at in seen.items() if cause in published)

@@ -1,6 +1,6 @@
 """The job in Bytewax: read lines, decode them, key them by account, fold each with a stateful step.
 
-``python with_bytewax.py FOLDER``: FOLDER holds the events as NDJSON files.
+``python with_bytewax.py FOLDER``: FOLDER holds the events as one NDJSON file.
 """
 
 # mypy: ignore-errors
@@ -14,7 +14,7 @@ from typing import Any
 
 import bytewax.operators as op
 import msgspec
-from bytewax.connectors.files import DirSource
+from bytewax.connectors.files import FileSource
 from bytewax.dataflow import Dataflow
 from bytewax.outputs import DynamicSink, StatelessSinkPartition
 from bytewax.testing import cluster_main
@@ -66,17 +66,17 @@ def fold(account: Account | None, line: Line) -> tuple[Account, list[Delta | Mat
     return account, account.fold(data.entity_id, line.id, line.source, data.op, position, data.fields)
 
 
-def dataflow(folder: Path) -> Dataflow:
+def dataflow(path: Path) -> Dataflow:
     """Lines in, deltas and matches out."""
     flow = Dataflow("job")
-    lines = op.input("lines", flow, DirSource(folder, glob_pat="*.ndjson", batch_size=1_000))
+    lines = op.input("lines", flow, FileSource(path, batch_size=1_000))
     keyed = op.key_on("account", op.map("decode", lines, decode), lambda line: line.data.entity_id)
     op.output("out", op.stateful_flat_map("fold", keyed, fold), Collect())
     return flow
 
 
 if __name__ == "__main__":
-    flow = dataflow(Path(sys.argv[1]))
+    flow = dataflow(next(Path(sys.argv[1]).iterdir()))
     say("ready")
     cluster_main(flow, [], 0)
     say("done")
