@@ -9,7 +9,8 @@ import typing
 import azure.functions as func
 import msgspec
 
-from flockiq.capture import files, schedule, slice  # noqa: A004 - the design's word for a piece of a stream
+from flockiq.capture import errands, files, schedule, slice  # noqa: A004 - the design's word for a piece of a stream
+from flockiq.capture.again import is_again, take_again
 from flockiq.capture.signatures import Delivery
 from flockiq.capture.sources import capture
 from flockiq.capture.webhook import receive
@@ -44,7 +45,7 @@ async def capture_schedule(timer: func.TimerRequest) -> None:  # noqa: ARG001 - 
 )
 async def capture_slice(events: typing.List[func.EventHubEvent]) -> None:  # noqa: UP006 - the indexer knows only this
     """Read the slices of a batch, several at a time."""
-    works: dict[tuple[str, str], wire.Work] = {}
+    works: dict[tuple[str, str, str], wire.Work] = {}
     letters: list[DeadLetter] = []
     holder = capture()
     for event in events:
@@ -52,14 +53,17 @@ async def capture_slice(events: typing.List[func.EventHubEvent]) -> None:  # noq
         try:
             for line in wire.unpack(body).splitlines():
                 work = _work(line)
-                works[work.data.source, work.data.stream] = work  # of several for a stream, the last
-        except (BadRecord, msgspec.DecodeError) as error:
+                works[work.data.source, work.data.stream, work.data.slice] = work  # of several for a slice, the last
+        except (BadRecord, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             reason = f"is no work: {error}"
             letters.append(
                 DeadLetter(stage="capture", source="", stream="", reason=reason, body=body, at_us=holder.now_us())
             )
     await bury(holder.services, letters)
-    await slice.work_off(holder, list(works.values()))
+    await take_again(holder, filter(is_again, works.values()))
+    await errands.run(holder, [work for work in works.values() if errands.is_errand(work)])
+    slices = [work for work in works.values() if not is_again(work) and not errands.is_errand(work)]
+    await slice.work_off(holder, slices)
 
 
 @blueprint.function_name("capture_webhook")

@@ -9,20 +9,25 @@ import msgspec
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from flockiq.serve.actions import Verb, act, operator
+from flockiq.serve.deadletters import MOST as LETTERS_PER_PAGE_MOST
+from flockiq.serve.deadletters import DeadLetterPage, DeadLetterRecord, Filter, Replayed, State, listed, one, replay
 from flockiq.serve.entities import Entity, EntityFound, entity, search
 from flockiq.serve.health import Health
 from flockiq.serve.problems import ProblemDocument
 from flockiq.serve.schema import Json, answers
-from flockiq.serve.sources import DeadLetter, Stream
+from flockiq.serve.sources import Stream
 from flockiq.serve.summary import Summary, summary
 from flockiq.serve.view import View, now_us
 from flockiq.shared.alerts import Alert, AlertPage, AlertQuery, HistoryEntry, Status
+from flockiq.shared.config.load import config
 
 ALERTS_PER_PAGE = 100
 ALERTS_PER_PAGE_MOST = 500
+LETTERS_PER_PAGE = 100
 
 Id = Annotated[str, Path(min_length=1, max_length=200)]
 Text = Annotated[str, Query(max_length=200)]
+Continuation = Annotated[str, Query(max_length=2000, description="From the page before.")]
 
 
 class AlertWithHistory(msgspec.Struct, frozen=True):
@@ -44,12 +49,6 @@ class Streams(msgspec.Struct, frozen=True):
     sources: list[Stream]
 
 
-class DeadLetters(msgspec.Struct, frozen=True):
-    """The records set aside last, newest first."""
-
-    dead_letters: list[DeadLetter]
-
-
 KINDS = (
     Alert,
     AlertPage,
@@ -57,7 +56,9 @@ KINDS = (
     EntitiesFound,
     Entity,
     Streams,
-    DeadLetters,
+    DeadLetterPage,
+    DeadLetterRecord,
+    Replayed,
     Summary,
     Health,
     ProblemDocument,
@@ -74,7 +75,7 @@ def routes(view: View) -> APIRouter:  # noqa: C901 - one short route after anoth
         rule: Text = "",
         subject: Text = "",
         limit: Annotated[int, Query(ge=1, le=ALERTS_PER_PAGE_MOST)] = ALERTS_PER_PAGE,
-        continuation: Annotated[str, Query(max_length=2000, description="From the page before.")] = "",
+        continuation: Continuation = "",
     ) -> Response:
         query = AlertQuery(
             statuses=tuple(status or ()), rule=rule, subject=subject, limit=limit, continuation=continuation
@@ -111,9 +112,40 @@ def routes(view: View) -> APIRouter:  # noqa: C901 - one short route after anoth
     async def sources() -> Response:
         return Json(Streams(await view.streams.get()))
 
-    @api.get("/dead-letters", responses=answers(DeadLetters, 503), tags=["state"], summary="Records set aside, and why")
-    async def letters() -> Response:
-        return Json(DeadLetters(await view.dead_letters.get()))
+    @api.get(
+        "/dead-letters",
+        responses=answers(DeadLetterPage, 400, 422, 503),
+        tags=["dead letters"],
+        summary="Records set aside, and why, newest first",
+    )
+    async def letters(
+        stage: Text = "",
+        source: Text = "",
+        stream: Text = "",
+        state: Annotated[State, Query(description="Open: not replayed since it last failed.")] = "open",
+        limit: Annotated[int, Query(ge=1, le=LETTERS_PER_PAGE_MOST)] = LETTERS_PER_PAGE,
+        continuation: Continuation = "",
+    ) -> Response:
+        which = Filter(stage=stage, source=source, stream=stream, state=state)
+        return Json(await listed(view.services, which, limit, continuation))
+
+    @api.get(
+        "/dead-letters/{letter_id}",
+        responses=answers(DeadLetterRecord, 404, 503),
+        tags=["dead letters"],
+        summary="One record set aside, with the record",
+    )
+    async def one_letter(letter_id: Id) -> Response:
+        return Json(await one(view.services, config(), letter_id))
+
+    @api.post(
+        "/dead-letters/{letter_id}/replay",
+        responses=answers(Replayed, 403, 404, 409, 503),
+        tags=["dead letters"],
+        summary="Send a record back to the stage that could not process it",
+    )
+    async def replay_letter(letter_id: Id) -> Response:
+        return Json(await replay(view.services, config(), letter_id, now_us()))
 
     @api.get("/summary", responses=answers(Summary, 503), tags=["state"], summary="How much, and how fast")
     async def numbers(

@@ -11,10 +11,12 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from flockiq.serve.actions import Verb, act, operator
 from flockiq.serve.api import Id
 from flockiq.serve.board import board
+from flockiq.serve.deadletters import one, replay
 from flockiq.serve.entities import Entity, entity, search, types
 from flockiq.serve.live import Region, polled, render
 from flockiq.serve.view import View, now_us
 from flockiq.shared.alerts import OPEN, Alert, AlertQuery, Status
+from flockiq.shared.config.load import config
 from flockiq.shared.errors import NotFound
 
 Show = Literal["open", "resolved"]
@@ -24,7 +26,7 @@ _ALERTS_SHOWN = 200
 _HEADLINE = Region("headline", "/headline", "regions/headline.html")
 
 
-def routes(view: View) -> APIRouter:
+def routes(view: View) -> APIRouter:  # noqa: C901 - one short route after another
     """The page's routes over ``view``."""
     page = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
@@ -81,6 +83,17 @@ def routes(view: View) -> APIRouter:
         streams, letters, health = await asyncio.gather(view.streams.get(), view.dead_letters.get(), view.health.get())
         region = Region("sources", "/sources", "regions/sources.html")
         return await shown(request, region, "sources.html", "Sources", streams=streams, letters=letters, health=health)
+
+    @page.get("/dead-letters/{letter_id}")
+    async def dead_letter(request: Request, letter_id: Id) -> Response:
+        found = await one(view.services, config(), letter_id)
+        region = Region("letter", f"/dead-letters/{found.letter.id}", "regions/dead_letter.html")
+        return await shown(request, region, "dead_letter.html", "Record set aside", found=found, letter=found.letter)
+
+    @page.post("/dead-letters/{letter_id}/replay")
+    async def replay_letter(letter_id: Id) -> Response:
+        done = await replay(view.services, config(), letter_id, now_us())
+        return RedirectResponse(f"/dead-letters/{done.id}", status_code=303)
 
     @page.get("/headline")
     async def headline(request: Request) -> Response:

@@ -10,9 +10,11 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from flockiq.shared.errors import BadRecord, Conflict, FlockIQError, NotFound, TransientError
+from flockiq.shared.replay import NotReplayable
 
 _STATUS: tuple[tuple[type[FlockIQError], int], ...] = (
     (NotFound, 404),
+    (NotReplayable, 409),
     (BadRecord, 400),
     (Conflict, 409),
     (TransientError, 503),

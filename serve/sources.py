@@ -49,19 +49,6 @@ class Stream(msgspec.Struct, frozen=True):
     retry_at_us: int
 
 
-class DeadLetter(msgspec.Struct, frozen=True):
-    """A record set aside."""
-
-    id: str
-    stage: str
-    source: str
-    stream: str
-    key: str
-    field: str
-    reason: str
-    at: str
-
-
 def configured(config: Config) -> list[Configured]:
     """The enabled streams of a config, by source and stream."""
     return [
@@ -94,15 +81,6 @@ async def streams(services: Services, now_us: int) -> list[Stream]:
         )
         for key in sorted(named.keys() | told.keys())
     ]
-
-
-async def dead_letters(services: Services) -> list[DeadLetter]:
-    """The newest records set aside, at most 20."""
-    names = {"id": "Id", "at": "At"} | {
-        name: name.capitalize() for name in ("stage", "source", "stream", "key", "field", "reason")
-    }
-    rows = await ask(services, "dead_letters")
-    return [DeadLetter(**{name: str(row[column] or "") for name, column in names.items()}) for row in rows]
 
 
 def _per_minute(rows: Sequence[Row], since: dt.datetime) -> Mapping[tuple[str, str], list[int]]:

@@ -6,13 +6,15 @@ import datetime as dt
 import time
 from collections.abc import Callable
 
+from flockiq.serve.deadletters import DeadLetterPage, Filter, listed
 from flockiq.serve.fresh import Fresh
 from flockiq.serve.health import Health, health
-from flockiq.serve.sources import DeadLetter, Stream, dead_letters, streams
+from flockiq.serve.sources import Stream, streams
 from flockiq.serve.summary import LATENCY_WINDOW, Summary, summary
 from flockiq.shared.services import Services
 
 SHARED_FOR_S = 1.0  # how old a shared answer may be; the page polls every 2 s
+LETTERS_SHOWN = 20  # on the page, of the records set aside
 
 
 class View:
@@ -23,7 +25,7 @@ class View:
         self.summary: Fresh[Summary] = Fresh(self._summary, SHARED_FOR_S)
         self.health: Fresh[Health] = Fresh(self._health, SHARED_FOR_S)
         self.streams: Fresh[list[Stream]] = Fresh(self._streams, SHARED_FOR_S)
-        self.dead_letters: Fresh[list[DeadLetter]] = Fresh(self._dead_letters, SHARED_FOR_S)
+        self.dead_letters: Fresh[DeadLetterPage] = Fresh(self._dead_letters, SHARED_FOR_S)
 
     @property
     def services(self) -> Services:
@@ -44,8 +46,8 @@ class View:
     async def _streams(self) -> list[Stream]:
         return await streams(self.services, now_us())
 
-    async def _dead_letters(self) -> list[DeadLetter]:
-        return await dead_letters(self.services)
+    async def _dead_letters(self) -> DeadLetterPage:
+        return await listed(self.services, Filter(), LETTERS_SHOWN)
 
 
 def now_us() -> int:

@@ -14,13 +14,26 @@ from flockiq.shared.positions import entity_id
 from flockiq.shared.services import Services
 from flockiq.shared.settings import Settings
 from tests.eventhouse.conftest import EVENTHOUSE
-from tests.serve.sample import COMPANIES, HOSTILE, MINUTE, SECOND, TENANT, company_id, delta, fill, now_us
+from tests.serve.sample import (
+    COMPANIES,
+    HOSTILE,
+    MINUTE,
+    SECOND,
+    TENANT,
+    company_id,
+    delta,
+    fill,
+    letter,
+    letter_id,
+    now_us,
+)
 
 NOW = now_us()
 QUERIES = sorted([*EVENTHOUSE.glob("queries/*.kql"), *EVENTHOUSE.glob("rules/*.kql")])
 PARAMETERS = {
     "entity": {"id": company_id("123456789")},
     "entity_history": {"id": company_id("123456789")},
+    "dead_letter": {"id": letter_id(letter(NOW))},
     "latency": {"since": rfc3339(NOW - 15 * MINUTE)},
     "activity": {"since": rfc3339(NOW - 15 * MINUTE)},
 }

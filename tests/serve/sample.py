@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import msgspec
+import xxhash
 
 from flockiq.shared.alerts import AlertTransition
 from flockiq.shared.deadletters import DeadLetter, bury
@@ -225,6 +226,26 @@ def alerts(now: int) -> list[AlertTransition]:
     return [*halved, owed, terms, silent, risky, *firing, ended]
 
 
+def letter(now: int) -> DeadLetter:
+    """The sample's record that was set aside; its id does not depend on the time."""
+    return DeadLetter(
+        stage="capture",
+        source="bureau",
+        stream="ratings",
+        reason="'n/a' is not an integer",
+        at_us=now - 6 * MINUTE,
+        key="123456780",
+        field="score",
+        body=b"123456780;n/a",
+    )
+
+
+def letter_id(kept: DeadLetter) -> str:
+    """The id that a letter is kept under."""
+    content = xxhash.xxh3_128_hexdigest(kept.body)
+    return hash_id(TENANT, kept.stage, kept.source, kept.stream, kept.key, kept.reason, content)
+
+
 async def fill(services: Services, now: int) -> None:
     """Write the sample world as of ``now``, µs."""
 
@@ -318,17 +339,7 @@ async def fill(services: Services, now: int) -> None:
     }
     for (source, stream), status in feeds.items():
         await touch(services, source, stream, lambda _, status=status: status)
-    letter = DeadLetter(
-        stage="capture",
-        source="bureau",
-        stream="ratings",
-        reason="'n/a' is not an integer",
-        at_us=now - 6 * MINUTE,
-        key="123456780",
-        field="score",
-        body=b"123456780;n/a",
-    )
-    await bury(services, [letter])
+    await bury(services, [letter(now)])
     await services.alerts.apply(TENANT, alerts(now))
     await services.registry.put(
         "progress/default/process_resolved/0", b'{"sequence": -1, "at_us": 1, "duplicates": 5}', None
