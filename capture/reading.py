@@ -13,6 +13,7 @@ import msgspec
 from flockiq.capture import cursor as steps
 from flockiq.capture.batch import FEW, Batch
 from flockiq.capture.cursor import Cursor, Cursors
+from flockiq.capture.deliveries import last_told
 from flockiq.capture.http.client import Answer, SourceClient, Tally
 from flockiq.capture.http.guard import Origin
 from flockiq.capture.keys import KeySets
@@ -52,6 +53,7 @@ class Reading:
         now_us: Callable[[], int],
     ) -> None:
         tenant = services.settings.tenant
+        self._services = services
         self._client = client
         self._protocol = protocol
         self._limits = source.limits
@@ -77,7 +79,7 @@ class Reading:
         SourceUnavailable, SourceError: the source's fault. TransientError: ours. LeaseLost: stop here.
         """
         loop = asyncio.get_running_loop()
-        self.cursor = steps.begin(await self._cursors.load(), self._config, self._now_us())
+        self.cursor = steps.begin(await self._left(), self._config, self._now_us())
         self._key_set = self.cursor.keys
         self._batch.begin(self.cursor.run, self.cursor.run_us)
         await self._cursors.save(self.cursor)
@@ -98,6 +100,15 @@ class Reading:
             if self._batch.size >= FLUSH_BYTES or loop.time() >= flush_at:
                 await self._flush()
                 flush_at = loop.time() + FLUSH_AFTER_S
+
+    async def _left(self) -> Cursor:
+        """The cursor as it was left; runs go on after those in which a webhook told of the stream."""
+        cursor = await self._cursors.load()
+        if self._config.webhook is None:
+            return cursor
+        tenant = self._services.settings.tenant
+        told = await last_told(self._services.registry, tenant, self._source, self._stream)
+        return msgspec.structs.replace(cursor, run=max(cursor.run, told))
 
     async def _page(self) -> tuple[Page, Answer]:
         """The next page; the first one of the read if its link has expired."""

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from flockiq.capture.records import Record
-from flockiq.shared.config.sources import Csv
+from flockiq.shared.config.files import Csv
 from flockiq.shared.errors import BadRecord
 
 _LONGEST_VALUE: Final = 800_000  # characters; the csv module's own bound is raised to ours

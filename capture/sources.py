@@ -34,6 +34,7 @@ class Capture:
         self.environment = environment
         self.now_us = now_us
         self.running: dict[tuple[str, str], asyncio.Task[None]] = {}  # slices in hand, by stream
+        self.errands: set[asyncio.Task[None]] = set()  # errands in hand
         self._clients: dict[str, SourceClient] = {}
         self._deliveries: dict[tuple[str, str], Deliveries] = {}
 
@@ -53,13 +54,15 @@ class Capture:
         """The deliveries of a webhook's stream."""
         found = self._deliveries.get((source, stream))
         if found is None:
-            found = Deliveries(self.services.registry, self.tenant, source, stream)
+            named = self.sources.get(source)
+            polled = named is not None and named.polled
+            found = Deliveries(self.services.registry, self.tenant, source, stream, polled=polled)
             self._deliveries[source, stream] = found
         return found
 
     async def close(self) -> None:
         """Stop the slices in hand (others go on where they are) and close the connections."""
-        tasks = list(self.running.values())
+        tasks = [*self.running.values(), *self.errands]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -9,21 +9,25 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from flockiq.capture import errands
 from flockiq.capture.batch import Batch
+from flockiq.capture.deliveries import heard
 from flockiq.capture.publish import HUB
-from flockiq.capture.records import Record, text_of
+from flockiq.capture.records import Record
 from flockiq.capture.signatures import Delivery, Unsigned, verify
 from flockiq.capture.sources import Capture
-from flockiq.shared.config.sources import Source, Stream, matches
+from flockiq.capture.told import Malformed, Telling, events_in, identity_of, stream_of, telling_of
+from flockiq.shared.config.sources import Source
+from flockiq.shared.config.webhooks import BusinessCentral, Webhook
 from flockiq.shared.deadletters import DeadLetter, bury
 from flockiq.shared.errors import BadRecord, ConfigError, NotFound, TransientError
-from flockiq.shared.status import arrived, touch
+from flockiq.shared.status import touch
 
 log = logging.getLogger("flockiq.capture")
 
 _RETRY_S: Final = "5"
-_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_record = msgspec.json.Decoder(Record).decode
+_LONGEST_TOKEN: Final = 2_048
+_PLAIN: Final = MappingProxyType({"X-Content-Type-Options": "nosniff"})
 
 
 class Reply(NamedTuple):
@@ -31,11 +35,14 @@ class Reply(NamedTuple):
 
     status: int
     text: str = ""
-    headers: Mapping[str, str] = MappingProxyType({})
+    headers: Mapping[str, str] = _PLAIN
 
 
-class Malformed(Exception):
-    """The body is no JSON object or array of objects within the limits."""
+class Event(NamedTuple):
+    """One event of a delivery, and what tells that it was told before ("" if nothing does)."""
+
+    identity: str
+    record: Record
 
 
 async def receive(capture: Capture, name: str, delivery: Delivery) -> Reply:
@@ -43,106 +50,114 @@ async def receive(capture: Capture, name: str, delivery: Delivery) -> Reply:
     source = capture.sources.get(name)
     if source is None or not source.enabled or source.webhook is None:
         return Reply(404, "there is no such source")
+    if (token := _handshake(source.webhook, delivery)) is not None:
+        return Reply(200, token)
+    reply = await _taken(capture, source, source.webhook, delivery)
+    if isinstance(source.webhook.signature, BusinessCentral) and reply.status in range(400, 500):
+        # It deletes a subscription at any other answer; that one is wrong is for our log alone.
+        return reply._replace(status=503)
+    return reply
+
+
+async def _taken(capture: Capture, source: Source, webhook: Webhook, delivery: Delivery) -> Reply:
     if len(delivery.body) > source.limits.body_bytes:
         return Reply(413, f"at most {source.limits.body_bytes} bytes a delivery")
     try:
-        signature = source.webhook.signature
-        secret = await capture.services.secrets.get(signature.secret.secret)
-        verify(signature, secret, delivery, capture.now_us())
-        await _publish(capture, source, _events(delivery.body, source.webhook.events))
+        secrets = await _secrets(capture, webhook.signature.secrets)
+        verify(webhook.signature, secrets, delivery, capture.now_us())
+        await _publish(capture, source, delivery, events_in(source, delivery))
     except Unsigned as error:
-        log.warning("webhook %s: a delivery is refused: %s", name, error)
+        log.warning("webhook %s: a delivery is refused: %s", source.source, error)
         return Reply(401, "the signature is missing or wrong")
     except Malformed as error:
+        log.warning("webhook %s: a delivery is of no use: %s", source.source, error)
         return Reply(400, str(error))
     except (TransientError, NotFound, ConfigError) as error:
-        log.error("webhook %s: a delivery can't be taken now: %s", name, error)  # noqa: TRY400 - the reason is enough
-        return Reply(503, "not now, send it again", {"Retry-After": _RETRY_S})
+        log.error("webhook %s: a delivery can't be taken now: %s", source.source, error)  # noqa: TRY400 - the reason is enough
+        return Reply(503, "not now, send it again", {"Retry-After": _RETRY_S, **_PLAIN})
     return Reply(204)
 
 
-def _events(body: bytes, most: int) -> list[Record | bytes]:
-    """The delivery's events; as bytes those that are no objects. Malformed if it is not JSON at all."""
-    try:
-        str(body, "utf-8")
-        if body.lstrip()[:1] != b"[":
-            return [_record(body)]
-        items = _items(body)
-        if len(items) > most:
-            raise Malformed(f"at most {most} events a delivery")
-        return [_record(item) if bytes(item).lstrip()[:1] == b"{" else bytes(item) for item in items]
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Malformed("the body is not JSON: an object, or an array of objects") from error
+def _handshake(webhook: Webhook, delivery: Delivery) -> str | None:
+    """The token to echo, if this is Business Central asking whether we want to be told."""
+    if not isinstance(webhook.signature, BusinessCentral):
+        return None
+    token = delivery.parameter("validationToken")
+    return token if token and len(token) <= _LONGEST_TOKEN and token.isprintable() else None
 
 
-async def _publish(capture: Capture, source: Source, events: Sequence[Record | bytes]) -> None:
+async def _secrets(capture: Capture, names: Sequence[str]) -> list[str]:
+    """The secrets that are set. NotFound if none is."""
+    values: list[str] = []
+    missing: NotFound | None = None
+    for name in names:
+        try:
+            values.append((await capture.services.secrets.get(name)).strip())
+        except NotFound as error:
+            missing = error  # while one takes another's place, one of them may not be set yet or any more
+    if missing is not None and not values:
+        raise missing
+    return values
+
+
+async def _publish(capture: Capture, source: Source, delivery: Delivery, events: Sequence[Record | bytes]) -> None:
     """Publish each stream's share of the events. TransientError: nothing is promised."""
-    shares: dict[str, list[Record]] = {}
+    shares: dict[str, list[Event]] = {}
     misfits: list[DeadLetter] = []
-    for event in events:
-        stream = _stream_of(source, event) if isinstance(event, dict) else None
-        if stream is not None and isinstance(event, dict):
-            shares.setdefault(stream, []).append(event)
+    for number, event in enumerate(events):
+        stream = stream_of(source, event) if isinstance(event, dict) else ""
+        if stream and isinstance(event, dict):
+            shares.setdefault(stream, []).append(Event(identity_of(source, delivery, event, number), event))
         else:
             misfits.append(_misfit(source, event, capture.now_us()))
     await bury(capture.services, misfits)
     for stream, share in shares.items():
-        await _publish_stream(capture, source, stream, share)
+        await _publish_stream(capture, source, stream, delivery, share)
 
 
-async def _publish_stream(capture: Capture, source: Source, stream: str, events: Sequence[Record]) -> None:
+async def _publish_stream(
+    capture: Capture, source: Source, stream: str, delivery: Delivery, events: Sequence[Event]
+) -> None:
     services = capture.services
     deliveries = capture.deliveries(source.source, stream)
     now_us = capture.now_us()
     begun = await deliveries.begin(now_us)
     batch = Batch(services, source, stream, await services.events.partition_count(HUB))
     batch.begin(begun.run, begun.run_us)
+    links: list[str] = []
     told: set[str] = set()
+    hurry = False
     for event in events:
-        identity = _identity(source, event)
-        if identity and (identity in told or not deliveries.is_new(identity)):
+        if event.identity and (event.identity in told or not deliveries.is_new(event.identity)):
             continue
-        whole = source.streams[stream].property_events is None
-        if batch.take(event if whole else _one_property(source.streams[stream], event), now_us, "r" if whole else "u"):
-            told.add(identity)
+        telling = _told(source, stream, delivery, event, batch, now_us)
+        if telling is None:
+            continue
+        if telling.many:
+            hurry = True
+        elif telling.link:
+            links.append(telling.link)
+        told.add(event.identity)
     records = await batch.publish()
-    deliveries.told(told - {""})
-    await touch(services, source.source, stream, arrived(now_us, records, batch.greatest_us))
+    await errands.send(capture, source.source, stream, links)
+    if hurry:
+        await errands.hasten(capture, source.source, stream)
+    deliveries.told(told - {""}, batch.greatest_us)
+    await touch(services, source.source, stream, heard(source, now_us, records, batch.greatest_us))
 
 
-def _stream_of(source: Source, event: Record) -> str | None:
-    """The first stream whose ``match`` fits."""
-    for name, stream in source.streams.items():
-        if all(matches(pattern, _text(event, field)) for field, pattern in stream.match.items()):
-            return name
-    return None
-
-
-def _identity(source: Source, event: Record) -> str:
-    """What tells that an event was told before; "" if it does not say."""
-    return _text(event, source.webhook.delivery_id) if source.webhook and source.webhook.delivery_id else ""
-
-
-def _one_property(stream: Stream, event: Record) -> Record:
-    """The record an event tells one field of: its key, its time, that field.
-
-    An event without one tells only that the record is there (or, by ``deleted_when``, is not).
-    """
-    kept = {*stream.primary_key, stream.modified}
-    if stream.deleted_when is not None:
-        kept.add(stream.deleted_when.field)
-    record = {name: raw for name, raw in event.items() if name in kept}
-    named = stream.property_events
-    if named is not None and (changed := _text(event, named.name)):
-        record[changed] = event.get(named.value, msgspec.Raw(b"null"))
-    return record
-
-
-def _text(event: Record, field: str) -> str:
+def _told(source: Source, stream: str, delivery: Delivery, event: Event, batch: Batch, now_us: int) -> Telling | None:
+    """What an event tells, its record in the batch; None if it became a dead letter."""
     try:
-        return (text_of(event[field]) if field in event else None) or ""
-    except BadRecord:
-        return ""
+        telling = telling_of(source.streams[stream], delivery, event.record)
+    except BadRecord as error:
+        batch.set_aside(error, msgspec.json.encode(event.record), now_us)
+        return None
+    if telling.gone:
+        batch.delete(telling.gone, now_us)
+    elif telling.record is not None and not batch.take(telling.record, now_us, "u" if telling.partial else "r"):
+        return None
+    return telling
 
 
 def _misfit(source: Source, event: Record | bytes, at_us: int) -> DeadLetter:

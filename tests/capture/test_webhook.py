@@ -14,7 +14,8 @@ import pytest
 
 from flockiq.capture import functions
 from flockiq.capture.signatures import Delivery, Unsigned, hubspot_v3, verify
-from flockiq.shared.config.sources import HubSpotV3, SecretName
+from flockiq.shared.config.secrets import SecretName
+from flockiq.shared.config.webhooks import HubSpotV3
 from flockiq.shared.errors import HubUnavailable
 from flockiq.shared.services import Services
 from tests.capture.conftest import World
@@ -30,8 +31,10 @@ MARKETING = {
         "contacts": {
             "primary_key": ["objectId"],
             "modified": "occurredAt",
-            "match": {"subscriptionType": "contact.*"},
-            "property_events": {"name": "propertyName", "value": "propertyValue"},
+            "webhook": {
+                "match": {"subscriptionType": "contact.*"},
+                "property_events": {"name": "propertyName", "value": "propertyValue"},
+            },
             "deleted_when": {"field": "subscriptionType", "values": ["contact.deletion"]},
             "entity": "contact",
             "fields": {"email": "email"},
