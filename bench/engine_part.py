@@ -7,7 +7,7 @@ import gc
 import resource
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -128,9 +128,9 @@ def _pass(work: Workload) -> Pass:
     return Pass(lines, unpack, decode, process, deltas, retracted, steps)
 
 
-def run_alone(work: Workload, begin_at: float) -> Alone:
-    """The engine alone over a workload; waits for ``begin_at`` first."""
-    engine = Engine(plan())
+def run_alone(work: Workload, begin_at: float, rules: Sequence[str] = ()) -> Alone:
+    """The engine alone over a workload, with all rules or some; waits for ``begin_at`` first."""
+    engine = Engine(plan(rules))
     for bodies in batches(work.warm()):
         engine.give(bodies)
         engine.committed()

@@ -46,7 +46,7 @@ def steps(size: Size) -> dict[str, float]:
     CACHE.mkdir(exist_ok=True)
     spent: dict[str, float] = defaultdict(float)
     with tempfile.TemporaryDirectory(dir=CACHE) as folder, _watched(spent):
-        whole = asyncio.run(_replay(Path(folder), size))
+        whole = asyncio.run(replayed(Path(folder), size))
     found = {name: round(seconds / work.facts.lines * 1e6, 1) for name, seconds in spent.items()}
     return found | {
         "the rest: stores, hubs, tables": round((whole - sum(spent.values())) / work.facts.lines * 1e6, 1),
@@ -54,7 +54,7 @@ def steps(size: Size) -> dict[str, float]:
     }
 
 
-async def _replay(folder: Path, size: Size) -> float:
+async def replayed(folder: Path, size: Size) -> float:
     """The CPU seconds that ``changes`` and then ``resolved`` take, one batch of one partition at a time."""
     opened = connect(Settings(data=folder))
     for some in batched(workload(size, "changes").timed(), 64, strict=False):

@@ -6,6 +6,7 @@ The lines are what merge_changes sends to hub ``resolved`` (or what capture send
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -84,9 +85,14 @@ def config() -> Config:
     return load(CONFIG, {})
 
 
-def plan() -> Mapping[str, Plan]:
-    """The plans of the measured config."""
-    return plans(config())
+def plan(rules: Sequence[str] = ()) -> Mapping[str, Plan]:
+    """The plans of the measured config; given names of ``rules``, with those only and without drift."""
+    whole = config()
+    if not rules:
+        return plans(whole)
+    entity = dataclasses.replace(whole.entities[ENTITY], drift={})
+    chosen = {name: whole.rules[name] for name in rules}
+    return plans(dataclasses.replace(whole, entities={ENTITY: entity}, rules=chosen))
 
 
 def batches(packed: Iterator[Packed], size: int = 0) -> Iterator[list[bytes]]:
