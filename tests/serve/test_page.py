@@ -13,7 +13,7 @@ import httpx
 import pytest
 import uvicorn
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright, expect
+from playwright.async_api import Browser, ConsoleMessage, Page, Route, async_playwright, expect
 
 from flockiq.serve.app import application
 from flockiq.shared.errors import HubUnavailable
@@ -161,6 +161,27 @@ async def test_what_has_not_changed_is_left_alone(address: str, browser: Browser
     async with page.expect_response(lambda answer: "seen=" in answer.url and answer.status == 204):
         pass
     assert await page.evaluate("document.getElementById('alerts').dataset.mine") == "yes"
+
+
+@pytest.mark.usefixtures("sample")
+async def test_a_poll_dims_nothing(address: str, browser: Browser) -> None:
+    """A slow answer must not make the buttons fade in and out; only a press shows that it is under way."""
+    page = (await opened(browser)).page
+    asked, answered = asyncio.Event(), asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        asked.set()
+        await answered.wait()
+        await route.continue_()
+
+    await page.goto(address)
+    await page.route("**/*seen=*", hold)
+    await asked.wait()
+    button = page.get_by_role("button", name="Acknowledge").first
+    assert await page.locator(".htmx-request").count() > 0
+    assert await button.evaluate("button => getComputedStyle(button).opacity") == "1"
+    answered.set()
+    await page.unroute_all(behavior="wait")
 
 
 @pytest.mark.usefixtures("sample")
