@@ -13,7 +13,11 @@ from flockiq.shared.errors import FlockIQError
 
 
 class InUse(FlockIQError):
-    """Another process holds what this run needs for itself."""
+    """Another process holds what this run needs for itself; ``holder`` is its id, "" if it did not say."""
+
+    def __init__(self, message: str, holder: str = "") -> None:
+        self.holder = holder
+        super().__init__(message)
 
 
 @contextmanager
@@ -37,7 +41,8 @@ def data_folder(folder: Path) -> Iterator[Path]:
             holder = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip()
             raise InUse(
                 f"FlockIQ is already running on the data folder {folder}, as process {holder or '(starting)'}. "
-                f"Stop it first (kill {holder or 'PID'}), or run on another folder and port: --data DIR --port N."
+                f"Stop it first (kill {holder or 'PID'}), or run on another folder and port: --data DIR --port N.",
+                holder,
             ) from error
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)

@@ -6,10 +6,16 @@ import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from flockiq.shared.errors import ConfigError, FlockIQError
 
 DATA = Path("data")
+if TYPE_CHECKING:
+    type Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - argparse gives it no public name
+
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 
@@ -69,7 +75,35 @@ def parser() -> argparse.ArgumentParser:
     )
     kill.add_argument("--port", type=_port, default=0, metavar="N", help="where the app listens; 0: any (%(default)s)")
     kill.add_argument("--seed", type=_whole, default=1, metavar="N", help="when it is killed, and what is sampled")
+    _dead_letters_parser(commands, config)
     return top
+
+
+def _dead_letters_parser(commands: Subparsers, config: argparse.ArgumentParser) -> None:
+    where = argparse.ArgumentParser(add_help=False, parents=[config])
+    where.add_argument("--data", type=Path, default=Path("data"), metavar="DIR", help="of the app (%(default)s)")
+    where.add_argument("--url", default="", help="of an app elsewhere, in place of --data")
+    where.add_argument("--json", action="store_true", help="print JSON")
+    which = argparse.ArgumentParser(add_help=False)
+    for name in ("stage", "source", "stream"):
+        which.add_argument(f"--{name}", default="", help=f"only those of this {name}")
+
+    letters = commands.add_parser("dead-letters", help="look at records that could not be processed, and replay them")
+    verbs = letters.add_subparsers(dest="verb", required=True, metavar="VERB")
+    listed = verbs.add_parser("list", parents=[where, which], help="list them, newest first")
+    listed.add_argument("--state", choices=("open", "replayed", "all"), default="open", help="(%(default)s)")
+    listed.add_argument("--limit", type=_count, default=100, metavar="N", help="at most so many (%(default)s)")
+    shown = verbs.add_parser("show", parents=[where], help="show one with its record")
+    shown.add_argument("id", metavar="ID")
+    replay = verbs.add_parser(
+        "replay",
+        parents=[where, which],
+        help="send them back to the stage that could not process them",
+        description="Sends the records named, or all open ones of a stage, source or stream, back to the stage that "
+        "could not process them. Doing it twice changes nothing.",
+    )
+    replay.add_argument("ids", nargs="*", metavar="ID")
+    replay.add_argument("--all", action="store_true", help="every open one")
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -120,7 +154,28 @@ def data_of(seed: int | None) -> Path:
     return DATA if seed is None else DATA / f"seed-{seed}"
 
 
-COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {"run": _run, "check": _check, "kill-test": _kill_test}
+def _dead_letters(options: argparse.Namespace) -> int:
+    from flockiq.cli import dead_letters  # noqa: PLC0415 - loads the services
+    from flockiq.serve.deadletters import Filter  # noqa: PLC0415 - likewise
+
+    where = dead_letters.Options(options.data, options.config, options.url, options.json)
+    if options.verb == "show":
+        return dead_letters.show_one(where, options.id)
+    which = Filter(stage=options.stage, source=options.source, stream=options.stream)
+    if options.verb == "list":
+        return dead_letters.show_list(where, replace(which, state=options.state), options.limit)
+    chosen = options.all or which != Filter()
+    if bool(options.ids) == chosen:
+        raise FlockIQError("Say which to replay: ids, or --stage, --source or --stream, or --all; not both.")
+    return dead_letters.replay(where, options.ids, which if chosen else None)
+
+
+COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
+    "run": _run,
+    "check": _check,
+    "kill-test": _kill_test,
+    "dead-letters": _dead_letters,
+}
 
 
 def _whole(text: str) -> int:

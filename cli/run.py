@@ -18,6 +18,7 @@ from rich.console import Console
 import flockiq
 from flockiq.capture.sources import close as close_capture
 from flockiq.cli import summary as summaries
+from flockiq.cli.address import announced
 from flockiq.cli.hold import data_folder, free_port
 from flockiq.cli.report import Ended, report
 from flockiq.cli.samples import Samples, Verdict, sample_systems
@@ -81,6 +82,7 @@ async def _run(options: Options, console: Console) -> Ended:
         host = Host(APP, events=lambda: services().events, data=options.data, port=options.port)
         stack.push_async_callback(host.stop)
         await host.start()
+        stack.enter_context(announced(options.data, host.url))
         watch = Watch(host, duration_s=options.duration_s, seed=samples.seed if samples else None)
         stack.push_async_callback(watch.close)
         await _until(options.duration_s, stop.wait(), host.ended(), show(watch, console))
