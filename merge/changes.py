@@ -313,6 +313,10 @@ class _Batch:
                 self._leave(plan, known, here, version, at)
                 version = version._replace(fields=bodies[row])
                 state.came[one] = at
+            if known == NOWHERE and change.data.op == "u" and state.versions.deleted[one]:
+                self._line(
+                    plan, here, self._latest(one, change.data.key, change)
+                )  # the deletion has waited for a place
             state.places[one] = here
             self._line(plan, here, version)
 

@@ -128,6 +128,15 @@ def test_a_deletion_of_an_unknown_record_waits_for_where_the_record_was(changes:
     assert said(tell(changes, change("r", 15, BORG))) == [("r", "de1", 15, BORG)]
 
 
+def test_an_update_after_a_deletion_of_an_unknown_record_brings_the_deletion(changes: Changes) -> None:
+    """So that an update from before it, should one come late, is known to be gone."""
+    tell(changes, change("d", 20))
+    assert said(tell(changes, change("u", 30, {"name": "Acme"}))) == [
+        ("d", "web/contacts/7", 20, {}),
+        ("u", "web/contacts/7", 30, {"name": "Acme"}),
+    ]
+
+
 def test_an_unknown_stream_is_a_dead_letter_and_the_others_go_on(changes: Changes) -> None:
     """The letter names what config lacks and keeps the record."""
     stranger = change("c", 10, ACME, stream="leads")
