@@ -87,7 +87,10 @@ def run(options: Options) -> int:
         for line in found[:SHOWN]:
             console.print(f"  {line}", markup=False, highlight=False)
     console.print(f"differences {report.total}")
-    return 1 if report.total or not all(report.compared.values()) else 0
+    untested = [what for what, count in report.compared.items() if not count]
+    if untested:
+        console.print(f"That tested too little: there were no {' and no '.join(untested)}. Kill it more often.")
+    return 1 if report.total or untested else 0
 
 
 async def _run(options: Options, progress: Progress) -> Report:
