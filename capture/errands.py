@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from functools import partial
 from typing import Final
 
@@ -92,18 +92,23 @@ async def run(capture: Capture, works: Sequence[wire.Work]) -> None:
         elif len(links) > MOST_LINKS or len(capture.errands) >= MOST_RUNNING:
             await hasten(capture, name, stream)
         else:
-            task = asyncio.create_task(_run(capture, source, stream, list(links)), name=f"errands {name}/{stream}")
-            capture.errands.add(task)
-            task.add_done_callback(partial(_done, capture, f"{name}/{stream}"))
-            tasks.add(task)
+            tasks.add(in_hand(capture, f"{name}/{stream}", _run(capture, source, stream, list(links))))
     if tasks:
         await asyncio.wait(tasks, timeout=PATIENCE_S)
+
+
+def in_hand(capture: Capture, name: str, errand: Coroutine[None, None, None]) -> asyncio.Task[None]:
+    """Begin an errand that goes on by itself if it takes long; ended when ``capture`` closes."""
+    task = asyncio.create_task(errand, name=f"errand {name}")
+    capture.errands.add(task)
+    task.add_done_callback(partial(_done, capture, name))
+    return task
 
 
 def _done(capture: Capture, name: str, task: asyncio.Task[None]) -> None:
     capture.errands.discard(task)
     if not task.cancelled() and (error := task.exception()) is not None:
-        log.warning("%s: errands were not run, its next poll will tell: %s", name, error)
+        log.warning("%s: an errand was not run: %s", name, error)
 
 
 async def _run(capture: Capture, source: Source, stream: str, links: Sequence[str]) -> None:

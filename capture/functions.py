@@ -9,7 +9,7 @@ import typing
 import azure.functions as func
 import msgspec
 
-from flockiq.capture import errands, files, schedule, slice  # noqa: A004 - the design's word for a piece of a stream
+from flockiq.capture import errands, files, schedule, slice, subscriptions  # noqa: A004 - the design's word for a piece of a stream
 from flockiq.capture.again import is_again, take_again
 from flockiq.capture.signatures import Delivery
 from flockiq.capture.sources import capture
@@ -29,7 +29,8 @@ _work = msgspec.json.Decoder(wire.Work).decode
 async def capture_schedule(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the trigger's argument
     """Send the slices that are due."""
     sent = await schedule.send_due(capture())
-    log.debug("%d slices sent", sent)
+    renewed = await subscriptions.send_due(capture())
+    log.debug("%d slices and %d renewals sent", sent, renewed)
 
 
 @blueprint.function_name("capture_slice")
@@ -62,7 +63,9 @@ async def capture_slice(events: typing.List[func.EventHubEvent]) -> None:  # noq
     await bury(holder.services, letters)
     await take_again(holder, filter(is_again, works.values()))
     await errands.run(holder, [work for work in works.values() if errands.is_errand(work)])
-    slices = [work for work in works.values() if not is_again(work) and not errands.is_errand(work)]
+    await subscriptions.run(holder, [work for work in works.values() if subscriptions.is_renewal(work)])
+    others = (is_again, errands.is_errand, subscriptions.is_renewal)
+    slices = [work for work in works.values() if not any(is_other(work) for is_other in others)]
     await slice.work_off(holder, slices)
 
 

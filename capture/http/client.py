@@ -87,6 +87,10 @@ class SourceClient:
         SourceUnavailable: it does not answer or asks for more patience than a run has.
         SourceError: it may not be called, or answers with something unusable.
         """
+        return await self.send("GET", link, b"", headers, tally)
+
+    async def send(self, method: str, link: str, content: bytes, headers: Mapping[str, str], tally: Tally) -> Answer:
+        """Ask with another method than GET, and a body; as patiently, so what is sent may arrive twice."""
         url = self.origins.resolve(link)
         failures = 0
         refreshed = False
@@ -94,7 +98,7 @@ class SourceClient:
             await self._wait_my_turn(url)
             asked: float | None = None
             try:
-                answer = await self._once(url, headers, tally, fresh=refreshed)
+                answer = await self._once(method, url, content, headers, tally, fresh=refreshed)
             except (httpx.TransportError, TimeoutError) as error:
                 problem = f"{_shown(url)} does not answer: {type(error).__name__}"
             else:
@@ -127,11 +131,14 @@ class SourceClient:
         if rest > 0:
             await asyncio.sleep(rest)
 
-    async def _once(self, url: httpx.URL, headers: Mapping[str, str], tally: Tally, *, fresh: bool) -> Answer:
+    async def _once(
+        self, method: str, url: httpx.URL, content: bytes, headers: Mapping[str, str], tally: Tally, *, fresh: bool
+    ) -> Answer:
         proof = await credentials.headers(self._auth, self._secrets, fresh=fresh)
         async with self._room, asyncio.timeout(self._request_s):
             tally.requests += 1
-            async with self._http.stream("GET", url, headers={**self._headers, **headers, **proof}) as response:
+            sent = {**self._headers, **headers, **proof}
+            async with self._http.stream(method, url, content=content or None, headers=sent) as response:
                 text = await body.read(response, self._limits.page_bytes)
                 tally.received += response.num_bytes_downloaded
                 return Answer(response.status_code, response.headers, text, url)

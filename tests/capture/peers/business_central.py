@@ -38,6 +38,7 @@ class BusinessCentral:
                 Route(f"{COMPANY}/customers", self._list),
                 Route(f"{COMPANY}/customers({{key}})", self._get),
                 Route(f"{PREFIX}/subscriptions", self._subscribe, methods=["POST"]),
+                Route(f"{PREFIX}/subscriptions", self._subscribed),
                 Route(f"{PREFIX}/subscriptions('{{key}}')", self._renew, methods=["PATCH"]),
             ]
         )
@@ -87,6 +88,9 @@ class BusinessCentral:
         key = f"sub{len(self.subscriptions) + 1}"
         return self._kept(key, wanted, 201)
 
+    async def _subscribed(self, _: Request) -> Response:
+        return JSONResponse({"value": list(self.subscriptions.values())})
+
     async def _renew(self, request: Request) -> Response:
         self.requests.append(("PATCH", request.path_params["key"]))
         held = self.subscriptions.get(request.path_params["key"])
@@ -99,7 +103,10 @@ class BusinessCentral:
 
     async def _shakes(self, url: str) -> bool:
         async with httpx.AsyncClient(timeout=5) as client:
-            answer = await client.post(url, params={"validationToken": "a token/+&="})
+            try:
+                answer = await client.post(url, params={"validationToken": "a token/+&="})
+            except httpx.TransportError:
+                return False
         return answer.status_code == 200 and answer.text == "a token/+&="
 
     def _kept(self, key: str, wanted: dict[str, Any], status: int) -> Response:
