@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, Literal
 
 import msgspec
@@ -50,11 +51,24 @@ class Batch:
         """Records held."""
         return self._lines.records
 
-    def take(self, record: Record, captured_us: int, op: Literal["r", "u"] = "r") -> Taken | None:
-        """Add one record; None if it is set aside instead. ``op``: whether it is whole or tells changes."""
+    def take(
+        self,
+        record: Record,
+        captured_us: int,
+        op: Literal["r", "u"] = "r",
+        *,
+        known: Callable[[Taken], bool] | None = None,
+    ) -> Taken | None:
+        """Add one record; None if it is set aside instead. ``op``: whether it is whole or tells changes.
+
+        What is ``known`` as it is needs no telling, and is not added.
+        """
         self._taken += 1
         try:
             taken = self._reader.take(record)
+            if known is not None and known(taken):
+                self.greatest_us = max(self.greatest_us, taken.us)
+                return taken
             said = op if taken.op == "r" else taken.op
             position = Position(taken.us or self.run_us, self.run, self.row)
             self._lines.add(said, taken.key, taken.after, position, captured_us)

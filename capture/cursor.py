@@ -103,7 +103,7 @@ def start_over(cursor: Cursor, reason: str) -> Cursor:
         since_us=0,
         watermark_us=0,
         reads=0,
-        known=cursor.known if unfinished else cursor.keys,
+        known=(cursor.known or cursor.keys) if unfinished else cursor.keys,  # half a set is better than none
         keys=0,
         resync=reason,
     )

@@ -1,5 +1,8 @@
 """The keys a stream is known to have, so that a full read can tell what was deleted meanwhile.
 
+A stream that can only be read whole keeps a fingerprint of every record's content with its key, so
+that only what changed is told.
+
 A key set is a folder of segments ``capture/keys/<tenant>/<source>/<stream>/<set>/<run>-<part>``, each
 the keys that one acknowledged batch added and removed; the union in name order is the set. Writing
 a segment again after a crash changes nothing, and many are folded into one now and then.
@@ -8,7 +11,8 @@ a segment again after a crash changes nothing, and many are folded into one now 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping
+from itertools import repeat
 from typing import Final
 
 import msgspec
@@ -24,6 +28,7 @@ class Segment(msgspec.Struct, frozen=True, omit_defaults=True):
     """Keys that a batch added and removed; ``whole`` when it holds all there were until then."""
 
     added: list[str] = []
+    fingerprints: list[int] = []  # of the added, in their order; none are kept if it is empty
     removed: list[str] = []
     whole: bool = False
 
@@ -38,21 +43,25 @@ class KeySets:
         self._blobs = blobs
         self._folder = f"capture/keys/{tenant}/{source}/{stream}"
 
-    async def note(self, key_set: int, run: int, part: int, added: Collection[str], removed: Collection[str]) -> None:
-        """Keep what a batch of ``run`` added and removed. Call once its events are acknowledged."""
+    async def note(self, key_set: int, run: int, part: int, added: Mapping[str, int], removed: Collection[str]) -> None:
+        """Keep what a batch of ``run`` added (key → fingerprint, 0 for unknown) and removed.
+
+        Call once its events are acknowledged.
+        """
         if not added and not removed:
             return
-        await self._put(_name(self._folder, key_set, run, part), Segment(list(added), list(removed)))
+        await self._put(_name(self._folder, key_set, run, part), _segment(added, removed))
 
-    async def read(self, key_set: int) -> set[str]:
-        """All keys of a set; empty if it was never written."""
-        keys: set[str] = set()
+    async def read(self, key_set: int) -> dict[str, int]:
+        """All keys of a set with their fingerprints (0: unknown); empty if it was never written."""
+        keys: dict[str, int] = {}
         async for name in self._segments(key_set):
             segment = await self._get(name)
             if segment.whole:
                 keys.clear()
-            keys.update(segment.added)
-            keys.difference_update(segment.removed)
+            keys.update(zip(segment.added, segment.fingerprints or repeat(0), strict=False))
+            for key in segment.removed:
+                keys.pop(key, None)
         return keys
 
     async def fold(self, key_set: int) -> None:
@@ -61,7 +70,7 @@ class KeySets:
         if len(names) <= SEGMENTS:
             return
         keys = await self.read(key_set)
-        await self._put(names[-1], Segment(sorted(keys), whole=True))
+        await self._put(names[-1], _segment(dict(sorted(keys.items())), (), whole=True))
         for name in names[:-1]:
             await self._blobs.delete(name)
 
@@ -86,6 +95,11 @@ class KeySets:
         return await asyncio.to_thread(
             lambda: _decode(zstandard.ZstdDecompressor().decompress(body, max_output_size=_MAX_SEGMENT_BYTES))
         )
+
+
+def _segment(added: Mapping[str, int], removed: Collection[str], *, whole: bool = False) -> Segment:
+    fingerprints = list(added.values()) if any(added.values()) else []
+    return Segment(list(added), fingerprints, list(removed), whole)
 
 
 def _name(folder: str, key_set: int, run: int, part: int) -> str:

@@ -18,6 +18,7 @@ from flockiq.capture.http.client import Answer, SourceClient, Tally
 from flockiq.capture.http.guard import Origin
 from flockiq.capture.keys import KeySets
 from flockiq.capture.protocols.page import At, Expired, Page, StreamProtocol
+from flockiq.capture.unchanged import UNKNOWN, Lately, Unchanged, fingerprint
 from flockiq.shared.config.sources import Source
 from flockiq.shared.errors import BadRecord, SourceError
 from flockiq.shared.services import Services
@@ -51,6 +52,7 @@ class Reading:
         protocol: StreamProtocol,
         partitions: int,
         now_us: Callable[[], int],
+        lately: Lately | None = None,
     ) -> None:
         tenant = services.settings.tenant
         self._services = services
@@ -64,7 +66,8 @@ class Reading:
         self._cursors = Cursors(services.registry, tenant, source.source, stream)
         self._key_sets = KeySets(services.blobs, tenant, source.source, stream)
         self._batch = Batch(services, source, stream, partitions)
-        self._added: dict[str, None] = {}
+        self._unchanged = Unchanged(self._config, Lately() if lately is None else lately)
+        self._added: dict[str, int] = {}  # key → fingerprint, UNKNOWN where none is kept
         self._removed: dict[str, None] = {}
         self._part = 0
         self._key_set = 0
@@ -79,10 +82,10 @@ class Reading:
         SourceUnavailable, SourceError: the source's fault. TransientError: ours. LeaseLost: stop here.
         """
         loop = asyncio.get_running_loop()
-        self.cursor = steps.begin(await self._left(), self._config, self._now_us())
-        self._key_set = self.cursor.keys
+        before = await self._left()
+        self.cursor = steps.begin(before, self._config, self._now_us())
         self._batch.begin(self.cursor.run, self.cursor.run_us)
-        await self._cursors.save(self.cursor)
+        await self._begin_set(before)
         until = loop.time() + self._limits.slice_time / 1e6
         flush_at = loop.time() + FLUSH_AFTER_S
         while True:
@@ -157,14 +160,31 @@ class Reading:
     async def _resync(self, reason: str) -> None:
         """Begin a full read at whose end deletions are found; said aloud, for it may take long."""
         log.warning("%s/%s is read again from the start: %s", self._source, self._stream, reason)
-        if self.cursor.reading == "full":
-            await self._key_sets.forget(self.cursor.keys)  # half a set says nothing
-        self._key_set = self.cursor.run
-        self.cursor = msgspec.structs.replace(steps.start_over(self.cursor, reason), keys=self._key_set)
-        await self._cursors.save(self.cursor)
+        before, run = self.cursor, self.cursor.run
+        after = steps.start_over(before, reason)
+        if before.keys == run:  # begun in this very run, whose number the new set takes
+            after = msgspec.structs.replace(after, known=before.known)
+            await self._key_sets.forget(before.keys)
+        self.cursor = msgspec.structs.replace(after, keys=run)
+        await self._begin_set(before)
         self.result.resynced = reason
         self._asked.clear()
         self._mark = ""
+
+    async def _begin_set(self, before: Cursor) -> None:
+        """Store the cursor, and leave the key set of a read that is begun again, if it was.
+
+        What such a half set told is unknown from here on: those records are told again.
+        """
+        half = before.keys if before.keys not in (self.cursor.keys, self.cursor.known) else 0
+        if half and self.cursor.known and self._unchanged.whole:
+            unsure = dict.fromkeys(await self._key_sets.read(half), UNKNOWN)
+            await self._key_sets.note(self.cursor.known, self.cursor.run, self._part, unsure, ())
+        self._key_set = self.cursor.keys
+        await self._cursors.save(self.cursor)
+        if half:
+            await self._key_sets.forget(half)
+        await self._unchanged.load(self._key_sets, self.cursor)
 
     async def _again(self, reason: str) -> None:
         """Begin the read once more, from where it began."""
@@ -223,7 +243,10 @@ class Reading:
     async def _reconcile(self, known: int) -> None:
         """Tell of the deletion of every key of the old set that the full read did not find."""
         before = await self._key_sets.read(known)
-        missing = sorted(before - await self._key_sets.read(self.cursor.keys))
+        there = await self._key_sets.read(self.cursor.keys)
+        if self._unchanged.whole:  # a key that is still unknown here was about to be told when a process died
+            there = {key: value for key, value in there.items() if value != UNKNOWN}
+        missing = sorted(key for key in before.keys() - there.keys() if self._unchanged.stands(key))
         if len(before) >= FEW and len(missing) > len(before) * self._limits.missing_share:
             lacks = f"a full read lacks {len(missing):,} of {len(before):,} known records"
             await self._resync(lacks)
@@ -244,10 +267,13 @@ class Reading:
         """Turn a page's records into lines, and what is no record into dead letters."""
         captured_us = self._now_us()
         for number, record in enumerate(page.records):
-            taken = self._batch.take(record, captured_us)
-            if taken is not None:
-                (self._removed if taken.op == "d" else self._added)[taken.key] = None
-                (self._added if taken.op == "d" else self._removed).pop(taken.key, None)
+            taken = self._batch.take(record, captured_us, known=self._unchanged.needs_no_telling)
+            if taken is not None and taken.op == "d":
+                self._added.pop(taken.key, None)
+                self._removed[taken.key] = None
+            elif taken is not None:
+                self._added[taken.key] = fingerprint(taken) if self._unchanged.whole else UNKNOWN
+                self._removed.pop(taken.key, None)
             if number % _BREATH == _BREATH - 1:
                 await asyncio.sleep(0)
         for item in page.unreadable:
@@ -258,15 +284,18 @@ class Reading:
 
     def _delete(self, key: str) -> None:
         self._batch.delete(key, self._now_us())
+        self._unchanged.deleted(key)
         self._added.pop(key, None)
         self._removed[key] = None
 
     async def _flush(self, *, always: bool = True) -> None:
         """Publish what is held; only then note its keys and move the cursor."""
+        await self._key_sets.note(self._key_set, self.cursor.run, self._part, self._unchanged.unsure(), ())
         records = await self._batch.publish()
         await self._key_sets.note(self._key_set, self.cursor.run, self._part, self._added, self._removed)
         if records or always:
             await self._cursors.save(msgspec.structs.replace(self.cursor, moved_us=self._now_us()))
+        self._unchanged.acknowledged()
         self._part += 1
         self._added.clear()
         self._removed.clear()

@@ -99,7 +99,8 @@ async def _read(capture: Capture, source: Source, work: wire.WorkData) -> None:
         client = capture.client(source)
         protocol = PROTOCOLS[source.connector](source, source.streams[work.stream])
         partitions = await capture.services.events.partition_count(HUB)
-        reading = Reading(capture.services, source, work.stream, client, protocol, partitions, capture.now_us)
+        lately = capture.lately(source.source, work.stream)
+        reading = Reading(capture.services, source, work.stream, client, protocol, partitions, capture.now_us, lately)
         limit_s = (source.limits.slice_time + source.connection.request_timeout) / _MICRO if source.connection else 0.0
         async with asyncio.timeout(limit_s + _GRACE_S):
             result = await reading.run()

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 
 from flockiq.capture.deliveries import Deliveries
 from flockiq.capture.http.client import SourceClient
+from flockiq.capture.unchanged import Lately
 from flockiq.shared.config.load import config
 from flockiq.shared.config.sources import Source
 from flockiq.shared.services import Services, services
@@ -34,9 +35,11 @@ class Capture:
         self.environment = environment
         self.now_us = now_us
         self.running: dict[tuple[str, str], asyncio.Task[None]] = {}  # slices in hand, by stream
+        self.renewals_us = 0  # when subscriptions are looked at again
         self.errands: set[asyncio.Task[None]] = set()  # errands in hand
         self._clients: dict[str, SourceClient] = {}
         self._deliveries: dict[tuple[str, str], Deliveries] = {}
+        self._lately: dict[tuple[str, str], Lately] = {}
 
     @property
     def tenant(self) -> str:
@@ -59,6 +62,10 @@ class Capture:
             found = Deliveries(self.services.registry, self.tenant, source, stream, polled=polled)
             self._deliveries[source, stream] = found
         return found
+
+    def lately(self, source: str, stream: str) -> Lately:
+        """What was told of a stream in this process."""
+        return self._lately.setdefault((source, stream), Lately())
 
     async def close(self) -> None:
         """Stop the slices in hand (others go on where they are) and close the connections."""

@@ -1,0 +1,94 @@
+"""Which records of a read need no telling, because they are as they were last told.
+
+A stream that is only read whole has a baseline: the fingerprints of its key sets. One read by
+watermark looks back over the same minutes again and again: the newest fingerprints, in memory,
+spare downstream what it would drop anyway, so a bound and a restart cost nothing.
+
+A version counts as told once the hub acknowledged it. What was under way when a process died is
+not known; it is noted as unknown beforehand (``unsure``), so that it is told again rather than missed.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import xxhash
+
+from flockiq.capture.cursor import Cursor
+from flockiq.capture.keys import KeySets
+from flockiq.capture.records import Taken
+from flockiq.shared.config.sources import Stream
+
+REMEMBERED: Final = 20_000  # records of a stream read by watermark
+UNKNOWN: Final = 0
+
+
+def fingerprint(taken: Taken) -> int:
+    """A record's content in 64 bits, never UNKNOWN."""
+    return xxhash.xxh3_64_intdigest(taken.after, seed=ord(taken.op)) or 1
+
+
+class Lately(dict[str, int]):
+    """Key → fingerprint of the records of a stream most recently told of in this process."""
+
+    def trim(self) -> None:
+        """Forget the longest untold beyond the bound."""
+        for key in list(self)[: max(len(self) - REMEMBERED, 0)]:
+            del self[key]
+
+
+class Unchanged:
+    """What one run knows of what was told before it, and of what it told itself."""
+
+    def __init__(self, stream: Stream, lately: Lately) -> None:
+        alone = stream.webhook is None  # what a webhook told meanwhile is not known here
+        self.whole = stream.incremental.kind == "full" and alone
+        self.by_time = stream.incremental.kind == "watermark" and alone
+        self._lately = lately
+        self._told: dict[str, int] = lately if self.by_time else {}
+        self._telling: dict[str, int] = {}  # not acknowledged yet; UNKNOWN for a deletion
+        self._complete = False  # whether a key that was not told is known not to have been
+
+    async def load(self, key_sets: KeySets, cursor: Cursor) -> None:
+        """Read the baseline: the last whole read, and what the one in progress told since."""
+        if self.whole:
+            self._complete = bool(cursor.known)
+            self._told = await key_sets.read(cursor.known) if cursor.known else {}
+            self._told.update(await key_sets.read(cursor.keys))
+
+    def needs_no_telling(self, taken: Taken) -> bool:
+        """Whether the record was last told as it is; one that must be told is taken note of."""
+        if not (self.whole or self.by_time):
+            return False
+        before = self._telling.get(taken.key, self._told.get(taken.key))
+        after = fingerprint(taken)
+        if before == after:
+            return True
+        if self.whole and taken.op == "d" and before is None and self._complete:
+            return True  # it was never told of
+        self._telling.pop(taken.key, None)
+        self._telling[taken.key] = UNKNOWN if self.whole and taken.op == "d" else after
+        return False
+
+    def deleted(self, key: str) -> None:
+        """A deletion is being told."""
+        self._telling[key] = UNKNOWN
+
+    def stands(self, key: str) -> bool:
+        """Whether a known record was not told to be deleted in this very run."""
+        return not self.whole or key in self._told
+
+    def unsure(self) -> dict[str, int]:
+        """What must be noted before it is told: records that would seem unchanged if they changed back."""
+        if not self.whole:
+            return {}
+        return {key: UNKNOWN for key in self._telling if key in self._told}
+
+    def acknowledged(self) -> None:
+        """What was being told is told."""
+        for key, value in self._telling.items():
+            self._told.pop(key, None)
+            if value != UNKNOWN:
+                self._told[key] = value
+        self._telling.clear()
+        self._lately.trim()
