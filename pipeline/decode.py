@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from itertools import repeat
 from operator import attrgetter
 from typing import NamedTuple
@@ -12,32 +13,39 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from flockiq.pipeline.reader import JSON_TYPES
 from flockiq.pipeline.types import TypeState
 from flockiq.shared import wire
 from flockiq.shared.deadletters import DeadLetter
-from flockiq.shared.errors import BadRecord
 from flockiq.shared.lanes import ABSENT, NULL, Int64s, Texts, lane_of
 from flockiq.shared.layout import Layout
+from flockiq.shared.lines import UNREADABLE, Bad, Decoders, decoded, why
 from flockiq.shared.positions import event_lane, own_key
 from flockiq.shared.rows import ACTION, DELETE, UPSERT, Rows
 
 STAGE = "process"
 
 
-class _Kind(msgspec.Struct):
-    type: str
-
-
 Line = wire.RawResolved
 
-_kind = msgspec.json.Decoder(_Kind)
-_resolved = msgspec.json.Decoder(wire.RawResolved)
-_tick = msgspec.json.Decoder(wire.Tick)
-_action = msgspec.json.Decoder(wire.Action)
-_fields = msgspec.json.Decoder(dict[str, str | int | float | bool | None])
+_DECODERS: Decoders = {
+    wire.RESOLVED: msgspec.json.Decoder(wire.RawResolved),
+    wire.TICK: msgspec.json.Decoder(wire.Tick),
+    wire.ACTION: msgspec.json.Decoder(wire.Action),
+}
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _head = attrgetter("id", "source")
 _data = attrgetter("op", "entity_id", "match_key", "group", "stream", "key", "ts_us", "run", "row")
 _OPS = {"d": DELETE}
+_SHOWN = 80  # characters of what somebody else wrote
+
+
+class Misfit(NamedTuple):
+    """A line that fits no entity type, with the field and the reason."""
+
+    line: Line
+    field: str
+    reason: str
 
 
 class Lines(NamedTuple):
@@ -47,44 +55,26 @@ class Lines(NamedTuple):
     actions: list[wire.Action]
     tick_us: int  # the latest tick, 0 without one
     letters: list[DeadLetter]
+    numbers: Callable[[], Mapping[int, int]]  # {id(line): its number in its event} of the resolved ones
 
 
 def lines_of(bodies: Iterable[bytes], now_us: int) -> Lines:
     """Unpack and decode; a corrupt event or line becomes a dead letter and stops nothing else."""
-    lines = Lines([], [], 0, [])
-    tick_us = 0
-    for body in bodies:
-        try:
-            text = wire.unpack(body)
-            kind = _kind.decode(text[: text.find(b"\n")] if b"\n" in text else text).type
-        except (BadRecord, msgspec.MsgspecError) as error:
-            lines.letters.append(_unreadable(f"a packed event can't be read: {error}", body, now_us))
-            continue
-        if kind == wire.TICK:
-            tick_us = max([tick_us, *(tick.data.at_us for tick in _tick.decode_lines(text))])
-        elif kind == wire.ACTION:
-            lines.actions.extend(_action.decode_lines(text))
-        else:
-            _decode_resolved(text, now_us, lines)
-    return lines._replace(tick_us=tick_us)
-
-
-def _decode_resolved(text: bytes, now_us: int, lines: Lines) -> None:
-    try:
-        lines.resolved.extend(_resolved.decode_lines(text))
-    except msgspec.MsgspecError:
-        for number, line in enumerate(text.split(b"\n"), 1):
-            try:
-                lines.resolved.append(_resolved.decode(line))
-            except msgspec.MsgspecError as error:
-                lines.letters.append(_unreadable(f"line {number}: {error}", line, now_us))
+    found = decoded(bodies, _DECODERS)
+    return Lines(
+        resolved=found.of(wire.RESOLVED),
+        actions=found.of(wire.ACTION),
+        tick_us=max((tick.data.at_us for tick in found.of(wire.TICK)), default=0),
+        letters=[_unreadable(bad, now_us) for bad in found.bad],
+        numbers=partial(found.numbers, wire.RESOLVED),
+    )
 
 
 def rows_of(
     lines: Lines, types: Mapping[str, TypeState], texts: Texts, now_us: int
 ) -> tuple[dict[str, Rows], list[DeadLetter]]:
     """The rows of each entity type, and dead letters for what fits no type."""
-    letters: list[DeadLetter] = []
+    misfits: list[Misfit] = []
     by_type: dict[str, list[Line]] = defaultdict(list)
     for line in lines.resolved:
         by_type[line.data.entity].append(line)
@@ -92,29 +82,35 @@ def rows_of(
     for name, found in by_type.items():
         state = types.get(name)
         if state is None:
-            letters += [_letter(now_us, line, "", f"there is no entity type {name!r} in config") for line in found]
+            misfits += [
+                Misfit(line, "entity", f"there is no entity type {name[:_SHOWN]!r} in config") for line in found
+            ]
             continue
         known = {source: number for number, source in enumerate(state.plan.layout.sources)}
         good = [line for line in found if line.source in known]
-        letters += [
-            _letter(now_us, line, "", f"no stream of source {line.source!r} is mapped to {name!r}")
+        misfits += [
+            Misfit(line, "source", f"no stream of source {line.source[:_SHOWN]!r} is mapped to {name!r}")
             for line in found
             if line.source not in known
         ]
+        value, bad = _values(good, state, texts)
+        if bad:
+            misfits += [Misfit(good[row], field, reason) for row, (field, reason) in sorted(bad.items())]
+            keep = np.ones(len(good), np.bool_)
+            keep[list(bad)] = False
+            value, good = value[keep], [line for line, kept in zip(good, keep.tolist(), strict=True) if kept]
         if good:
-            rows[name], bad = _columns(good, state, known, texts, now_us)
-            letters += bad
+            rows[name] = _columns(good, value, state, known, texts, now_us)
     for name, acted in _actions(lines.actions, types, texts).items():
         rows[name] = acted if name not in rows else _joined(rows[name], acted)
-    return rows, letters
+    numbers = lines.numbers() if misfits else {}
+    return rows, [_letter(now_us, misfit, numbers[id(misfit.line)]) for misfit in misfits]
 
 
 def _columns(
-    found: Sequence[Line], state: TypeState, sources: Mapping[str, int], texts: Texts, now_us: int
-) -> tuple[Rows, list[DeadLetter]]:
+    found: Sequence[Line], value: Int64s, state: TypeState, sources: Mapping[str, int], texts: Texts, now_us: int
+) -> Rows:
     n = len(found)
-    value, bad = _values(found, state, texts)
-    letters = [_letter(now_us, found[row], field, reason) for row, (field, reason) in sorted(bad.items())]
     ids, source = zip(*map(_head, found), strict=True)
     columns = zip(*map(_data, [line.data for line in found]), strict=True)
     op, entity_id, match_key, group, stream, key, ts_us, run, row = columns
@@ -125,7 +121,7 @@ def _columns(
     event = events(ids)
     texts.keep(dict(zip(event.tolist(), ids, strict=True)))
     lanes = texts.lanes.__getitem__
-    rows = Rows(
+    return Rows(
         entity=entity,
         group=np.frombuffer(state.group_of, np.int64)[entity],
         source=np.fromiter(map(sources.__getitem__, source), np.int64, n),
@@ -139,11 +135,6 @@ def _columns(
         value=value,
         arrived_us=np.full(n, now_us, np.int64),
     )
-    if not bad:
-        return rows, letters
-    keep = np.ones(n, np.bool_)
-    keep[list(bad)] = False
-    return rows.take(keep), letters
 
 
 def events(ids: Sequence[str]) -> Int64s:
@@ -163,13 +154,15 @@ def _values(
     """int64 [n, F] lanes, and the rows of which a value does not fit: {row: (field, reason)}."""
     layout = state.plan.layout
     value = np.empty((len(found), len(layout.fields)), np.int64)
-    said = b",".join([line.data.fields for line in found])
+    said = [line.data.fields for line in found]
+    if max(map(len, said), default=0) > wire.MAX_FIELDS_BYTES:
+        return _one_by_one(found, layout, texts)
     try:
-        columns = state.reader.columns(b"[" + said + b"]")
+        columns = state.reader.columns(b"[" + b",".join(said) + b"]")
         for number, (field, column) in enumerate(zip(layout.fields, columns, strict=True)):
             lanes = texts.lanes if field.kind in ("string", "json") else state.reader.lanes[number]
             value[:, number] = np.fromiter(map(lanes.__getitem__, column), np.int64, len(found))
-    except (msgspec.MsgspecError, ValueError, TypeError):
+    except (*UNREADABLE, ValueError, TypeError, OverflowError):
         return _one_by_one(found, layout, texts)
     return value, {}
 
@@ -181,18 +174,25 @@ def _one_by_one(
     value = np.full((len(found), len(layout.fields)), ABSENT, np.int64)
     bad: dict[int, tuple[str, str]] = {}
     for row, line in enumerate(found):
+        size = len(line.data.fields)
+        if size > wire.MAX_FIELDS_BYTES:
+            bad[row] = ("", f"its fields have {size:,} bytes together, over the limit of {wire.MAX_FIELDS_BYTES:,}")
+            continue
         try:
             said = _fields.decode(line.data.fields)
-        except msgspec.MsgspecError as error:
-            bad[row] = ("", str(error))
+        except UNREADABLE as error:
+            bad[row] = why(error)
             continue
         for number, field in enumerate(layout.fields):
             if field.name not in said:
                 continue
             try:
-                value[row, number] = lane_of(field.kind, field.scale, said[field.name], texts)
-            except (ValueError, TypeError) as error:
-                bad.setdefault(row, (field.name, str(error)))
+                given = msgspec.json.decode(said[field.name], type=JSON_TYPES.get(field.kind, str) | None)
+                value[row, number] = lane_of(field.kind, field.scale, given, texts)
+            except UNREADABLE as error:
+                bad.setdefault(row, (field.name, why(error)[1]))
+            except (ValueError, TypeError, OverflowError) as error:
+                bad.setdefault(row, (field.name, f"is no {field.kind} in canonical form: {str(error)[:_SHOWN]}"))
     return value, bad
 
 
@@ -236,19 +236,29 @@ def _joined(one: Rows, other: Rows) -> Rows:
     return Rows(**{name: np.concatenate([getattr(one, name), getattr(other, name)]) for name in Rows.names})
 
 
-def _letter(now_us: int, line: Line, field: str, reason: str) -> DeadLetter:
-    data = line.data
+def _letter(now_us: int, misfit: Misfit, number: int) -> DeadLetter:
+    line = misfit.line
     return DeadLetter(
         stage=STAGE,
         source=line.source,
-        stream=data.stream,
-        key=data.key,
-        field=field,
-        reason=reason,
+        stream=line.data.stream,
+        key=line.data.key,
+        field=misfit.field,
+        line=number,
+        reason=misfit.reason,
         at_us=now_us,
         body=wire.encode(line),
     )
 
 
-def _unreadable(reason: str, body: bytes, now_us: int) -> DeadLetter:
-    return DeadLetter(stage=STAGE, source="", stream="", reason=reason, at_us=now_us, body=body)
+def _unreadable(bad: Bad, now_us: int) -> DeadLetter:
+    return DeadLetter(
+        stage=STAGE,
+        source="",
+        stream="",
+        field=bad.field,
+        line=bad.line,
+        reason=bad.reason,
+        at_us=now_us,
+        body=bad.body,
+    )

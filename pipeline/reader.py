@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from operator import attrgetter
 
 import msgspec
@@ -10,7 +10,8 @@ import msgspec
 from flockiq.shared.lanes import Lanes, LaneType
 from flockiq.shared.layout import Layout
 
-_TYPES: dict[LaneType, type] = {"integer": int, "boolean": bool, "float": float}  # the others are texts
+JSON_TYPES: Mapping[LaneType, type] = {"integer": int, "boolean": bool, "float": float}
+"""What JSON has for a canonical value of each type; the others are texts."""
 
 
 class Reader:
@@ -21,7 +22,7 @@ class Reader:
         record = msgspec.defstruct(
             "Fields",
             [
-                (name, _TYPES.get(field.kind, str) | None | msgspec.UnsetType, msgspec.UNSET)
+                (name, JSON_TYPES.get(field.kind, str) | None | msgspec.UnsetType, msgspec.UNSET)
                 for name, field in zip(attributes, layout.fields, strict=True)
             ],
             rename={name: field.name for name, field in zip(attributes, layout.fields, strict=True)},

@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
-from flockiq.shared.instants import rfc3339
+from flockiq.shared.instants import EARLIEST_US, LATEST_US, rfc3339
 
 Int64s = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -133,12 +133,19 @@ def lane_of(kind: LaneType, scale: int, value: Scalar, texts: Texts) -> int:
         case "date":
             return dt.date.fromisoformat(str(value)).toordinal() - _EPOCH
         case "timestamp":
-            return (dt.datetime.fromisoformat(str(value)) - _EPOCH_TIME) // _MICROSECOND
+            return _timestamp_lane(str(value))
         case "float":
             return _float_lane(float(value))
     if not -LIMIT < lane < LIMIT:
         raise ValueError(f"{str(value)[:40]} is beyond ±2^60 at scale {scale}")
     return lane
+
+
+def _timestamp_lane(text: str) -> int:
+    us = (dt.datetime.fromisoformat(text) - _EPOCH_TIME) // _MICROSECOND
+    if not EARLIEST_US <= us <= LATEST_US:  # an offset may lead out of the calendar
+        raise ValueError(f"{text[:40]} is outside the years 1 to 9999")
+    return us
 
 
 def _float_lane(value: float) -> int:

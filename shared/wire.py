@@ -25,6 +25,7 @@ WIRE_VERSION = "1"
 PACKED_BYTES = 60_000  # of a body: one Event Hubs billing unit is 64 KB
 MAX_LINE_BYTES = 900_000  # of a line, uncompressed: a publication holds at most 1 MB
 MAX_BODY_BYTES = 8_000_000  # of an unpacked body: a larger one is a decompression bomb, packing makes a tenth
+MAX_FIELDS_BYTES = 200_000  # of a record's mapped fields together: what is told of its entity must fit a line
 MAX_KEY = 4_096  # characters of a record's key
 
 CHANGE: Final = "flockiq.change"
