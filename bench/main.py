@@ -21,6 +21,7 @@ from flockiq.bench.peers_part import peers_part
 from flockiq.bench.pipeline_part import pipeline_part
 
 PARTS = ("engine", "peers", "growth", "pipeline")
+WIDTH = 100  # of what goes to a file
 RESULTS = Path(__file__).parent / "results.json"
 
 
@@ -79,10 +80,13 @@ def run(options: Options, console: Console) -> dict[str, object]:
 def main() -> None:
     """Run from the command line."""
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=WIDTH)
     options = parsed()
     found = run(options, console)
     console.print(table(found))
-    console.print(f"written to {options.results}", style="dim", highlight=False)
+    shown = options.results.name if options.results != RESULTS else "bench/results.json"
+    console.print(f"written to {shown}", style="dim", highlight=False)
 
 
 if __name__ == "__main__":
