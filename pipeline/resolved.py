@@ -22,6 +22,7 @@ class State(msgspec.Struct, kw_only=True, omit_defaults=True):
     """What one commit changed; of a snapshot, everything."""
 
     clock_us: int
+    version: int = 0  # of the golden records last told
     types: dict[str, Entry] = {}
     texts: dict[int, str] = {}
     duplicates: int = 0
@@ -44,6 +45,7 @@ class Resolved:
         self.settings = settings
         self.now_us = now_us
         self.clock_us = 0
+        self.version = 0
         self.duplicates = 0
         self.too_late = 0
         self.texts = Texts()
@@ -51,12 +53,13 @@ class Resolved:
 
     def load(self, snapshot: bytes, entries: Sequence[bytes]) -> None:
         """Forget everything; become what the log says."""
-        self.clock_us = self.duplicates = self.too_late = 0
+        self.clock_us = self.version = self.duplicates = self.too_late = 0
         self.texts = Texts()
         self.types = {name: TypeState(plan) for name, plan in self.plans.items()}
         for body in ([snapshot] if snapshot else []) + list(entries):
             state = _decode(body)
             self.clock_us = max(self.clock_us, state.clock_us)
+            self.version = max(self.version, state.version)
             self.duplicates += state.duplicates
             self.too_late += state.too_late
             self.texts.restore(state.texts)
@@ -70,7 +73,10 @@ class Resolved:
         lines = lines_of(bodies, now_us)
         known = {name: (len(state.ids), len(state.groups)) for name, state in self.types.items()}
         rows, letters = rows_of(lines, self.types, self.texts, now_us)
-        told = Telling(self.settings.tenant, commit, now_us, self.texts, self.settings.partitions["entities"])
+        self.version = max(self.version + 1, now_us)
+        told = Telling(
+            self.settings.tenant, commit, self.version, now_us, self.texts, self.settings.partitions["entities"]
+        )
         changed: dict[str, Entry] = {}
         duplicates = too_late = 0
         for name, batch in rows.items():
@@ -92,6 +98,7 @@ class Resolved:
         body = _encode(
             State(
                 clock_us=self.clock_us,
+                version=self.version,
                 types=changed,
                 texts=self.texts.taken(),
                 duplicates=duplicates,
@@ -127,6 +134,7 @@ class Resolved:
         return _encode(
             State(
                 clock_us=self.clock_us,
+                version=self.version,
                 types=types,
                 texts=texts,
                 duplicates=self.duplicates,

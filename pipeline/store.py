@@ -22,6 +22,7 @@ from flockiq.shared.lanes import ABSENT, Int64s
 from flockiq.shared.rows import Rows
 from flockiq.signal.episodes import Episode, Open
 
+_BITS = 63  # of a holds word
 PackedMap = dict[str, tuple[str, list[int], bytes]]
 
 
@@ -146,6 +147,7 @@ class _Carry:
         self.layout = layout = state.plan.layout
         self.fields = _moved(entry.fields, [field.name for field in layout.fields])
         self.sources = _moved(entry.sources, list(layout.sources))
+        self.states = [watch for watch in state.plan.watches if watch.is_state]
         self.rules = _moved(entry.rules, [watch.name for watch in state.plan.watches])
         self.tolerances = _moved(entry.tolerances, [layout.fields[one.field].name for one in layout.tolerances])
         self.baselines = _moved(entry.baselines, [layout.fields[one.field].name for one in layout.baselines])
@@ -179,7 +181,10 @@ class _Carry:
         new = Signs.empty(self.layout, n)
         for old_number, number in self.tolerances.pairs:
             new.drift[:, number] = old.drift[:, old_number]
+        states = {watch.number for watch in self.states}
         for old_number, number in self.rules.pairs:
+            if number not in states or old_number >= _BITS:
+                continue
             new.holds |= ((old.holds >> np.int64(old_number)) & 1) << np.int64(number)
         return new
 

@@ -61,9 +61,10 @@ class _Line(wire.Envelope, frozen=True, kw_only=True):
 class Telling:
     """Collects what every entity type of a batch has to tell."""
 
-    def __init__(self, tenant: str, commit: int, now_us: int, texts: Texts, partitions: int) -> None:
+    def __init__(self, tenant: str, commit: int, version: int, now_us: int, texts: Texts, partitions: int) -> None:
         self.tenant = tenant
         self.commit = commit
+        self.version = version  # of golden records: commit time in µs, always greater than the last
         self.now = rfc3339(now_us)
         self.texts = texts
         self.partitions = partitions  # of hubs entities and deltas
@@ -76,7 +77,7 @@ class Telling:
     def tell(self, state: TypeState, effect: Effect) -> None:
         """Everything one entity type's batch did."""
         for entity, row in zip(effect.entities.tolist(), entity_rows(state, effect.entities, self.texts), strict=True):
-            row |= {"Tenant": self.tenant, "Version": self.commit, "UpdatedAt": self.now}
+            row |= {"Tenant": self.tenant, "Version": self.version, "UpdatedAt": self.now}
             body = _encode(row)
             self.entities.append(body)
             self._line(

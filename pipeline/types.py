@@ -125,15 +125,17 @@ class TypeState:
         return self.live.episodes.taken()
 
     def _without_repeats(self, rows: Rows) -> tuple[Rows, int]:
-        """Rows without those whose event is in the batch already or in the log."""
-        _, first = np.unique(rows.event, return_index=True)
+        """Rows without those whose event is in the batch already, or in the log, at the same position."""
+        _, first = np.unique(np.stack([rows.event, rows.us, rows.rr], axis=1), axis=0, return_index=True)
         rows_once = rows.take(np.sort(first))
         marks = self.history.marks
         group = rows_once.group
         old = ~beyond(rows_once, marks.last_us[group], marks.last_rr[group], marks.last_hash[group])
         if old.any():
             logged = self.history.of(np.unique(group[old]))
-            rows_once = rows_once.take(~(old & np.isin(rows_once.event, logged.event)))
+            known = set(zip(logged.event.tolist(), logged.us.tolist(), logged.rr.tolist(), strict=True))
+            here = zip(rows_once.event.tolist(), rows_once.us.tolist(), rows_once.rr.tolist(), strict=True)
+            rows_once = rows_once.take(~(old & np.fromiter((row in known for row in here), np.bool_, len(old))))
         return rows_once, len(rows) - len(rows_once)
 
     def _late(self, rows: Rows) -> Int64s:

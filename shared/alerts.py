@@ -73,6 +73,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     acknowledged_by: str
     acknowledged_us: int
     resolved_by: str  # "" when the condition itself ended
+    lasting: bool = False  # a person resolved it, and what it is about has not ended yet
     count: int
     cause: str
     revision: int
@@ -94,6 +95,7 @@ class AlertQuery(msgspec.Struct, frozen=True, kw_only=True):
     statuses: tuple[Status, ...] = ()
     rule: str = ""
     subject: str = ""
+    lasting: bool = False  # only those a person resolved whose cause has not ended
     limit: int = 100
     continuation: str = ""
 
@@ -162,6 +164,7 @@ def advance(alert: Alert | None, transition: AlertTransition, inherited: Alert |
         acknowledged_by=keeper.acknowledged_by if keeper else "",
         acknowledged_us=keeper.acknowledged_us if keeper else 0,
         resolved_by=alert.resolved_by if alert else "",
+        lasting=alert is not None and alert.lasting and transition.change not in ("resolve", "withdraw"),
         count=transition.count,
         cause=transition.cause,
         revision=transition.revision,
@@ -173,7 +176,7 @@ def act(alert: Alert, action: str, by: str, at_us: int) -> Alert | None:
     if action == "acknowledge" and alert.status in ("pending", "firing"):
         return msgspec.structs.replace(alert, status="acknowledged", acknowledged_by=by, acknowledged_us=at_us)
     if action == "resolve" and alert.status in OPEN:
-        return msgspec.structs.replace(alert, status="resolved", resolved_by=by, resolved_us=at_us)
+        return msgspec.structs.replace(alert, status="resolved", resolved_by=by, resolved_us=at_us, lasting=True)
     return None
 
 

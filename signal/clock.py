@@ -104,8 +104,7 @@ class Clock:
         """Open, update and resolve; what a person resolved stays so until it has ended once."""
         tenant = self.services.settings.tenant
         alerts = await self._alerts(AlertQuery(rule=rule.name, statuses=OPEN))
-        resolved = await self._alerts(AlertQuery(rule=rule.name, statuses=("resolved",), limit=1000))
-        alerts = [alert for alert in resolved if alert.resolved_by and alert.updated_us <= alert.resolved_us] + alerts
+        alerts += await self._alerts(AlertQuery(rule=rule.name, lasting=True))
         known = {alert.subject for alert in alerts}
         before = {
             one.subject: len(await self._alerts(AlertQuery(rule=rule.name, subject=one.subject)))
@@ -114,8 +113,8 @@ class Clock:
         }
         steps = transitions(rule, tenant, holding, alerts, lambda subject: before[subject], now_us)
         if steps:
-            await self.services.alerts.apply(tenant, steps)
             await self.services.analytics.ingest("Alerts", alert_rows(steps, tenant))
+            await self.services.alerts.apply(tenant, steps)
 
     async def _alerts(self, query: AlertQuery) -> list[Alert]:
         found: list[Alert] = []

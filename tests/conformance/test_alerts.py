@@ -140,6 +140,18 @@ async def test_a_person_acknowledges_and_resolves(alerts: AlertStore) -> None:
     ]
 
 
+async def test_what_a_person_resolved_lasts_until_its_cause_has_ended(alerts: AlertStore) -> None:
+    """The clock asks for these alone, however many were ever resolved."""
+    await alerts.apply("t", [step("a", 1, "fire"), step("b", 2, "fire")])
+    ended = await alerts.act("t", "a", "resolve", "bob", 3_000)
+    lasting = AlertQuery(rule=ended.rule, lasting=True)
+    assert [alert.id for alert in (await alerts.query("t", lasting)).alerts] == ["a"]
+    await alerts.apply("t", [step("a", 4, "update")])
+    assert [alert.id for alert in (await alerts.query("t", lasting)).alerts] == ["a"]
+    await alerts.apply("t", [step("a", 5, "resolve"), step("b", 6, "resolve")])
+    assert not (await alerts.query("t", lasting)).alerts
+
+
 async def test_an_action_that_changes_nothing_leaves_no_history(alerts: AlertStore) -> None:
     """Acknowledging twice gives the alert as it is."""
     await alerts.apply("t", [step("a", 1, "fire")])

@@ -18,6 +18,7 @@ from flockiq.shared.errors import BadRecord, NotFound
 
 MAX_PAGE = 1000
 
+LASTING = "json_extract(CAST(body AS TEXT), '$.lasting')"
 SCHEMA = """
 CREATE TABLE alerts (
     tenant TEXT NOT NULL, id TEXT NOT NULL, opened_us INTEGER NOT NULL, rule TEXT NOT NULL, status TEXT NOT NULL,
@@ -154,6 +155,8 @@ def _question(tenant: str, query: AlertQuery) -> tuple[str, list[str | int]]:
     if query.subject:
         conditions.append("subject = ?")
         values.append(query.subject)
+    if query.lasting:
+        conditions.append(LASTING)
     bound: list[str | int] = list(values)
     if query.continuation:
         conditions.append("(opened_us, id) < (?, ?)")
