@@ -242,6 +242,13 @@ class Secrets(Protocol):
         """The secret's value; NotFound says where it should be set. ``fresh`` skips the cache."""
         ...
 
+    async def set(self, name: str, value: str) -> None:
+        """Replace the secret durably, as a rotation needs; a ``fresh`` get then returns ``value``.
+
+        ConfigError if it is kept where it can't be written. The last of two writers wins: hold a lease.
+        """
+        ...
+
     async def close(self) -> None:
         """Release what is held."""
         ...

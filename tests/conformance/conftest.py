@@ -42,6 +42,10 @@ class Embedded:
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self._folder = folder
         self._monkeypatch = monkeypatch
+        kept = folder / "secrets.json"
+        kept.write_text("{}")
+        kept.chmod(0o600)
+        monkeypatch.setenv("FLOCKIQ_SECRETS_FILE", str(kept))
 
     def environment(self) -> Mapping[str, str]:
         """See ``Family.environment``."""

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from flockiq.shared.errors import NotFound
+from flockiq.shared.errors import ConfigError, NotFound
 from flockiq.shared.ports import Secrets
+from flockiq.shared.services import Services
 
 
 async def test_a_secret_is_what_was_set(set_secret: Callable[[str, str], None], secrets: Secrets) -> None:
@@ -36,3 +37,23 @@ async def test_what_is_no_name_of_a_secret_is_not_found(secrets: Secrets, name: 
     """Names are those that Key Vault takes."""
     with pytest.raises(NotFound):
         await secrets.get(name)
+
+
+async def test_a_secret_that_was_replaced_is_the_new_one_everywhere(
+    secrets: Secrets, another: Callable[[], Services]
+) -> None:
+    """A rotation is read back, here and in another process."""
+    await secrets.set("crm-refresh-token", "first")
+    await secrets.set("crm-refresh-token", "second ü")
+    await secrets.set("other", "kept")
+    assert await secrets.get("crm-refresh-token") == "second ü"
+    elsewhere = another().secrets
+    assert await elsewhere.get("crm-refresh-token", fresh=True) == "second ü"
+    assert await elsewhere.get("other", fresh=True) == "kept"
+
+
+@pytest.mark.parametrize("name", ["", "a b", "../x", "a_b"])
+async def test_what_is_no_name_of_a_secret_is_not_kept(secrets: Secrets, name: str) -> None:
+    """Names are those that Key Vault takes."""
+    with pytest.raises(ConfigError):
+        await secrets.set(name, "x")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -70,3 +71,22 @@ async def test_what_is_not_set_is_not_found_with_both_places_to_set_it() -> None
     """The variable is spelled out."""
     with pytest.raises(NotFound, match=f"FLOCKIQ_SECRET_CRM_API_KEY.*{FILE_VARIABLE}"):
         await EnvironmentSecrets({}).get("crm-api-key")
+
+
+async def test_a_secret_of_the_environment_is_not_replaced(tmp_path: Path) -> None:
+    """The variable would go on hiding the new value; the error says what to do."""
+    environment = kept(tmp_path, "{}") | {"FLOCKIQ_SECRET_A": "old"}
+    with pytest.raises(ConfigError, match="unset it"):
+        await EnvironmentSecrets(environment).set("a", "hunter2")
+    with pytest.raises(ConfigError, match="is not set") as caught:
+        await EnvironmentSecrets({}).set("a", "hunter2")
+    assert "hunter2" not in str(caught.value)
+
+
+async def test_a_replaced_secret_is_its_owners_alone(tmp_path: Path) -> None:
+    """The file keeps its mode, and nothing is left beside it."""
+    environment = kept(tmp_path, '{"b": "kept"}')
+    await EnvironmentSecrets(environment).set("a", "new")
+    assert json.loads((tmp_path / "secrets.json").read_text()) == {"a": "new", "b": "kept"}
+    assert (tmp_path / "secrets.json").stat().st_mode & 0o777 == 0o600
+    assert os.listdir(tmp_path) == ["secrets.json"]

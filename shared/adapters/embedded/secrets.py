@@ -41,6 +41,25 @@ class EnvironmentSecrets:
             return self._file[name]
         raise NotFound(f"secret {name!r} is not set: set {variable}, or put it in the file that {FILE_VARIABLE} names")
 
+    async def set(self, name: str, value: str) -> None:
+        """See ``Secrets.set``: into the file, which is replaced whole. A variable can't be written."""
+        if not _NAME.fullmatch(name):
+            raise ConfigError([Problem(f"secret {name[:40]!r}", 0, "", "is no name of a secret", "a-z, 0-9, -")])
+        variable = f"FLOCKIQ_SECRET_{name.upper().replace('-', '_')}"
+        if variable in self._environment:
+            raise ConfigError(
+                [Problem(variable, 0, "", "can't be replaced", f"unset it, and put it in the file of {FILE_VARIABLE}")]
+            )
+        named = self._environment.get(FILE_VARIABLE, "")
+        if not named:
+            raise ConfigError(
+                [Problem(FILE_VARIABLE, 0, "", f"is not set, so secret {name} can't be kept", "a file of mode 600")]
+            )
+        # Nothing is awaited between reading and writing: one process, so no other writer comes between.
+        kept = {**self._read(), name: value}
+        _replace(Path(named), msgspec.json.encode(kept))
+        self._file = kept
+
     async def close(self) -> None:
         """See ``Secrets.close``; forgets what was read."""
         self._file = None
@@ -61,6 +80,22 @@ class EnvironmentSecrets:
         except (msgspec.DecodeError, UnicodeError):
             # Not chained: what the decoder quotes may be part of a secret.
             raise _refused(path, "is not a JSON object of texts", '{"name": "value"}') from None
+
+
+def _replace(path: Path, body: bytes) -> None:
+    """Write a file whole, so that a crash leaves the old one or the new, and only its owner reads either."""
+    beside = path.with_name(f"{path.name}.{os.getpid()}.new")
+    try:
+        with open(beside, "wb", opener=lambda name, flags: os.open(name, flags, stat.S_IRUSR | stat.S_IWUSR)) as file:
+            file.write(body)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise _refused(
+            path, f"can't be written: {error.strerror}", "a file in a folder that its owner can write"
+        ) from error
 
 
 def _refused(path: Path, wrong: str, allowed: str) -> ConfigError:
