@@ -4,40 +4,35 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 import xxhash
 
+from flockiq.merge.letters import DECODERS, Misfit, letters, no_record
 from flockiq.merge.mapping import Mapped, Record, StreamPlan, mapped
 from flockiq.merge.match import NOWHERE, Place, places
 from flockiq.merge.parts import At, Older, layers, older_after, said_again, unsaid_since
 from flockiq.merge.records import Records, Verdict, Versions
 from flockiq.shared import wire
 from flockiq.shared.arrays import Packed
-from flockiq.shared.deadletters import DeadLetter
-from flockiq.shared.errors import BadRecord
 from flockiq.shared.fields import Value
 from flockiq.shared.instants import rfc3339
 from flockiq.shared.lanes import ABSENT, Bools, Int64s
+from flockiq.shared.lines import UNREADABLE, decoded
 from flockiq.shared.outbox import Outbox
 from flockiq.shared.owner import Folded
 from flockiq.shared.positions import bucket, hash64
 from flockiq.shared.rows import round_numbers
 from flockiq.shared.settings import Settings
 
-STAGE = "merge"
 _HASH_MASK = (1 << 61) - 1
 _ROW = (1 << 32) - 1
 _DELETED = -1  # the content of a record that is gone
 
-_NO_JSON = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)  # what decoding hostile bytes may raise
-
 _NEVER = At(ABSENT, ABSENT, ABSENT)
-
-UNREADABLE: Final = object()
 
 Plans = Mapping[tuple[str, str], StreamPlan]
 
@@ -73,7 +68,6 @@ class _Version(NamedTuple):
 
 _encode = msgspec.json.Encoder().encode
 _fields = msgspec.json.Decoder(dict[str, str | int | float | bool | None]).decode
-_changes = msgspec.json.Decoder(wire.Change)
 _records = msgspec.json.Decoder(list[Any])
 _record = msgspec.json.Decoder().decode
 _state = msgspec.msgpack.Decoder(State).decode
@@ -120,21 +114,25 @@ class Changes:
     def fold(self, bodies: Sequence[bytes], commit: int) -> Folded:  # noqa: ARG002 - ids need no commit number here
         """Judge a batch of changes; what can't be mapped becomes dead letters."""
         now_us = self.now_us()
-        batch = _Batch(self, now_us)
+        batch = _Batch(self)
         by_stream: dict[tuple[str, str], list[wire.Change]] = defaultdict(list)
-        for change in _lines(bodies, batch.letters, now_us):
+        lines = decoded(bodies, DECODERS)
+        for change in lines.of(wire.CHANGE):
+            if change.tenant != batch.tenant:
+                batch.misfits.append(Misfit(change, "tenant", f"this app is of tenant {batch.tenant!r}"))
+                continue
             by_stream[change.source, change.data.stream].append(change)
         for stream, found in by_stream.items():
             plan = self.plans.get(stream)
             if plan is None:
                 reason = f"no source in config has the stream {stream[0]}/{stream[1]}"
-                batch.letters += [_letter(change, "", reason, now_us) for change in found]
+                batch.misfits += [Misfit(change, "stream", reason) for change in found]
             else:
                 batch.stream(plan, found)
         self.duplicates += batch.duplicates
         self.unchanged += batch.unchanged
         state = self._state_of(sorted(batch.touched), batch.duplicates, batch.unchanged)
-        return Folded(_pack(state), batch.outbox(), batch.letters)
+        return Folded(_pack(state), batch.outbox(), letters(lines, batch.misfits, now_us))
 
     def _state_of(self, names: list[str], duplicates: int, unchanged: int) -> State:
         records = self.records
@@ -157,12 +155,11 @@ class Changes:
 class _Batch:
     """What one batch touches and forwards."""
 
-    def __init__(self, owner: Changes, now_us: int) -> None:
+    def __init__(self, owner: Changes) -> None:
         self.owner = owner
-        self.now_us = now_us
         self.tenant = owner.settings.tenant
         self.partitions = owner.settings.partitions["resolved"]
-        self.letters: list[DeadLetter] = []
+        self.misfits: list[Misfit] = []
         self.touched: set[str] = set()
         self.duplicates = 0
         self.unchanged = 0
@@ -186,9 +183,10 @@ class _Batch:
             return
         whole = [change.data.op in ("c", "r") for change in found]
         table = mapped(plan, records, whole)
+        _refuse_heavy(found, table)
         for row, (field, reason) in sorted(table.bad.items()):
             if found[row].data.op != "d":
-                self.letters.append(_letter(found[row], field, reason, self.now_us))
+                self.misfits.append(Misfit(found[row], field, reason))
         good = [row for row in range(len(found)) if row not in table.bad or found[row].data.op == "d"]
         names = [f"{plan.source}/{plan.stream}/{found[row].data.key}" for row in good]
         if not good:
@@ -207,25 +205,17 @@ class _Batch:
         """The changes whose record is a JSON object, with it; the others become dead letters."""
         try:
             records = _records.decode(b"[" + b",".join(bytes(change.data.after) for change in found) + b"]")
-        except _NO_JSON:
-            records = [self._record(change) for change in found]
+        except UNREADABLE:
+            records = [_record_of(change) for change in found]
         kept: list[wire.Change] = []
         objects: list[Record] = []
         for change, record in zip(found, records, strict=True):
             if isinstance(record, dict):
                 kept.append(change)
                 objects.append(record)
-            elif record is not UNREADABLE:
-                self.letters.append(_letter(change, "", "the record is not a JSON object", self.now_us))
+            else:
+                self.misfits.append(Misfit(change, *no_record(change.data.after)))
         return kept, objects
-
-    def _record(self, change: wire.Change) -> object:
-        """One change's record, or UNREADABLE; ``wire.Change`` takes its bytes without looking into them."""
-        try:
-            return _record(change.data.after)
-        except _NO_JSON as error:
-            self.letters.append(_letter(change, "", f"the record is not JSON: {error}", self.now_us))
-            return UNREADABLE
 
     def _round(
         self, plan: StreamPlan, found: list[wire.Change], table: Mapped, rows: list[int], names: list[str]
@@ -460,21 +450,21 @@ class _Batch:
         self._rows.append(_encode(row))
 
 
-def _lines(bodies: Iterable[bytes], letters: list[DeadLetter], now_us: int) -> Iterable[wire.Change]:
-    for body in bodies:
-        try:
-            text = wire.unpack(body)
-        except BadRecord as error:
-            letters.append(_unreadable(str(error), body, now_us))
-            continue
-        try:
-            yield from _changes.decode_lines(text)
-        except _NO_JSON:
-            for number, line in enumerate(text.split(b"\n"), 1):
-                try:
-                    yield _changes.decode(line)
-                except _NO_JSON as error:
-                    letters.append(_unreadable(f"line {number}: {error}", line, now_us))
+def _record_of(change: wire.Change) -> object:
+    """One change's record, or None; ``wire.Change`` takes its bytes without looking into them."""
+    try:
+        return _record(change.data.after)
+    except UNREADABLE:
+        return None
+
+
+def _refuse_heavy(found: Sequence[wire.Change], table: Mapped) -> None:
+    """Refuse records whose mapped fields are too large to be told of on the hubs."""
+    for row in [row for row, change in enumerate(found) if len(change.data.after) > wire.MAX_FIELDS_BYTES]:
+        size = len(_encode(table.said(row)))
+        if size > wire.MAX_FIELDS_BYTES:
+            reason = f"its fields have {size:,} bytes together, over the limit of {wire.MAX_FIELDS_BYTES:,}"
+            table.bad.setdefault(row, ("", reason))
 
 
 def _versions(found: Sequence[wire.Change], bodies: Sequence[bytes]) -> Versions:
@@ -527,20 +517,3 @@ def _version(change: wire.Change, fields: bytes) -> _Version:
     return _Version(
         change.id, data.op, data.key, data.ts_us, data.run, data.row, data.captured_us, change.traceparent, fields
     )
-
-
-def _letter(change: wire.Change, field: str, reason: str, now_us: int) -> DeadLetter:
-    return DeadLetter(
-        stage=STAGE,
-        source=change.source,
-        stream=change.data.stream,
-        key=change.data.key,
-        field=field,
-        reason=reason,
-        at_us=now_us,
-        body=wire.encode(change),
-    )
-
-
-def _unreadable(reason: str, body: bytes, now_us: int) -> DeadLetter:
-    return DeadLetter(stage=STAGE, source="", stream="", reason=reason, at_us=now_us, body=body)
