@@ -13,17 +13,18 @@ import msgspec
 import xxhash
 
 from flockiq.capture import cursor as steps
+from flockiq.capture.badrow import BadRow
 from flockiq.capture.batch import Batch
 from flockiq.capture.cursor import Cursors
 from flockiq.capture.landed import Landed, files_landed
 from flockiq.capture.lease import under_lease
 from flockiq.capture.publish import HUB
 from flockiq.capture.records import Record
-from flockiq.capture.separated import BadRow, rows
+from flockiq.capture.rows import rows
 from flockiq.capture.sources import Capture
 from flockiq.shared.config.sources import Source, Stream, matches
 from flockiq.shared.deadletters import DeadLetter, bury
-from flockiq.shared.errors import BadRecord, Conflict, LeaseLost, NotFound, SourceError, SourceUnavailable
+from flockiq.shared.errors import BadRecord, ConfigError, Conflict, LeaseLost, NotFound, SourceError, SourceUnavailable
 from flockiq.shared.ports import Registry
 from flockiq.shared.positions import hash_id
 from flockiq.shared.status import arrived, touch
@@ -31,6 +32,7 @@ from flockiq.shared.status import arrived, touch
 log = logging.getLogger("flockiq.capture")
 
 ROWS: Final = 2_000  # published, then noted, at a time
+_UNFINISHED: Final = (".tmp", ".part", ".partial", ".filepart", ".crdownload")  # writers' names for half a file
 
 
 class Progress(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -72,7 +74,8 @@ def _is_for(source: Source, stream: Stream, path: str) -> bool:
     folder = f"{source.files.path}/" if source.files else ""
     name = path.removeprefix(folder)
     same_depth = name.count("/") == stream.pattern.count("/")  # * does not reach into folders
-    return bool(folder) and path.startswith(folder) and same_depth and matches(stream.pattern, name)
+    finished = not name.lower().endswith(_UNFINISHED) and not name.rpartition("/")[2].startswith(".")
+    return bool(folder) and path.startswith(folder) and same_depth and finished and matches(stream.pattern, name)
 
 
 async def _under_lease(capture: Capture, source: Source, stream: str, file: Landed) -> None:
@@ -95,12 +98,16 @@ async def _read(capture: Capture, source: Source, stream: str, file: Landed) -> 
         return True
     try:
         body = await _body(capture, source, file)
+        if file.size and len(body) != file.size:
+            # Written since, or still being written: each version that is finished is told of by itself.
+            log.info("file %s has %d bytes, and %d were told of; it waits", file.path, len(body), file.size)
+            return True
         content = xxhash.xxh3_128_hexdigest(body)
         if progress.content != content:
             progress = Progress(file.path, content=content)
         if not progress.done:
             progress = await _publish(capture, source, stream, body, noted, progress)
-    except (BadRecord, SourceError) as error:
+    except (BadRecord, SourceError, ConfigError) as error:
         log.warning("%s/%s: file %s: %s", source.source, stream, file.path, error)
         reason = f"the file was not read to its end: {error}"
         letter = DeadLetter(
@@ -135,7 +142,8 @@ async def _publish(
     batch = Batch(services, source, stream, await services.events.partition_count(HUB))
     batch.begin(cursor.run, cursor.run_us)
     batch.row = progress.rows
-    left = islice(rows(body, config.format), progress.rows, None) if config.format else iter(())
+    found = rows(body, config.format, source.limits.unpacked_bytes) if config.format else iter(())
+    left = islice(found, progress.rows, None)
     while some := list(islice(left, ROWS)):
         now_us = capture.now_us()
         _take(batch, iter(some), now_us)
@@ -151,13 +159,9 @@ async def _publish(
 def _take(batch: Batch, some: Iterator[Record | BadRow], now_us: int) -> None:
     for row in some:
         if isinstance(row, BadRow):
-            batch.set_aside(row, msgspec.json.encode([_shown(value) for value in row.row]), now_us)
+            batch.set_aside(row, row.body, now_us)
         else:
             batch.take(row, now_us)
-
-
-def _shown(value: str) -> str:
-    return value.encode("utf-8", "backslashreplace").decode()
 
 
 class _Noted:

@@ -14,6 +14,7 @@ import msgspec
 from flockiq.shared.errors import BadRecord
 
 CREATED: Final = "Microsoft.Storage.BlobCreated"
+UNFINISHED: Final = ("CreateFile", "SftpCreate")  # an empty file to be written; FlushWithClose, SftpCommit follow
 _SUBJECT: Final = re.compile(
     r"/blobServices/default/containers/(?P<container>[a-z0-9-]{3,63})/blobs/(?P<name>.{1,1024})"
 )
@@ -29,6 +30,7 @@ class Landed(NamedTuple):
 
 
 class _Data(msgspec.Struct, rename={"etag": "eTag", "size": "contentLength"}):
+    api: str = ""
     etag: str = ""
     size: int = 0
 
@@ -52,7 +54,11 @@ def files_landed(body: bytes) -> list[Landed]:
     events = decoded if isinstance(decoded, list) else [decoded]
     if len(events) > _MOST:
         raise BadRecord(f"holds {len(events):,} events; at most {_MOST:,} are taken")
-    return [_landed(event) for event in events if CREATED in (event.type, event.event_type)]
+    return [
+        _landed(event)
+        for event in events
+        if CREATED in (event.type, event.event_type) and event.data.api not in UNFINISHED
+    ]
 
 
 def _landed(event: _Event) -> Landed:

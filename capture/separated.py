@@ -2,39 +2,52 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Final
 
 import msgspec
 
+from flockiq.capture.badrow import BadRow
 from flockiq.capture.records import Record
 from flockiq.shared.config.files import Csv
 from flockiq.shared.errors import BadRecord
 
 _LONGEST_VALUE: Final = 800_000  # characters; the csv module's own bound is raised to ours
-_MARKED: Final = {"utf-8": "utf-8-sig"}  # a byte order mark is not part of the first column's name
+_LONGEST_LINE: Final = 2_000_000  # characters; what is longer has no line breaks where they belong
+_MARKS: Final = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 _NULL: Final = msgspec.Raw(b"null")
 
 
-class BadRow(BadRecord):
-    """A row that is no record; ``row`` is what could be read of it."""
-
-    def __init__(self, reason: str, row: Sequence[str], number: int) -> None:
-        super().__init__(f"row {number:,} {reason}")
-        self.row = row
-
-
-def rows(body: bytes, written: Csv) -> Iterator[Record | BadRow]:
+def rows(content: io.BufferedReader, written: Csv) -> Iterator[Record | BadRow]:
     """Every row after the header, bad ones as BadRow. BadRecord if there is no usable header."""
+    begins = content.peek(3)
+    encoding = next((named for mark, named in _MARKS if begins.startswith(mark)), written.encoding)
     # Undecodable bytes become lone surrogates, so that only their own row is bad.
-    encoding = _MARKED.get(written.encoding, written.encoding)
-    text = io.TextIOWrapper(io.BytesIO(body), encoding, errors="surrogateescape", newline="")
+    text = io.TextIOWrapper(content, encoding, errors="surrogateescape", newline="")
     csv.field_size_limit(_LONGEST_VALUE)
-    reader = csv.reader(text, delimiter=written.delimiter, quotechar=written.quote, strict=True)
-    header = _header(reader, written)
-    yield from _rows(reader, header, written)
+    lines = islice(_lines(text), written.skip, None)
+    reader = csv.reader(
+        lines,
+        delimiter=written.delimiter,
+        quotechar=written.quote or None,
+        quoting=csv.QUOTE_MINIMAL if written.quote else csv.QUOTE_NONE,
+        escapechar=written.escape or None,
+        strict=True,
+    )
+    header = list(written.columns) or _header(reader, written)
+    yield from _rows(reader, header, written, 0 if written.columns else 1)
+
+
+def _lines(text: io.TextIOWrapper) -> Iterator[str]:
+    """Lines with their ends, none of them endless."""
+    while line := text.readline(_LONGEST_LINE + 1):
+        if len(line) > _LONGEST_LINE:
+            raise BadRecord(f"a line is longer than {_LONGEST_LINE:,} characters; see the format and the encoding")
+        yield line
 
 
 def _header(reader: Iterator[list[str]], written: Csv) -> list[str]:
@@ -49,8 +62,7 @@ def _header(reader: Iterator[list[str]], written: Csv) -> list[str]:
     return header
 
 
-def _rows(reader: Iterator[list[str]], header: list[str], written: Csv) -> Iterator[Record | BadRow]:
-    number = 1
+def _rows(reader: Iterator[list[str]], header: Sequence[str], written: Csv, number: int) -> Iterator[Record | BadRow]:
     while True:
         number += 1
         try:
@@ -58,21 +70,25 @@ def _rows(reader: Iterator[list[str]], header: list[str], written: Csv) -> Itera
         except StopIteration:
             return
         except csv.Error as error:
-            yield BadRow(f"is not well-formed: {error}", (), number)
+            yield BadRow(f"is not well-formed: {error}", b"", number)
             continue
         except UnicodeError as error:  # UTF-16 cut in the middle of a character: nothing after it can be read
-            yield BadRow(f"and all after it can't be read: {error}", (), number)
+            yield BadRow(f"and all after it can't be read: {error}", b"", number)
             return
         if len(row) == len(header):
             try:
                 yield {name: _value(value, written) for name, value in zip(header, row, strict=True)}
             except UnicodeEncodeError:
-                yield BadRow(f"is not {written.encoding} text", row, number)
+                yield BadRow(f"is not {written.encoding} text", _shown(row), number)
         elif row:
-            yield BadRow(f"has {len(row)} values where the header has {len(header)}", row, number)
+            yield BadRow(f"has {len(row)} values where the header has {len(header)}", _shown(row), number)
 
 
 def _value(value: str, written: Csv) -> msgspec.Raw:
     if not value and written.empty_is_null:
         return _NULL
     return msgspec.Raw(msgspec.json.encode(value))
+
+
+def _shown(row: Sequence[str]) -> bytes:
+    return msgspec.json.encode([value.encode("utf-8", "backslashreplace").decode() for value in row])
