@@ -66,6 +66,8 @@ class Resolved:
             for name, entry in state.types.items():
                 if name in self.types:
                     apply(self.types[name], entry)
+        for one in self.types.values():
+            one.forget_removed_rules()
 
     def fold(self, bodies: Sequence[bytes], commit: int) -> Folded:
         """Fold a batch; what can't be folded becomes dead letters."""

@@ -81,6 +81,17 @@ class TypeState:
             self.shown.append(shown)
         return number, self.group_of[number]
 
+    def forget_removed_rules(self) -> None:
+        """Drop the episodes of rules that config has no more; the clock resolves their alerts."""
+        known = self.plan.by_name.keys()
+        for world in (self.live, self.base):
+            for entity, episodes in list(world.episodes.open.items()):
+                kept = {rule: episode for rule, episode in episodes.items() if rule in known}
+                if kept:
+                    world.episodes.open[entity] = kept
+                else:
+                    del world.episodes.open[entity]
+
     def room(self) -> None:
         """Make room in every column for the entities and groups known by now."""
         entities, groups = len(self.ids), len(self.groups)

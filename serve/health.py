@@ -13,6 +13,7 @@ from flockiq.serve.progress import HubLag, hub_lag, progress
 from flockiq.serve.sources import Stream, streams
 from flockiq.shared.alerts import AlertQuery
 from flockiq.shared.errors import FlockIQError, NotFound
+from flockiq.shared.rules import failing
 from flockiq.shared.services import Services
 from flockiq.shared.settings import HUBS
 
@@ -26,7 +27,7 @@ LAG_DOWN_S = 12 * 3600.0  # half of the shortest retention an event hub has by d
 class Check(msgspec.Struct, frozen=True):
     """One thing asked: how it is, what was seen, what to do."""
 
-    kind: Literal["dependency", "source", "hub"]
+    kind: Literal["dependency", "source", "hub", "rule"]
     name: str
     status: Status
     detail: str
@@ -42,9 +43,11 @@ class Health(msgspec.Struct, frozen=True):
 
 
 async def health(services: Services) -> Health:
-    """Ask every dependency, source and hub."""
+    """Ask every dependency, source and hub, and which rules can't be run."""
     now_us = time.time_ns() // 1000
-    answers = await asyncio.gather(_dependencies(services), _sources(services, now_us), _hubs(services, now_us))
+    answers = await asyncio.gather(
+        _dependencies(services), _sources(services, now_us), _hubs(services, now_us), _rules(services)
+    )
     checks = [check for part in answers for check in part]
     return Health(status=overall(checks), checks=checks)
 
@@ -111,6 +114,17 @@ def _source(stream: Stream) -> Check:
     status: Status = "ok" if stream.state in ("fresh", "waiting") else "degraded"
     name = f"{stream.source}/{stream.stream}"
     return Check("source", name, status, stream.error or stream.means, stream.means if status != "ok" else "")
+
+
+async def _rules(services: Services) -> list[Check]:
+    """A check for each rule that can't be run; rules that can need none."""
+    try:
+        async with asyncio.timeout(PROBE_TIMEOUT_S):
+            errors = await failing(services)
+    except (TimeoutError, FlockIQError):
+        return []  # the registry's own check says so
+    action = "Mend the rule's query; until then it raises and resolves nothing."
+    return [Check("rule", rule, "degraded", error, action) for rule, error in sorted(errors.items())]
 
 
 async def _hubs(services: Services, now_us: int) -> list[Check]:

@@ -15,9 +15,10 @@ from flockiq.shared.errors import Conflict, FlockIQError, TransientError
 from flockiq.shared.instants import rfc3339
 from flockiq.shared.ports import OutgoingEvent
 from flockiq.shared.positions import hash_id
+from flockiq.shared.rules import note
 from flockiq.shared.services import Services
 from flockiq.shared.status import statuses
-from flockiq.signal.periodic import Feed, Holding, feeds_holding, rows_holding, transitions
+from flockiq.signal.periodic import Feed, Holding, ended, feeds_holding, rows_holding, transitions
 from flockiq.signal.rows import alert_rows
 
 log = logging.getLogger("flockiq.clock")
@@ -39,12 +40,18 @@ class Clock:
         self.services = services
         self.config = config
         self._ran: dict[str, int] = {}  # query rules: when they last ran
+        self._errors: dict[str, str] = {}  # query rules that can't be run, and why
+        self._told: dict[str, str] | None = None  # of those, what the registry knows
+        self._tidied = False
 
     async def tick(self, now_us: int | None = None) -> None:
         """One tick. TransientError if the hub or a store is down; the next tick makes up for it."""
         now_us = time.time_ns() // 1000 if now_us is None else now_us
         await self._tell(now_us)
         since_us = await self._since(now_us)
+        if not self._tidied:
+            await self._end_removed(now_us)
+            self._tidied = True
         feeds: list[Feed] | None = None
         for rule in self.config.rules.values():
             if rule.kind == "absence":
@@ -55,6 +62,8 @@ class Clock:
             elif rule.kind == "query" and now_us - self._ran.get(rule.name, 0) >= rule.every_us:
                 self._ran[rule.name] = now_us
                 await self._query(rule, now_us)
+        if self._errors != self._told and await note(self.services, self._errors):
+            self._told = dict(self._errors)
 
     async def _tell(self, now_us: int) -> None:
         """A tick to every partition of hub ``resolved``."""
@@ -96,8 +105,11 @@ class Clock:
         except TransientError:
             raise
         except FlockIQError as error:
-            log.error("rule %s: %s can't be run: %s", rule.name, rule.query_file, error)  # noqa: TRY400 - its text says all
+            if self._errors.get(rule.name) != str(error):
+                log.error("rule %s: %s can't be run: %s", rule.name, rule.query_file, error)  # noqa: TRY400 - says it all
+            self._errors[rule.name] = str(error)
             return
+        self._errors.pop(rule.name, None)
         await self._apply(rule, holding, now_us)
 
     async def _apply(self, rule: Rule, holding: Sequence[Holding], now_us: int) -> None:
@@ -112,6 +124,15 @@ class Clock:
             if one.subject not in known and not one.cause
         }
         steps = transitions(rule, tenant, holding, alerts, lambda subject: before[subject], now_us)
+        if steps:
+            await self.services.analytics.ingest("Alerts", alert_rows(steps, tenant))
+            await self.services.alerts.apply(tenant, steps)
+
+    async def _end_removed(self, now_us: int) -> None:
+        """Resolve what is open under rules that config has no more."""
+        tenant = self.services.settings.tenant
+        alerts = await self._alerts(AlertQuery(statuses=OPEN))
+        steps = [ended(alert, now_us) for alert in alerts if alert.rule not in self.config.rules]
         if steps:
             await self.services.analytics.ingest("Alerts", alert_rows(steps, tenant))
             await self.services.alerts.apply(tenant, steps)

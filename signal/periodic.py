@@ -105,6 +105,32 @@ def transitions(
     return steps
 
 
+def ended(alert: Alert, now_us: int) -> AlertTransition:
+    """The end of an alert whose rule is no longer in config."""
+    return AlertTransition(
+        id=alert.id,
+        revision=max(now_us, alert.revision + 1),
+        change="resolve",
+        at_us=now_us,
+        fingerprint=alert.fingerprint,
+        rule=alert.rule,
+        kind=alert.kind,
+        severity=alert.severity,
+        subject_type=alert.subject_type,
+        subject=alert.subject,
+        title=alert.title,
+        opened_us=alert.opened_us,
+        cause=alert.cause,
+        reason="its rule was removed from config",
+        count=alert.count,
+        match_key=alert.match_key,
+        group=alert.group,
+        recommend=alert.recommend,
+        labels=alert.labels,
+        values=alert.values,
+    )
+
+
 def _step(
     rule: Rule,
     tenant: str,

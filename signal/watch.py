@@ -105,5 +105,5 @@ def _text(value: Scalar) -> str:
     if value is None:
         return "-"
     if isinstance(value, float):
-        return f"{value:,.2f}"
+        return f"{value:.2f}"
     return str(value)

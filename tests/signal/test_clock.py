@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,9 +10,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from flockiq.serve.health import health
 from flockiq.shared import wire
 from flockiq.shared.config.model import Config
 from flockiq.shared.errors import HubUnavailable
+from flockiq.shared.rules import failing
 from flockiq.shared.services import Services
 from flockiq.signal.clock import Clock
 from tests.signal.clockwork import SECOND, START, TENANT, alerts, open_services, row, speaks, write_config
@@ -235,3 +238,27 @@ async def test_a_silence_a_person_resolved_stays_so_until_the_feed_speaks(clock:
     await speaks(services, START + 61 * SECOND)
     await run(clock, 65, 95)
     assert statuses(await alerts(services, "silent")) == ["resolved", "firing"]  # type: ignore[arg-type]
+
+
+async def test_a_rule_that_can_not_be_run_shows_in_health(clock: Clock, services: Services) -> None:
+    """The page need not be guessed at: the rule and what is wrong with it are told where people look."""
+    await run(clock, 0, 4)
+    errors = await failing(services)
+    assert set(errors) == {"broken", "lacking"}
+    assert all(errors.values())
+    rules = {check.name: check for check in (await health(services)).checks if check.kind == "rule"}
+    assert set(rules) == {"broken", "lacking"}
+    assert {check.status for check in rules.values()} == {"degraded"}
+    assert rules["broken"].detail == errors["broken"]
+
+
+async def test_alerts_of_a_rule_that_was_removed_are_resolved(clock: Clock, services: Services) -> None:
+    """Nothing stays firing that nothing watches any more."""
+    await speaks(services, START)
+    await run(clock, 0, 40)
+    assert statuses(await alerts(services, "silent")) == ["firing"]  # type: ignore[arg-type]
+    rules = {name: rule for name, rule in clock.config.rules.items() if name != "silent"}
+    await run(Clock(services, dataclasses.replace(clock.config, rules=rules)), 41, 42)
+    (alert,) = await alerts(services, "silent")
+    assert alert.status == "resolved"
+    assert (await services.alerts.history(TENANT, alert.id))[-1].reason == "its rule was removed from config"

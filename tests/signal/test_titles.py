@@ -13,7 +13,7 @@ from tests.signal.test_episodes import watch
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [("Acme", "Acme"), ("5000.00", "5000.00"), (1234567.891, "1,234,567.89"), (7, "7"), (None, "-"), ("{b}", "{b}")],
+    [("Acme", "Acme"), ("5000.00", "5000.00"), (1234567.891, "1234567.89"), (7, "7"), (None, "-"), ("{b}", "{b}")],
 )
 def test_a_placeholder_shows_its_value(value: Scalar, text: str) -> None:
     """Numbers that were worked out are rounded; what has no value is a dash; a value is not filled in turn."""
