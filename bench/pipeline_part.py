@@ -35,6 +35,7 @@ PACED_S = 15.0  # of publishing at half the load
 AFTER_S = 5.0  # that alerts are still looked for when everything has been published
 EVERY_S = 0.05  # between two publications
 PATIENCE_S = 300.0
+LOG_END = 3_000  # characters of the app's log that an error shows
 LOOK_S = 0.01  # between two looks into the alert store
 
 _progress = msgspec.json.Decoder(Progress).decode
@@ -70,7 +71,8 @@ async def _drain(data: Path, size: Size) -> dict[str, float]:
             if last.changes == last.resolved == 0:
                 break
             if last.at - began.at > PATIENCE_S:
-                raise TimeoutError(f"the app did not drain the hubs: {last}")
+                end = (data / "app.log").read_text(errors="replace")[-LOG_END:]
+                raise TimeoutError(f"the app did not drain the hubs ({last}); the end of its log:\n{end}")
     took, cpu = last.at - began.at, last.cpu_s - began.cpu_s
     return {
         "records_per_s": round(work.facts.lines / took),
