@@ -60,7 +60,7 @@ def run(options: Options, console: Console) -> dict[str, object]:
     def say(text: str) -> None:
         console.print(text, style="dim", highlight=False)
 
-    found: dict[str, object] = msgspec.json.decode(options.results.read_bytes()) if options.results.exists() else {}
+    found: dict[str, object] = {}
     for part in options.only or PARTS:
         began = {"date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"), "machine": machine()}
         match part:
@@ -72,9 +72,14 @@ def run(options: Options, console: Console) -> dict[str, object]:
                 measured = peers_part(options.peer_events, say)
             case _:
                 measured = pipeline_part(options.pipeline_records, say)
-        found[part] = began | measured
+        found = _known(options.results) | {part: began | measured}  # read late: another part may have been written
         options.results.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
     return found
+
+
+def _known(results: Path) -> dict[str, object]:
+    """What was measured before."""
+    return msgspec.json.decode(results.read_bytes(), type=dict[str, object]) if results.exists() else {}
 
 
 def main() -> None:
