@@ -142,3 +142,35 @@ def _record(body: bytes) -> dict[str, str | bool]:
         return {"Record": kept.decode(), **cut}
     except UnicodeDecodeError:
         return {"RecordBase64": base64.b64encode(kept).decode(), **cut}
+
+
+class _About(msgspec.Struct):
+    stream: str = ""
+    key: str = ""
+
+
+class _Line(msgspec.Struct):
+    """What most lines say of the record they are about."""
+
+    source: str = ""
+    data: _About = msgspec.field(default_factory=_About)
+
+
+_about = msgspec.json.Decoder(_Line).decode
+
+
+def letter_of(stage: str, line: bytes, reason: str, now_us: int) -> DeadLetter:
+    """A letter for a line of a hub, under the name of the record it is about, as far as it says one."""
+    try:
+        about = _about(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        about = _Line()
+    return DeadLetter(
+        stage=stage,
+        source=about.source,
+        stream=about.data.stream,
+        key=about.data.key,
+        reason=reason,
+        at_us=now_us,
+        body=line,
+    )

@@ -27,7 +27,7 @@ import zstandard
 
 from flockiq.shared import outbox as boxes
 from flockiq.shared import wire
-from flockiq.shared.deadletters import DeadLetter, bury
+from flockiq.shared.deadletters import DeadLetter, bury, letter_of
 from flockiq.shared.errors import Conflict, FenceLost, TransientError
 from flockiq.shared.outbox import Outbox
 from flockiq.shared.ports import StateVersion
@@ -208,10 +208,11 @@ class Owner:
         Halves a failing batch until single lines are left, on state read anew each time. Raises
         TransientError when more than HELD_SHARE of the lines fail: then it is not the records.
         """
-        batches = [(kind, lines) for kind, lines in map(wire.lines_in, bodies) if lines]
+        told_apart = [(body, *wire.lines_in(body)) for body in bodies]
+        batches = [(kind, lines) for _, kind, lines in told_apart if lines]
         total = sum(len(lines) for _, lines in batches)
         culprits: list[tuple[bytes, str]] = []
-        good: list[bytes] = []
+        good = [body for body, _, lines in told_apart if not lines]  # nothing in it can be read: folding says so
         for kind, lines in batches:
             waiting = [lines]
             kept: list[bytes] = []
@@ -233,10 +234,7 @@ class Owner:
         await self._load()
         folded = await asyncio.to_thread(self.owned.fold, good, number)
         now_us = time.time_ns() // 1000
-        letters = [
-            DeadLetter(stage=self.name.partition("/")[0], source="", stream="", reason=reason, at_us=now_us, body=line)
-            for line, reason in culprits
-        ]
+        letters = [letter_of(self.name.partition("/")[0], line, reason, now_us) for line, reason in culprits]
         version, self._version = self._version, None
         if version is None:
             raise AssertionError("the state was just read")
