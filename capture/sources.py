@@ -50,7 +50,7 @@ class Capture:
         """The source's client. ConfigError if its connection can't be made of what is set."""
         client = self._clients.get(source.source)
         if client is None:
-            client = self._clients[source.source] = SourceClient(source, self.services.secrets, self.environment)
+            client = self._clients[source.source] = SourceClient(source, self.services, self.environment)
         return client
 
     def deliveries(self, source: str, stream: str) -> Deliveries:

@@ -47,6 +47,7 @@ class Origins:
     def __init__(self, base_url: str, allowed: Iterable[str], *, allow_private: bool) -> None:
         self.base = httpx.URL(base_url.rstrip("/") + "/")
         self._allow_private = allow_private
+        self.secret_parameter = ""  # the query parameter of a key; a link that echoes it is stripped of it
         self._origins = frozenset(Origin.of(httpx.URL(url)) for url in (base_url, *allowed))
 
     def resolve(self, link: str, current: httpx.URL | None = None) -> httpx.URL:
@@ -65,6 +66,8 @@ class Origins:
             raise SourceError(f"the source names a link on {origin} that carries credentials; it is not called")
         if url.scheme != "https" and not (url.scheme == "http" and self._allow_private):
             raise SourceError(f"{origin} is not https; connection.allow_private admits http on your own network")
+        if self.secret_parameter and self.secret_parameter in url.params:
+            url = url.copy_remove_param(self.secret_parameter)
         return url
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,11 @@ def kept(folder: Path, text: str, mode: int = 0o600) -> dict[str, str]:
     path.write_text(text)
     path.chmod(mode)
     return {FILE_VARIABLE: str(path)}
+
+
+def names(folder: Path) -> list[str]:
+    """What is in a folder."""
+    return [path.name for path in folder.iterdir()]
 
 
 async def test_a_file_holds_secrets_by_name(tmp_path: Path) -> None:
@@ -89,4 +93,4 @@ async def test_a_replaced_secret_is_its_owners_alone(tmp_path: Path) -> None:
     await EnvironmentSecrets(environment).set("a", "new")
     assert json.loads((tmp_path / "secrets.json").read_text()) == {"a": "new", "b": "kept"}
     assert (tmp_path / "secrets.json").stat().st_mode & 0o777 == 0o600
-    assert os.listdir(tmp_path) == ["secrets.json"]
+    assert names(tmp_path) == ["secrets.json"]
