@@ -10,11 +10,14 @@ from __future__ import annotations
 from typing import NamedTuple, Self
 
 import numpy as np
+import xxhash
 
 from flockiq.merge.match import NOWHERE, Place
 from flockiq.merge.parts import At, Older
 from flockiq.shared.arrays import Arrays
 from flockiq.shared.lanes import ABSENT, Bools, Int64s
+
+_HASH_MASK = (1 << 61) - 1
 
 
 class Versions(Arrays):
@@ -114,3 +117,16 @@ class Records:
         self.versions.put(number[moved], now)
         resent = number[verdict.resend]
         self.versions.sent[resent] = True
+
+
+def content(body: bytes) -> int:
+    """The hash of a version's fields."""
+    return xxhash.xxh3_64_intdigest(body) & _HASH_MASK
+
+
+def put[Value](kept: dict[int, Value], number: int, value: Value | None) -> None:
+    """Keep a value under a number; None is not kept."""
+    if value is None:
+        kept.pop(number, None)
+    else:
+        kept[number] = value
