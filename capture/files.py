@@ -62,7 +62,7 @@ async def take(capture: Capture, body: bytes) -> None:
             for source in capture.sources.values()
             if source.enabled and source.files is not None
             for stream, config in source.streams.items()
-            if _is_for(source, config, file.path)
+            if is_for(source, config, file.path)
         ]
         if not readers:
             log.info("file %s is nobody's: no stream's pattern fits it", file.path)
@@ -70,7 +70,8 @@ async def take(capture: Capture, body: bytes) -> None:
             await _under_lease(capture, source, stream, file)
 
 
-def _is_for(source: Source, stream: Stream, path: str) -> bool:
+def is_for(source: Source, stream: Stream, path: str) -> bool:
+    """Whether a file (container/name) is one of a stream's, and no writer's half."""
     folder = f"{source.files.path}/" if source.files else ""
     name = path.removeprefix(folder)
     same_depth = name.count("/") == stream.pattern.count("/")  # * does not reach into folders

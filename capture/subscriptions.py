@@ -64,6 +64,12 @@ _made = msgspec.json.Decoder(_Made).decode
 _list = msgspec.json.Decoder(_List).decode
 
 
+async def held_by(capture: Capture, source: str, stream: str) -> Subscription:
+    """What is kept of a stream's subscription; an empty one if it has none."""
+    document = await capture.services.registry.get(_key(capture, source, stream))
+    return _decode(document.value) if document else Subscription()
+
+
 def is_due(held: Subscription, now_us: int, every_us: int) -> bool:
     """Whether it is time to renew, and no renewal sent before is likely to be under way still."""
     patience = _PATIENCE_US << min(max(held.failures - 1, 0), _DOUBLINGS)

@@ -76,6 +76,7 @@ def parser() -> argparse.ArgumentParser:
     kill.add_argument("--port", type=_port, default=0, metavar="N", help="where the app listens; 0: any (%(default)s)")
     kill.add_argument("--seed", type=_whole, default=1, metavar="N", help="when it is killed, and what is sampled")
     _dead_letters_parser(commands, config)
+    _sources_parser(commands, config)
     return top
 
 
@@ -104,6 +105,22 @@ def _dead_letters_parser(commands: Subparsers, config: argparse.ArgumentParser) 
     )
     replay.add_argument("ids", nargs="*", metavar="ID")
     replay.add_argument("--all", action="store_true", help="every open one")
+
+
+def _sources_parser(commands: Subparsers, config: argparse.ArgumentParser) -> None:
+    where = argparse.ArgumentParser(add_help=False, parents=[config])
+    where.add_argument("--data", type=Path, default=Path("data"), metavar="DIR", help="of the app (%(default)s)")
+    one = argparse.ArgumentParser(add_help=False, parents=[where])
+    one.add_argument("name", metavar="NAME", help="the source")
+
+    sources = commands.add_parser("sources", help="add a source: does it work, what does it hold, how does it stand?")
+    verbs = sources.add_subparsers(dest="verb", required=True, metavar="VERB")
+    verbs.add_parser("check", parents=[one], help="reach it, authenticate, read a little, and name what is missing")
+    verbs.add_parser("discover", parents=[one], help="list its streams, keys and columns, and print config for them")
+    read = verbs.add_parser("read", parents=[one], help="print records as change events, publishing nothing")
+    read.add_argument("stream", metavar="STREAM")
+    read.add_argument("--limit", type=_count, default=5, metavar="N", help="at most so many (%(default)s)")
+    verbs.add_parser("status", parents=[where], help="how far every stream is read, how fresh it is, what fails")
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -170,11 +187,27 @@ def _dead_letters(options: argparse.Namespace) -> int:
     return dead_letters.replay(where, options.ids, which if chosen else None)
 
 
+def _sources(options: argparse.Namespace) -> int:
+    from flockiq.cli import sources  # noqa: PLC0415 - loads capture
+
+    where = sources.Options(options.config, options.data)
+    match options.verb:
+        case "check":
+            return sources.check(where, options.name)
+        case "discover":
+            return sources.discover(where, options.name)
+        case "read":
+            return sources.show(where, options.name, options.stream, options.limit)
+        case _:
+            return sources.status(where)
+
+
 COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "run": _run,
     "check": _check,
     "kill-test": _kill_test,
     "dead-letters": _dead_letters,
+    "sources": _sources,
 }
 
 

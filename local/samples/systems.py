@@ -85,15 +85,24 @@ async def start(
         await stop(data)  # nothing is left behind that nobody was told of
         raise fault
     await control(data, "marketing", app_url=app_url)
-    ports = {name: place.port for name, place in register.systems.items()}
     return Systems(
-        environment={
-            **{variable: f"http://127.0.0.1:{ports[name]}" for name, variable in ADDRESSES.items()},
-            **{variable: keys[name] for name, variable in SECRETS.items()},
-        },
-        ports=ports,
+        environment=environment_of(data),
+        ports={name: place.port for name, place in register.systems.items()},
         pids={name: place.pid for name, place in register.systems.items()},
     )
+
+
+def environment_of(data: Path) -> Mapping[str, str]:
+    """What an app needs to reach the sample systems of ``data``, secrets included; nothing if none were started."""
+    data = _home(data)
+    register = _register(data)
+    if register is None:
+        return {}
+    keys, places = _secrets(data), register.systems
+    return {
+        **{variable: f"http://127.0.0.1:{places[name].port}" for name, variable in ADDRESSES.items() if name in places},
+        **{variable: keys[name] for name, variable in SECRETS.items() if name in places},
+    }
 
 
 def seed_of(data: Path) -> int | None:

@@ -1,0 +1,192 @@
+"""What a source holds, and config that reads it: told by the source where it can, else seen in its records."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+import yaml
+
+from flockiq.capture.http.client import Tally
+from flockiq.capture.records import is_noise
+from flockiq.capture.sources import Capture
+from flockiq.cli.metadata import Column, Shape, shapes
+from flockiq.cli.peek import peek, values
+from flockiq.shared.config.model import Entity
+from flockiq.shared.config.names import FIELDS_TAKEN, SUBJECTS_TAKEN
+from flockiq.shared.config.sources import Source
+from flockiq.shared.errors import FlockIQError, SourceError
+from flockiq.shared.fields import FieldType
+
+RECORDS: Final = 50  # looked at where a source does not describe itself
+STREAMS: Final = 20  # suggested at most
+COLUMNS: Final = 40  # of each
+_MODIFIED: Final = re.compile(r"(last_?)?(modified|changed?|updated?)(_?(on|at|time|date|timestamp))*", re.IGNORECASE)
+_KEY: Final = re.compile(r"(.*_)?(id|uuid|guid|key|number|no|code)", re.IGNORECASE)
+_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_MOMENT: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.]{5,18}(Z|[+-][0-9:]{4,6})?|/Date\(-?[0-9]+.*\)/")
+
+
+class _Definition(msgspec.Struct):
+    path: str | None = msgspec.field(name="EntitySetName", default=None)
+    tracked: bool | None = msgspec.field(name="ChangeTrackingEnabled", default=None)
+
+
+class _Definitions(msgspec.Struct):
+    value: list[_Definition]
+
+
+async def discovered(capture: Capture, source: Source) -> list[Shape]:
+    """The streams that a source has, or those of its file. FlockIQError says why it can't be told."""
+    if source.polled and source.connector != "rest":
+        described = await _described(capture, source)
+        if described:
+            tracked = await _tracked(capture, source) if source.connector == "dataverse" else frozenset[str]()
+            return [shape._replace(delta=shape.path in tracked) for shape in described]
+    if not source.polled and source.files is None:
+        raise FlockIQError(f"{source.source} is told by a webhook: what it sends is seen in its first deliveries")
+    return [await _seen(capture, source, stream) for stream in source.streams]
+
+
+async def _described(capture: Capture, source: Source) -> list[Shape]:
+    """The entity sets of $metadata; none if the service does not offer it."""
+    answer = await capture.client(source).get("$metadata", {"accept": "application/xml"}, Tally())
+    return shapes(answer.body) if answer.ok else []
+
+
+async def _tracked(capture: Capture, source: Source) -> frozenset[str]:
+    """The entity sets of Dataverse whose changes are tracked."""
+    link = "EntityDefinitions?$select=EntitySetName,ChangeTrackingEnabled"
+    try:
+        answer = await capture.client(source).get(link, {}, Tally())
+        defined = msgspec.json.decode(answer.body, type=_Definitions).value if answer.ok else []
+    except (msgspec.DecodeError, SourceError, RecursionError):
+        return frozenset()  # it takes a right of its own to see them
+    return frozenset(each.path for each in defined if each.path and each.tracked)
+
+
+async def _seen(capture: Capture, source: Source, stream: str) -> Shape:
+    """A stream as its first records show it."""
+    records = [values(record) for record in (await peek(capture, source, stream, RECORDS)).records]
+    names = list(dict.fromkeys(name for record in records for name in record if not is_noise(name)))
+    columns = tuple(_column(name, [record.get(name) for record in records]) for name in names)
+    config = source.streams[stream]
+    keys = config.primary_key if all(name in names for name in config.primary_key) else _guessed(columns, records)
+    return Shape(stream, config.path, keys, columns, delta=config.incremental.kind == "delta")
+
+
+def _guessed(columns: Sequence[Column], records: Sequence[Mapping[str, object]]) -> tuple[str, ...]:
+    """The first column that is called like a key, or any, whose values are all there and all different."""
+    fitting = [
+        column.name
+        for column in columns
+        if column.type in ("string", "integer")
+        and len({str(record.get(column.name)) for record in records}) == len(records)
+        and all(record.get(column.name) not in (None, "") for record in records)
+    ]
+    called = [name for name in fitting if _KEY.fullmatch(_snake(name))]
+    return tuple((called or fitting)[:1])
+
+
+def _column(name: str, seen: Sequence[object]) -> Column:
+    """A column's type from its values."""
+    there = [value for value in seen if value not in (None, "")]
+    kinds = {_type(value) for value in there}
+    if kinds == {"integer", "float"}:
+        kinds = {"float"}
+    if kinds == {"date", "timestamp"}:
+        kinds = {"timestamp"}
+    kind = kinds.pop() if len(kinds) == 1 else "string" if "" not in kinds else ""
+    return Column(name, kind, "nested" if not kind else f"empty in {RECORDS}" if not there else kind)
+
+
+def _type(value: object) -> FieldType | str:
+    match value:
+        case bool():
+            return "boolean"
+        case int():
+            return "integer"
+        case float():
+            return "float"
+        case str() if _DATE.fullmatch(value):
+            return "date"
+        case str() if _MOMENT.fullmatch(value):
+            return "timestamp"
+        case str():
+            return "string"
+        case _:
+            return ""
+
+
+def suggestion(
+    written: Mapping[str, Any], source: Source, shapes: Sequence[Shape], entities: Mapping[str, Entity]
+) -> str:
+    """A source file, and a file for each entity type that there is none for yet."""
+    streams: dict[str, Any] = {}
+    made: dict[str, Any] = {}
+    usable = [shape for shape in shapes if shape.keys and any(column.type for column in shape.columns)]
+    for shape in usable[:STREAMS]:
+        name = _snake(shape.name)
+        there = {stream.path or each: each for each, stream in source.streams.items()}.get(shape.path or shape.name)
+        if there is not None and set(source.streams[there].primary_key) <= {column.name for column in shape.columns}:
+            streams[there] = written["streams"][there]  # it is right as it is
+            continue
+        streams[there or name] = (
+            _stream(shape, source, entities, made)
+            if there is None
+            else (written["streams"][there] | _stream(shape, source, entities, made))
+        )
+    more = f"# {len(usable) - STREAMS} more are not written out\n" if len(usable) > STREAMS else ""
+    parts = [f"# config/sources/{source.source}.yaml\n{more}{_yaml({**written, 'streams': streams})}"]
+    parts += [f"# config/entities/{name}.yaml\n{_yaml(entity)}" for name, entity in made.items()]
+    return "---\n".join(parts).rstrip("\n")
+
+
+def _stream(shape: Shape, source: Source, entities: Mapping[str, Entity], made: dict[str, Any]) -> dict[str, Any]:
+    columns = [column for column in shape.columns if column.type][:COLUMNS]
+    modified = next((c.name for c in columns if c.type == "timestamp" and _MODIFIED.fullmatch(_snake(c.name))), "")
+    entity, fields = _mapping(shape, source, columns, entities, made)
+    stream: dict[str, Any] = {"path": shape.path} if shape.path else {}
+    stream["primary_key"] = list(shape.keys)
+    if modified:
+        stream["modified"] = modified
+    if source.connector not in ("rest", "files"):
+        stream["incremental"] = {"kind": "delta" if shape.delta else "full"}
+        stream["select"] = list(dict.fromkeys([*shape.keys, *fields.values(), *([modified] if modified else [])]))
+    return stream | {"entity": entity, "fields": fields}
+
+
+def _mapping(
+    shape: Shape, source: Source, columns: Sequence[Column], entities: Mapping[str, Entity], made: dict[str, Any]
+) -> tuple[str, dict[str, str]]:
+    """An entity type that has some of the columns, or a new one that has them all."""
+    name = _snake(shape.name)
+    name = re.sub(r"ies$", "y", name) if name.endswith("ies") else re.sub(r"(?<=[a-z])s$", "", name)
+    named = {_field(column.name): column for column in columns}
+    if name in entities:
+        fields = {field: named[field].name for field in entities[name].fields if field in named}
+        if fields:
+            return name, fields
+    if name in entities or name in made or name in SUBJECTS_TAKEN:
+        name = f"{source.source}_{name}"
+    made[name] = {"entity": name, "fields": {field: {"type": str(column.type)} for field, column in named.items()}}
+    return name, {field: column.name for field, column in named.items()}
+
+
+def _field(name: str) -> str:
+    """A column's name as an entity's field may be called."""
+    field = _snake(name)
+    return f"{field}_" if field in FIELDS_TAKEN else field
+
+
+def _snake(name: str) -> str:
+    """``CustomerName`` and ``customer-name`` as ``customer_name``."""
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name)
+    plain = re.sub(r"[^a-z0-9]+", "_", words.lower()).strip("_")[:60]
+    return plain if plain[:1].isalpha() else f"x_{plain}".rstrip("_")
+
+
+def _yaml(data: Mapping[str, Any]) -> str:
+    return yaml.safe_dump(dict(data), sort_keys=False, allow_unicode=True, width=120, default_flow_style=None)
