@@ -180,7 +180,7 @@ def pack(partition: int, kind: str, lines: Iterable[bytes], *, level: int = 1) -
 
     Raises BadRecord for a line over MAX_LINE_BYTES; lines before it have been yielded.
     """
-    compressor = zstandard.ZstdCompressor(level=level)
+    compressor = zstandard.ZstdCompressor(level=level, write_checksum=True)  # a flipped bit must not become a value
     held: list[bytes] = []
     size = 0
     budget = PACKED_BYTES * 5  # of plain text; compressed lines are about a fifth, never over a MB
