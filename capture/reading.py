@@ -16,11 +16,12 @@ from flockiq.capture.cursor import Cursor, Cursors
 from flockiq.capture.deliveries import last_told
 from flockiq.capture.http.client import Answer, SourceClient, Tally
 from flockiq.capture.http.guard import Origin
+from flockiq.capture.http.quota import Allowance
 from flockiq.capture.keys import KeySets
 from flockiq.capture.protocols.page import At, Expired, Page, StreamProtocol
 from flockiq.capture.unchanged import UNKNOWN, Lately, Unchanged, fingerprint
 from flockiq.shared.config.sources import Source
-from flockiq.shared.errors import BadRecord, SourceError
+from flockiq.shared.errors import BadRecord, SourceError, SourceUnavailable
 from flockiq.shared.services import Services
 
 log = logging.getLogger("flockiq.capture")
@@ -81,11 +82,23 @@ class Reading:
 
         SourceUnavailable, SourceError: the source's fault. TransientError: ours. LeaseLost: stop here.
         """
-        loop = asyncio.get_running_loop()
         before = await self._left()
         self.cursor = steps.begin(before, self._config, self._now_us())
         self._batch.begin(self.cursor.run, self.cursor.run_us)
         await self._begin_set(before)
+        try:
+            return await self._read()
+        except SourceUnavailable:
+            await self._flush()  # what it gave before it fell silent need not be asked for again
+            raise
+
+    @property
+    def allowance(self) -> Allowance | None:
+        """What the source last told of its allowance."""
+        return self._client.allowance
+
+    async def _read(self) -> Result:
+        loop = asyncio.get_running_loop()
         until = loop.time() + self._limits.slice_time / 1e6
         flush_at = loop.time() + FLUSH_AFTER_S
         while True:

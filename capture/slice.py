@@ -16,6 +16,7 @@ from flockiq.capture.lease import TTL_S, under_lease
 from flockiq.capture.protocols.registry import PROTOCOLS
 from flockiq.capture.publish import HUB
 from flockiq.capture.reading import Reading, Result
+from flockiq.capture.seats import seated
 from flockiq.capture.sources import Capture
 from flockiq.capture.turn import Turn, Turns
 from flockiq.shared import wire
@@ -84,9 +85,25 @@ async def read_slice(capture: Capture, work: wire.WorkData) -> None:
     lease = f"capture/{capture.tenant}/{work.source}/{work.stream}"
     try:
         # A reader that was killed holds its lease until it runs out: waiting is sooner than being sent again.
-        await under_lease(capture.services.registry, lease, partial(_read, capture, source, work), wait_s=TTL_S)
+        await under_lease(capture.services.registry, lease, partial(_take_seat, capture, source, work), wait_s=TTL_S)
     except LeaseLost as error:
         log.info("%s/%s: %s", work.source, work.stream, error)
+
+
+async def _take_seat(capture: Capture, source: Source, work: wire.WorkData) -> None:
+    """Read in one of the source's places; without one the slice is dropped, and the schedule sends another."""
+
+    async def read() -> bool:
+        await _read(capture, source, work)
+        return True
+
+    wait_s = source.limits.slice_time / _MICRO
+    if not await seated(capture.services.registry, capture.tenant, source, read, wait_s=wait_s):
+        log.info(
+            "%s/%s waits: %d of its source's streams are being read",
+            *(work.source, work.stream),
+            source.limits.concurrency,
+        )
 
 
 async def _read(capture: Capture, source: Source, work: wire.WorkData) -> None:
@@ -150,6 +167,7 @@ async def _tell(
 ) -> None:
     """The stream's status. An uneventful run is told of now and then: every telling is a write."""
     result = reading.result if reading else Result()
+    told = reading.allowance if reading else None
     now_us = capture.now_us()
 
     def change(status: StreamStatus) -> StreamStatus:
@@ -168,6 +186,8 @@ async def _tell(
             failures=turn.failures,
             retry_at_us=turn.due_us if ended.error else 0,
             circuit="open" if turn.failures >= OPEN_AFTER else "closed",
+            quota_left=told.left if told else status.quota_left,
+            quota_of=told.of if told else status.quota_of,
             cursor_us=now_us if result.records or not ended.error else status.cursor_us,
         )
 

@@ -1,0 +1,41 @@
+"""Places at a source: no more of its streams are read at a time than limits.concurrency, over all instances."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from flockiq.capture.lease import TTL_S, under_lease
+from flockiq.shared.config.sources import Source
+from flockiq.shared.ports import Registry
+
+_ROUND_S: Final = 0.25  # between two rounds of asking for a place
+
+
+async def seated[Result](
+    registry: Registry, tenant: str, source: Source, work: Callable[[], Awaitable[Result]], *, wait_s: float
+) -> Result | None:
+    """What ``work`` returns, done in one of the source's places; None if none is free for ``wait_s``.
+
+    A source with places for all its streams needs no asking: the lease of a stream admits one reader.
+    """
+    places = source.limits.concurrency
+    if len(source.streams) <= places:
+        return await work()
+    loop = asyncio.get_running_loop()
+    give_up_at = loop.time() + wait_s
+    done: list[Result] = []
+
+    async def kept() -> bool:
+        done.append(await work())
+        return True
+
+    while True:
+        for place in random.sample(range(places), places):  # spreads instances over the places
+            if await under_lease(registry, f"seat/{tenant}/{source.source}/{place}", kept, ttl_s=TTL_S):
+                return done[0]
+        if loop.time() >= give_up_at:
+            return None
+        await asyncio.sleep(_ROUND_S * (0.5 + random.random()))  # noqa: S311 - spreads load, keeps no secret
