@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import azure.functions as func
@@ -16,6 +18,8 @@ from pydantic import ValidationError
 
 from flockiq.capture import functions
 from flockiq.capture.told import at
+from flockiq.shared.config.document import parse
+from flockiq.shared.config.problems import validate
 from flockiq.shared.config.sources import SourceFile
 from flockiq.shared.errors import BadRecord, HubUnavailable
 from flockiq.shared.services import Services
@@ -504,3 +508,12 @@ def test_a_mistake_in_a_webhook_is_named(name: str) -> None:
     change, said = MISTAKES[name]
     with pytest.raises(ValidationError, match=said):
         SourceFile.model_validate(SHOP | change)
+
+
+def test_the_examples_in_the_documentation_are_sources() -> None:
+    """Every one can be copied into a file as it stands."""
+    examples = re.findall(r"```yaml\n(.*?)```", Path("docs/connectors.md").read_text("utf-8"), re.DOTALL)
+    assert len(examples) >= 3
+    for example in examples:
+        source, problems = validate(SourceFile, parse(example.encode(), "docs/connectors.md"))
+        assert source is not None, problems
