@@ -59,16 +59,17 @@ def evaluate(
     """Take the episodes through one round; returns the new holds words, int64 [r], from the old."""
     n = len(seen.entity)
     after = before.copy()
+    columns = _Columns(layout, seen, texts)
     for watch in watches:
         if watch.is_state:
-            true = _state(watch, layout, seen, texts)
+            true = _state(watch, layout, seen, columns)
             bit = np.int64(1 << watch.number)
             after = np.where(true, after | bit, after & ~bit)
             _turn(watch, layout, seen, (before & bit) != 0, true, episodes, texts)
         elif watch.kind == "change":
-            _changes(watch, layout, seen, episodes, texts)
+            _changes(watch, layout, seen, columns, episodes, texts)
         else:
-            _anomalies(watch, layout, seen, episodes, texts)
+            _anomalies(watch, layout, seen, columns, episodes, texts)
     if len(after) != n:
         raise AssertionError("a condition changed the number of rows")
     return after
@@ -81,28 +82,50 @@ def _values(watch: Watch, layout: Layout, seen: Seen, row: int, texts: Texts) ->
     return values
 
 
-def _columns(watch: Watch, layout: Layout, seen: Seen, rows: Int64s, texts: Texts) -> dict[str, Column]:
-    columns: dict[str, Column] = dict(golden_columns(watch.names, layout, seen.golden[rows], texts))
-    if "key" in watch.names:
-        columns["key"] = column("string", 0, seen.key[rows], texts)
-    return columns
+class _Columns:
+    """A round's golden fields as columns, each made once for all rules that read it."""
+
+    def __init__(self, layout: Layout, seen: Seen, texts: Texts) -> None:
+        self._layout, self._seen, self._texts = layout, seen, texts
+        self._made: dict[str, Column] = {}
+
+    def of(self, watch: Watch, rows: Int64s | None = None) -> dict[str, Column]:
+        """The columns a rule reads, of all rows or of some."""
+        found: dict[str, Column] = {}
+        for name in watch.names:
+            made = self._column(name)
+            if made is not None:
+                found[name] = made if rows is None else Column(made.values[rows], made.null[rows])
+        return found
+
+    def _column(self, name: str) -> Column | None:
+        made = self._made.get(name)
+        if made is None:
+            if name == "key":
+                made = column("string", 0, self._seen.key, self._texts)
+            else:
+                made = golden_columns((name,), self._layout, self._seen.golden, self._texts).get(name)
+            if made is not None:
+                self._made[name] = made
+        return made
 
 
 def _holds(watch: Watch, columns: Mapping[str, Column], n: int) -> Bools:
     return holds(watch.condition, columns, n)
 
 
-def _state(watch: Watch, layout: Layout, seen: Seen, texts: Texts) -> Bools:
+def _state(watch: Watch, layout: Layout, seen: Seen, columns: _Columns) -> Bools:
     """Where a state rule holds, bool [r]."""
     n = len(seen.entity)
-    suspects = np.ones(n, np.bool_)
-    if watch.kind == "drift":
-        numbers_ = [number for number, tolerance in enumerate(layout.tolerances) if tolerance.field in watch.fields]
-        suspects = seen.drift[:, numbers_].any(axis=1)
-    rows = np.flatnonzero(suspects)
+    if watch.kind == "threshold":
+        return _holds(watch, columns.of(watch), n)
+    watched = [number for number, tolerance in enumerate(layout.tolerances) if tolerance.field in watch.fields]
     true = np.zeros(n, np.bool_)
-    if len(rows):
-        true[rows] = _holds(watch, _columns(watch, layout, seen, rows, texts), len(rows))
+    for number in watched:
+        true |= seen.drift[:, number]
+    rows = np.flatnonzero(true)
+    if len(rows) and watch.condition is not None:
+        true[rows] = _holds(watch, columns.of(watch, rows), len(rows))
     return true
 
 
@@ -117,14 +140,14 @@ def _turn(watch: Watch, layout: Layout, seen: Seen, was: Bools, true: Bools, epi
             episodes.ends(entity, watch, us)
 
 
-def _changes(watch: Watch, layout: Layout, seen: Seen, episodes: Episodes, texts: Texts) -> None:
+def _changes(watch: Watch, layout: Layout, seen: Seen, shared: _Columns, episodes: Episodes, texts: Texts) -> None:
     for number in watch.fields:
         deltas = np.flatnonzero(seen.delta_field == number)
         if not len(deltas):
             continue
         field = layout.fields[number]
         old, new, rows = seen.delta_old[deltas], seen.delta_new[deltas], seen.delta_row[deltas]
-        columns = _columns(watch, layout, seen, rows, texts)
+        columns = shared.of(watch, rows)
         columns |= {
             "old": column(field.kind, field.scale, old, texts),
             "new": column(field.kind, field.scale, new, texts),
@@ -155,12 +178,12 @@ def relative(old: Floats, new: Floats) -> Floats:
     return change
 
 
-def _anomalies(watch: Watch, layout: Layout, seen: Seen, episodes: Episodes, texts: Texts) -> None:
+def _anomalies(watch: Watch, layout: Layout, seen: Seen, shared: _Columns, episodes: Episodes, texts: Texts) -> None:
     for observed in seen.observed:
         if observed.field not in watch.fields:
             continue
         known = ~np.isnan(observed.score)
-        columns = _columns(watch, layout, seen, observed.row, texts) | {
+        columns = shared.of(watch, observed.row) | {
             "score": floats(observed.score),
             "new": floats(observed.value),
             "expected": floats(observed.expected),
