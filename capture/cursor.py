@@ -47,7 +47,11 @@ class Cursor(msgspec.Struct, frozen=True, omit_defaults=True):
 def definition_of(stream: Stream) -> str:
     """What a cursor is good for: a stream that asks for something else starts over."""
     asked: list[Any] = [stream.path, stream.select, stream.query, stream.primary_key, stream.incremental.kind]
-    further = {"records": stream.records, "paginate": stream.paginate.model_dump(exclude_defaults=True)}
+    further: dict[str, Any] = {
+        "records": stream.records,
+        "request": stream.request,
+        "paginate": stream.paginate.model_dump(exclude_defaults=True),
+    }
     if isinstance(stream.incremental, Watermark):
         further["incremental"] = stream.incremental.model_dump(exclude={"lookback", "settle", "reconcile"})
     if any(further.values()):

@@ -28,7 +28,10 @@ def phrased(parameters: Mapping[str, str], words: Mapping[str, str]) -> dict[str
 
 def standing(stream: Stream) -> dict[str, str]:
     """The words that are the same for every request of a stream."""
-    return {"select": ",".join(stream.select), "path": stream.path, "page_size": str(stream.page_size)}
+    said = stream.deleted_when.field if stream.deleted_when else ""
+    needed = (*stream.primary_key, stream.modified, said)  # whatever else is asked for
+    select = ",".join(dict.fromkeys(name for name in (*needed, *stream.select) if name)) if stream.select else ""
+    return {"select": select, "path": stream.path, "page_size": str(stream.page_size)}
 
 
 def window(incremental: Watermark, at: At) -> dict[str, str] | None:

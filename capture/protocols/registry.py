@@ -14,4 +14,5 @@ PROTOCOLS: Final[Mapping[str, ProtocolMaker]] = {
     "odata_v2": ODataV2,
     "odata_v4": ODataV4,
     "rest": Rest,
+    "salesforce": Rest,
 }

@@ -42,11 +42,12 @@ class Rest:
         if isinstance(stream.incremental, Watermark) and (span := window(stream.incremental, at)) is not None:
             parameters |= stream.incremental.query
             words = words | span
-        return query(stream.path, phrased(parameters, words))
+        (where,) = phrased({"request": stream.request or stream.path}, words).values()
+        return query(where, phrased(parameters, words))
 
     def headers(self, *, first: bool) -> Mapping[str, str]:  # noqa: ARG002 - the protocol's interface
-        """Nothing beyond what the connection declares."""
-        return {}
+        """What the stream declares, beyond its connection."""
+        return phrased(self._stream.headers, self._words)
 
     def parse(self, answer: Answer, *, polling: bool, at: At = BEGINNING) -> Page:
         """Understand an answer."""

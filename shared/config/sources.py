@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from flockiq.shared.config.auth import Auth, NoAuth
 from flockiq.shared.config.connection import SECOND, Connection, Limits
+from flockiq.shared.config.connectors import completed
 from flockiq.shared.config.durations import Duration
 from flockiq.shared.config.files import FileFormat, Files
 from flockiq.shared.config.names import FieldName, Model, Name
@@ -20,7 +21,8 @@ from flockiq.shared.config.webhooks import Told, Webhook
 
 Scalar = str | int | float | bool | None
 
-POLLED = ("dataverse", "odata_v2", "odata_v4", "rest")
+POLLED = ("dataverse", "odata_v2", "odata_v4", "rest", "salesforce")
+DESCRIBED = ("rest", "salesforce")  # read as records and paginate say
 
 
 class DeletedWhen(Model):
@@ -50,6 +52,12 @@ class Stream(Model):
     """One object of a source: how it is read, what identifies a record, which entity it describes."""
 
     path: Annotated[str, Field(description="Path below base_url: an entity set, an endpoint.")] = ""
+    request: Annotated[
+        str, Field(description="rest: where to ask, if not at path; {path} stands for it, as it does in query.")
+    ] = ""
+    headers: Annotated[
+        dict[str, str], Field(default_factory=dict, description="rest: headers of its requests, never a secret.")
+    ]
     records: Annotated[
         Where,
         Field(description="rest: where in an answer its records are, e.g. data.items; the whole answer if empty."),
@@ -59,7 +67,7 @@ class Stream(Model):
         tuple[str, ...],
         Field(description="rest: words in a refusal of a page that mean its link or token is too old to go on with."),
     ] = ()
-    primary_key: Annotated[tuple[str, ...], Field(min_length=1, description="The fields that identify a record.")]
+    primary_key: Annotated[tuple[str, ...], Field(description="The fields that identify a record.")] = ()
     modified: Annotated[str, Field(description="The field that says when a record changed in the source.")] = ""
     incremental: Annotated[Incremental, Field(description="How changes since the last read are found.")] = Full()
     select: Annotated[tuple[str, ...], Field(description="The fields to ask for; all if none are named.")] = ()
@@ -78,13 +86,20 @@ class Stream(Model):
         Field(min_length=1, description="Entity field → the record's field, or where it comes from and how."),
     ]
 
+    @model_validator(mode="after")
+    def _keyed(self) -> Self:
+        if not self.primary_key:  # no connector gave one either
+            raise ValueError("lacks primary_key | the fields that identify a record")
+        return self
+
 
 class SourceFile(Model):
     """One customer's system: a file of config/sources."""
 
     source: Annotated[Name, Field(description="The source's name, used everywhere.")]
     connector: Annotated[
-        Literal["dataverse", "odata_v2", "odata_v4", "rest", "webhook", "files"], Field(description="What it speaks.")
+        Literal["dataverse", "odata_v2", "odata_v4", "rest", "salesforce", "webhook", "files"],
+        Field(description="What it speaks."),
     ]
     enabled: Annotated[bool, Field(description="Whether it is read.")] = True
     connection: Annotated[Connection | None, Field(description="How it is reached.")] = None
@@ -103,6 +118,11 @@ class SourceFile(Model):
     def interval(self, stream: str) -> int:
         """Microseconds between two reads of ``stream``."""
         return self.streams[stream].every or self.every
+
+    @model_validator(mode="before")
+    @classmethod
+    def _completed(cls, given: object) -> object:
+        return completed(given)
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -133,10 +153,14 @@ Source = SourceFile
 
 def _misread(connector: str, stream: Stream) -> str:
     """Why a stream can't be read as it says, "" if it can."""
-    rest = connector == "rest"
-    if not rest and (stream.records or stream.expired or stream.paginate.kind != "none"):
-        return "has no use for records, paginate or expired | they are for connector: rest"
-    if rest and stream.incremental.kind == "delta":
+    described = connector in DESCRIBED
+    if not described and (
+        stream.records or stream.expired or stream.request or stream.headers or stream.paginate.kind != "none"
+    ):
+        return "has no use for request, headers, records, paginate or expired | they are for connector: rest"
+    if connector == "salesforce" and not stream.select:
+        return "lacks select | the fields to ask for, SOQL has no *"
+    if described and stream.incremental.kind == "delta":
         return "can't follow delta links | incremental: {kind: watermark} or {kind: full}"
     if connector == "dataverse" and stream.incremental.kind == "watermark":
         return "tracks changes itself | incremental: {kind: delta}"
