@@ -8,7 +8,9 @@ from typing import Final
 
 import msgspec
 
-from flockiq.capture.cursor import Cursors
+from flockiq.capture.cursor import Cursor, Cursors
+from flockiq.capture.keys import KeySets
+from flockiq.capture.unchanged import UNKNOWN
 from flockiq.shared.config.sources import Source
 from flockiq.shared.errors import Conflict, StoreUnavailable
 from flockiq.shared.ports import Registry
@@ -17,7 +19,9 @@ from flockiq.shared.status import StreamStatus, arrived
 
 REMEMBERED: Final = 500  # event ids, newest last; older repeats lose to their own position downstream
 TRUSTED_AHEAD_US: Final = 86_400_000_000  # a source's clock is believed this far ahead of ours
+NOTED: Final = 10_000  # keys of a stream; one noted again costs a write, no more
 _TRIES: Final = 20
+_PART: Final = 999_999  # of a run's segments of keys: no reading has so many
 
 
 class Told(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -44,6 +48,8 @@ class Deliveries:
         self._registry = registry
         self._cursors = Cursors(registry, tenant, source, stream) if polled else None
         self._greatest_us = 0
+        self._key_set = 0
+        self._noted: dict[str, int] = {}  # key → the set that it was last noted in
         self._key = _key(tenant, source, stream)
         self._lock = asyncio.Lock()
         self._recent: dict[int, None] = {}
@@ -55,12 +61,12 @@ class Deliveries:
                 document = await self._registry.get(self._key)
                 told = _decode(document.value) if document else Told()
                 self._remember(told.recent)
-                read = (await self._cursors.load()).run if self._cursors else 0
+                cursor = await self._cursors.load() if self._cursors else Cursor()
                 greatest_us = max(told.greatest_us, self._greatest_us)
                 # What has no time of its own comes after all that has, even if the source's clock runs ahead.
                 ahead = greatest_us + 1 if greatest_us - now_us < TRUSTED_AHEAD_US else 0
                 following = Told(
-                    run=max(told.run, read) + 1,
+                    run=max(told.run, cursor.run) + 1,
                     run_us=max(now_us, told.run_us + 1, ahead),
                     recent=list(self._recent),
                     greatest_us=greatest_us,
@@ -71,12 +77,24 @@ class Deliveries:
                     )
                 except Conflict:
                     continue
+                # A read in progress may have passed by what is new; the next one compares with its set.
+                self._key_set = cursor.keys or cursor.known
                 return following
         raise StoreUnavailable(f"{self._key}: {_TRIES} writes in a row met another; the sender will try again")
 
     def is_new(self, event: str) -> bool:
         """Whether an event was not told lately. Call after ``begin``, which reads what others told."""
         return hash64(event) not in self._recent
+
+    async def note(self, key_sets: KeySets, run: int, keys: Iterable[str]) -> None:
+        """Let the stream's next whole read know of keys that were told. Call once their events are acknowledged."""
+        new = {key: UNKNOWN for key in keys if self._noted.get(key) != self._key_set}
+        if not self._key_set or not new:
+            return
+        await key_sets.note(self._key_set, run, _PART, new, ())
+        self._noted |= dict.fromkeys(new, self._key_set)
+        for key in list(self._noted)[: max(len(self._noted) - NOTED, 0)]:
+            del self._noted[key]
 
     def told(self, events: Iterable[str], greatest_us: int = 0) -> None:
         """Remember events whose changes are acknowledged, the newest of them from ``greatest_us``."""

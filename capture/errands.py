@@ -115,16 +115,17 @@ async def _run(capture: Capture, source: Source, stream: str, links: Sequence[st
     """Read what the links point at and publish it; what can't be read now is left to the stream's poll."""
     services = capture.services
     # The run is stored before the first request, so that whatever is told later is later.
-    begun = await capture.deliveries(source.source, stream).begin(capture.now_us())
+    deliveries = capture.deliveries(source.source, stream)
+    begun = await deliveries.begin(capture.now_us())
     batch = Batch(services, source, stream, await services.events.partition_count(CHANGES))
     batch.begin(begun.run, begun.run_us)
     try:
         found = await asyncio.gather(*(_read(capture, source, stream, link) for link in links), return_exceptions=True)
         unread = [each for each in found if isinstance(each, BaseException)]
-        for each in found:
-            if isinstance(each, dict):
-                batch.take(each, capture.now_us())
+        taken = [batch.take(each, capture.now_us()) for each in found if isinstance(each, dict)]
         records = await batch.publish()
+        keys = [each.key for each in taken if each is not None and each.op != "d"]
+        await deliveries.note(capture.key_sets(source.source, stream), begun.run, keys)
     except FlockIQError:
         await hasten(capture, source.source, stream)
         raise

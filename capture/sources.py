@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 
 from flockiq.capture.deliveries import Deliveries
 from flockiq.capture.http.client import SourceClient
+from flockiq.capture.keys import KeySets
 from flockiq.capture.unchanged import Lately
 from flockiq.shared.config.load import config
 from flockiq.shared.config.sources import Source
@@ -66,6 +67,10 @@ class Capture:
     def lately(self, source: str, stream: str) -> Lately:
         """What was told of a stream in this process."""
         return self._lately.setdefault((source, stream), Lately())
+
+    def key_sets(self, source: str, stream: str) -> KeySets:
+        """The keys that a stream is known to have."""
+        return KeySets(self.services.blobs, self.tenant, source, stream)
 
     async def close(self) -> None:
         """Stop the slices in hand (others go on where they are) and close the connections."""

@@ -125,20 +125,24 @@ async def _publish_stream(
     batch = Batch(services, source, stream, await services.events.partition_count(HUB))
     batch.begin(begun.run, begun.run_us)
     links: list[str] = []
+    keys: list[str] = []
     told: set[str] = set()
     hurry = False
     for event in events:
         if event.identity and (event.identity in told or not deliveries.is_new(event.identity)):
             continue
-        telling = _told(source, stream, delivery, event, batch, now_us)
+        telling, key = _told(source, stream, delivery, event, batch, now_us)
         if telling is None:
             continue
+        if key:
+            keys.append(key)
         if telling.many:
             hurry = True
         elif telling.link:
             links.append(telling.link)
         told.add(event.identity)
     records = await batch.publish()
+    await deliveries.note(capture.key_sets(source.source, stream), begun.run, keys)
     await errands.send(capture, source.source, stream, links)
     if hurry:
         await errands.hasten(capture, source.source, stream)
@@ -146,18 +150,21 @@ async def _publish_stream(
     await touch(services, source.source, stream, heard(source, now_us, records, batch.greatest_us))
 
 
-def _told(source: Source, stream: str, delivery: Delivery, event: Event, batch: Batch, now_us: int) -> Telling | None:
-    """What an event tells, its record in the batch; None if it became a dead letter."""
+def _told(
+    source: Source, stream: str, delivery: Delivery, event: Event, batch: Batch, now_us: int
+) -> tuple[Telling | None, str]:
+    """What an event tells, its record in the batch; None if it became a dead letter. The key of a record that is."""
     try:
         telling = telling_of(source.streams[stream], delivery, event.record)
     except BadRecord as error:
         batch.set_aside(error, msgspec.json.encode(event.record), now_us)
-        return None
+        return None, ""
     if telling.gone:
         batch.delete(telling.gone, now_us)
-    elif telling.record is not None and not batch.take(telling.record, now_us, "u" if telling.partial else "r"):
-        return None
-    return telling
+    if telling.record is None:
+        return telling, ""
+    taken = batch.take(telling.record, now_us, "u" if telling.partial else "r")
+    return (telling, taken.key if taken.op != "d" else "") if taken else (None, "")
 
 
 def _misfit(source: Source, event: Record | bytes, at_us: int) -> DeadLetter:

@@ -517,3 +517,34 @@ def test_the_examples_in_the_documentation_are_sources() -> None:
     for example in examples:
         source, problems = validate(SourceFile, parse(example.encode(), "docs/connectors.md"))
         assert source is not None, problems
+
+
+async def test_a_poll_finds_a_return_that_nobody_told(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read A, told B, and A again without a word: the poll says A, although it read A before."""
+    peer = BusinessCentral()
+    async with serve(peer.app) as url, open_world(services, monkeypatch, central(url)) as (it, door):
+        peer.put("c1", "A", "2026-03-01T10:00:00Z")
+        assert await it.poll() == 1
+        peer.put("c1", "B", "2026-03-01T10:00:00Z")
+        await peer.notify(door, peer.notification("c1"))
+        await run_work(it)
+        assert (await it.final())["c1"]["displayName"] == "B"
+        peer.put("c1", "A", "2026-03-01T10:00:00Z")
+        assert await it.poll() == 1
+        assert (await it.final())["c1"]["displayName"] == "A"
+
+
+async def test_what_was_told_of_is_known_to_be_gone_when_a_poll_lacks_it(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Created and told, deleted without a word: the full read finds it missing."""
+    peer = BusinessCentral()
+    async with serve(peer.app) as url, open_world(services, monkeypatch, central(url)) as (it, door):
+        peer.put("c1", "A", "2026-03-01T10:00:00Z")
+        assert await it.poll() == 1
+        peer.put("c2", "B", "2026-03-01T10:00:00Z")
+        await peer.notify(door, peer.notification("c2"))
+        await run_work(it)
+        del peer.customers["c2"]
+        assert await it.poll() == 1
+        assert list(await it.final()) == ["c1"]
