@@ -19,7 +19,7 @@ from flockiq.serve.app import application
 from flockiq.shared.errors import HubUnavailable
 from flockiq.shared.services import Services
 from tests.conftest import CHROMIUM
-from tests.serve.sample import HOSTILE, alert, alerts, company_id, fired, now_us
+from tests.serve.sample import HOSTILE, alert, alerts, company_id, fired, letter, letter_id, now_us
 
 pytestmark = pytest.mark.browser
 
@@ -93,6 +93,7 @@ async def test_every_page_is_sound(address: str, browser: Browser, shots: Path, 
         "entity": f"/entities/{company_id('318224907')}",
         "hostile": f"/entities/{company_id('660418823')}",
         "sources": "/sources",
+        "letter": f"/dead-letters/{letter_id(letter(0))}",
     }
     watched = await opened(browser, scheme)
     for name, path in pages.items():
@@ -217,7 +218,13 @@ async def test_a_press_that_could_not_be_carried_out_says_so(
 async def test_it_fits_a_phone(address: str, browser: Browser, shots: Path) -> None:
     """Nothing makes the page wider than a narrow screen; wide tables scroll by themselves."""
     watched = await opened(browser, width=390)
-    for name, path in {"alerts": "/", "entity": f"/entities/{company_id('318224907')}", "sources": "/sources"}.items():
+    pages = {
+        "alerts": "/",
+        "entity": f"/entities/{company_id('318224907')}",
+        "sources": "/sources",
+        "letter": f"/dead-letters/{letter_id(letter(0))}",
+    }
+    for name, path in pages.items():
         await watched.page.goto(address + path)
         await watched.page.screenshot(path=shots / f"phone-{name}.png", full_page=True)
         width = await watched.page.evaluate("document.documentElement.scrollWidth")
