@@ -71,12 +71,14 @@ class Golden(Arrays):
 class Folded(NamedTuple):
     """What a round did: rows align with the round's.
 
-    before, after: int64 [r, F] golden values; source: int8 [r, F] the winner now.
+    before, after: int64 [r, F] golden values; source: int8 [r, F] the winner now; moved: bool [r],
+    whether the row changed a value of its source.
     """
 
     before: Int64s
     after: Int64s
     source: npt.NDArray[np.int8]
+    moved: Bools
 
 
 def _newer(us: Int64s, rr: Int64s, tie: Int64s, than_us: Int64s, than_rr: Int64s, than_tie: Int64s) -> Bools:
@@ -98,7 +100,7 @@ def fold(golden: Golden, layout: Layout, rows: Rows, texts: Texts) -> Folded:
         golden.seen_rr[entity, source],
         golden.seen_hash[entity, source],
     )
-    _fold_fields(golden, rows, (rows.value != ABSENT) | delete[:, None], newest)
+    moved = _fold_fields(golden, rows, (rows.value != ABSENT) | delete[:, None], newest)
     _fold_records(golden, rows, delete, newest)
 
     before = golden.golden[entity]
@@ -112,11 +114,11 @@ def fold(golden: Golden, layout: Layout, rows: Rows, texts: Texts) -> Folded:
     golden.golden[entity] = chosen.value
     golden.winner[entity] = chosen.source
     golden.rule[entity] = chosen.rule
-    return Folded(before=before, after=chosen.value, source=chosen.source)
+    return Folded(before=before, after=chosen.value, source=chosen.source, moved=moved)
 
 
-def _fold_fields(golden: Golden, rows: Rows, said: Bools, newest: Bools) -> None:
-    """Each field that a row says something of, if nothing newer is known of it."""
+def _fold_fields(golden: Golden, rows: Rows, said: Bools, newest: Bools) -> Bools:
+    """Each field that a row says something of, if nothing newer is known; which rows changed a value, bool [r]."""
     entity, source = rows.entity, rows.source
     us, rr, tie = rows.us[:, None], rows.rr[:, None], rows.hash[:, None]
     take = said
@@ -124,9 +126,12 @@ def _fold_fields(golden: Golden, rows: Rows, said: Bools, newest: Bools) -> None
         take = said & _newer(
             us, rr, tie, golden.us[entity, source], golden.rr[entity, source], golden.hash[entity, source]
         )
+    known = golden.value[entity, source]
+    moved: Bools = (take & (known != rows.value)).any(axis=1)
     whole = bool(take.all())
     for state, given in ((golden.value, rows.value), (golden.us, us), (golden.rr, rr), (golden.hash, tie)):
         state[entity, source] = given if whole else np.where(take, given, state[entity, source])
+    return moved
 
 
 def _fold_records(golden: Golden, rows: Rows, delete: Bools, newest: Bools) -> None:

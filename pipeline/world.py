@@ -18,7 +18,7 @@ import numpy.typing as npt
 from flockiq.compare.anomalies import Series, observe
 from flockiq.compare.deltas import Deltas, deltas
 from flockiq.compare.drift import disagree
-from flockiq.merge.golden import Golden, fold
+from flockiq.merge.golden import UNSEEN, Folded, Golden, fold
 from flockiq.shared.arrays import Arrays
 from flockiq.shared.lanes import ABSENT, NULL, Bools, Int64s, Texts, numbers
 from flockiq.shared.layout import Layout
@@ -156,27 +156,17 @@ def advance(world: World, plan: Plan, rows: Rows, texts: Texts) -> DeltaRows:
         rows = rows.take(~acted)
     layout = plan.layout
     entity = rows.entity
+    unseen = (world.golden.state[entity] == UNSEEN).all(axis=1)
     folded = fold(world.golden, layout, rows, texts)
     found = deltas(folded.before, folded.after)
-    drift = disagree(world.golden.value[entity], layout, texts)
     winner = folded.source[found.row, found.field].astype(np.int64)
     source = np.where(winner >= 0, winner, rows.source[found.row])
-    seen = Seen(
-        entity=entity,
-        us=rows.us,
-        event=rows.event,
-        key=rows.shown,
-        golden=folded.after,
-        drift=drift,
-        delta_row=found.row,
-        delta_field=found.field,
-        delta_old=found.old,
-        delta_new=found.new,
-        delta_source=[layout.sources[number] for number in source.tolist()] if plan.watches else (),
-        observed=_observe(world, layout, rows, found),
-    )
-    world.signs.holds[entity] = evaluate(plan.watches, layout, seen, world.signs.holds[entity], world.episodes, texts)
-    world.signs.drift[entity] = drift
+    # What conditions read changes only with a golden value or a source's own: other rows need no judging.
+    touched = folded.moved | unseen
+    touched[found.row] = True
+    judged = np.flatnonzero(touched)
+    if len(judged):
+        _judge(world, plan, rows, folded, found, source, judged, texts)
     return DeltaRows(
         entity=entity[found.row],
         field=found.field,
@@ -188,6 +178,40 @@ def advance(world: World, plan: Plan, rows: Rows, texts: Texts) -> DeltaRows:
         rr=rows.rr[found.row],
         source=source,
     )
+
+
+def _judge(
+    world: World,
+    plan: Plan,
+    rows: Rows,
+    folded: Folded,
+    found: Deltas,
+    source: Int64s,
+    judged: Int64s,
+    texts: Texts,
+) -> None:
+    """Compare the sources of some rows of a round, and take their conditions through it."""
+    layout, entity = plan.layout, rows.entity[judged]
+    place = np.zeros(len(rows), np.int64)
+    place[judged] = np.arange(len(judged))
+    drift = disagree(world.golden.value[entity], layout, texts)
+    observed = [one._replace(row=place[one.row]) for one in _observe(world, layout, rows, found)]
+    seen = Seen(
+        entity=entity,
+        us=rows.us[judged],
+        event=rows.event[judged],
+        key=rows.shown[judged],
+        golden=folded.after[judged],
+        drift=drift,
+        delta_row=place[found.row],
+        delta_field=found.field,
+        delta_old=found.old,
+        delta_new=found.new,
+        delta_source=[layout.sources[number] for number in source.tolist()] if plan.watches else (),
+        observed=observed,
+    )
+    world.signs.holds[entity] = evaluate(plan.watches, layout, seen, world.signs.holds[entity], world.episodes, texts)
+    world.signs.drift[entity] = drift
 
 
 def _observe(world: World, layout: Layout, rows: Rows, found: Deltas) -> list[Observed]:
