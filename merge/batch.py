@@ -8,53 +8,51 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from flockiq.merge.chain import WHOLE, Home, Version, encode, known_fields, told, with_late
 from flockiq.merge.forward import Forwarded
 from flockiq.merge.letters import Misfit, no_record
 from flockiq.merge.mapping import Mapped, Record, StreamPlan, mapped
 from flockiq.merge.match import NOWHERE, places
-from flockiq.merge.moves import Whereabouts
-from flockiq.merge.parts import At, older_after
-from flockiq.merge.records import Records, Verdict, Versions, content, put
-from flockiq.merge.version import version_of
+from flockiq.merge.records import Newest, Records, content
+from flockiq.merge.stored import slim
 from flockiq.shared import wire
-from flockiq.shared.fields import Value
-from flockiq.shared.lanes import Bools, Int64s
 from flockiq.shared.lines import UNREADABLE
-from flockiq.shared.outbox import Outbox
 from flockiq.shared.positions import event_lane
 from flockiq.shared.rows import round_numbers
 
-_DELETED = -1  # the content of a record that is gone
-
-_encode = msgspec.json.Encoder().encode
-_fields = msgspec.json.Decoder(dict[str, str | int | float | bool | None]).decode
 _records = msgspec.json.Decoder(list[Any])
 _record = msgspec.json.Decoder().decode
 
 
 class Batch:
-    """What one batch touches and forwards."""
+    """What one batch does to the records and forwards."""
 
-    def __init__(self, records: Records, tenant: str, partitions: int) -> None:
+    def __init__(self, records: Records, forwarded: Forwarded, now_us: int) -> None:
         self.records = records
+        self.now_us = now_us
+        self.forwarded = forwarded
         self.misfits: list[Misfit] = []
-        self.touched: set[str] = set()
         self.duplicates = 0
         self.unchanged = 0
-        self.forwarded = Forwarded(tenant, partitions)
-        self._whereabouts = Whereabouts(records, self.forwarded)
+        self._kept: list[tuple[str, Version]] = []
+        self._redone: set[str] = set()
 
-    def outbox(self) -> Outbox:
-        """Everything forwarded."""
-        return self.forwarded.outbox()
+    @property
+    def kept(self) -> list[tuple[str, Version]]:
+        """Versions that followed the newest of their record, as they are stored."""
+        return [(name, version) for name, version in self._kept if name not in self._redone]
+
+    @property
+    def redone(self) -> list[str]:
+        """The records whose versions were worked out again."""
+        return sorted(self._redone)
 
     def stream(self, plan: StreamPlan, found: Sequence[wire.Change]) -> None:
         """One stream's changes, in rounds in which no record repeats."""
         found, records = self._readable(found)
         if not found:
             return
-        whole = [change.data.op in ("c", "r") for change in found]
-        table = mapped(plan, records, whole)
+        table = mapped(plan, records, [change.data.op in WHOLE for change in found])
         _refuse_heavy(found, table)
         for row, (field, reason) in sorted(table.bad.items()):
             if found[row].data.op != "d":
@@ -92,95 +90,87 @@ class Batch:
     def _round(
         self, plan: StreamPlan, found: list[wire.Change], table: Mapped, rows: list[int], names: list[str]
     ) -> None:
-        state = self.records
-        number = state.numbers(names)
-        given = [{} if change.data.op == "d" else table.said(row) for change, row in zip(found, rows, strict=True)]
-        full = self._full(found, given, number)
-        bodies = [_encode(fields) for fields in full]
-        versions = _versions(found, bodies)
-        repeated = np.array([state.ids[one] == change.id for one, change in zip(number.tolist(), found, strict=True)])
-        whole = np.array([change.data.op in ("c", "r") for change in found])
-        verdict = state.judge(number, versions, repeated, whole)
-        unchanged = verdict.unchanged & ~repeated
-        self.unchanged += int(unchanged.sum())
-        self.duplicates += int((~(verdict.newest | verdict.late | unchanged)).sum())
-        self.touched.update(names)
-        self._forward(plan, found, given, full, bodies, number, versions, verdict)
-        self._keep_older(given, full, number, verdict.newest & ~whole, verdict)
-        state.remember(number, versions, verdict)
-        for row, one in enumerate(number.tolist()):
-            if versions.deleted[row] and state.places[one] == NOWHERE:
-                state.versions.sent[one] = False  # it goes out once a version tells which entity it left
-        for row in np.flatnonzero(verdict.newest | verdict.unchanged).tolist():
-            state.ids[number[row]] = found[row].id
-            state.fields[number[row]] = bodies[row]
-
-    def _full(
-        self, found: Sequence[wire.Change], given: Sequence[dict[str, Value]], number: Int64s
-    ) -> list[dict[str, Value]]:
-        """Each record's full fields: an update's laid over what is known, a delete's as last known."""
-        full = []
-        for change, fields, one in zip(found, given, number.tolist(), strict=True):
-            if change.data.op in ("c", "r"):
-                full.append(fields)
-            else:
-                full.append(_fields(self.records.fields[one]) | fields)
-        return full
-
-    def _keep_older(
-        self,
-        given: Sequence[dict[str, Value]],
-        full: Sequence[dict[str, Value]],
-        number: Int64s,
-        in_part: Bools,
-        verdict: Verdict,
-    ) -> None:
-        """Note where the fields were said that a newer version does not say."""
+        """At most one version of a record."""
         records = self.records
-        for row in np.flatnonzero(verdict.newest | verdict.unchanged).tolist():
-            one = int(number[row])
-            older = None
-            if in_part[row] and len(full[row]) > len(given[row]):
-                older = older_after(full[row], records.older.get(one, {}), records.newest(one), given[row])
-            put(records.older, one, older)
-
-    def _forward(
-        self,
-        plan: StreamPlan,
-        found: Sequence[wire.Change],
-        given: Sequence[dict[str, Value]],
-        full: Sequence[dict[str, Value]],
-        bodies: Sequence[bytes],
-        number: Int64s,
-        versions: Versions,
-        verdict: Verdict,
-    ) -> None:
-        state = self.records
-        go = np.flatnonzero(verdict.newest | verdict.late).tolist()
-        where = places(plan, [found[row].data.key for row in go], [full[row] for row in go], self.forwarded.tenant)
-        for row, place in zip(go, where, strict=True):
-            change, one = found[row], int(number[row])
-            known = state.places[one]
-            here = known if change.data.op == "d" else place
-            if here == NOWHERE:
-                continue
-            at = At(int(versions.us[row]), int(versions.rr[row]), int(versions.tie[row]))
-            version = version_of(change, bodies[row] if change.data.op in ("c", "r") else _encode(given[row]))
-            self.forwarded.row(plan, here, change)
+        number = records.numbers(names)
+        last = [records.chains[one][-1] for one in number.tolist()]
+        said = [{} if change.data.op == "d" else table.said(row) for change, row in zip(found, rows, strict=True)]
+        known = [
+            known_fields(plan, before, given) if change.data.op == "u" else given
+            for change, before, given in zip(found, last, said, strict=True)
+        ]
+        fields = [
+            before.fields if change.data.op == "d" else encode(full)
+            for change, before, full in zip(found, last, known, strict=True)
+        ]
+        newest = _newest(found, fields)
+        whole = np.array([change.data.op in WHOLE for change in found], np.bool_)
+        verdict = records.judge(number, newest, [change.id for change in found], whole)
+        where = [before.place for before in last]
+        say = [row for row in np.flatnonzero(verdict.newest).tolist() if found[row].data.op != "d"]
+        placed = places(plan, [found[row].data.key for row in say], [known[row] for row in say], self.forwarded.tenant)
+        for row, place in zip(say, placed, strict=True):
+            where[row] = place
+        for row, change in enumerate(found):
+            op, one = change.data.op, int(number[row])
+            given = encode(said[row]) if op == "u" else b"{}" if op == "d" else fields[row]
+            at = (int(newest.us[row]), int(newest.rr[row]), int(newest.tie[row]))
+            version = Version(*at, change.id, op, self.now_us, given, fields[row], where[row], op == "d")
             if verdict.late[row]:
-                self.forwarded.line(plan, here, version)
-                self._whereabouts.after_late(plan, change, given[row], one, at, here, resend=bool(verdict.resend[row]))
-                continue
-            if known not in (NOWHERE, here):
-                self._whereabouts.leave(plan, known, here, version, at)
-                version = version._replace(fields=bodies[row])
-                state.came[one] = at
-            if known == NOWHERE and change.data.op == "u" and state.versions.deleted[one]:
-                self.forwarded.line(
-                    plan, here, self._whereabouts.latest(one, change.data.key, change)
-                )  # the deletion has waited for a place
-            state.places[one] = here
-            self.forwarded.line(plan, here, version)
+                self._late(plan, change, version, one, names[row])
+            else:
+                self._follow(plan, change, version, one, names[row], unchanged=bool(verdict.unchanged[row]))
+        follows = ~verdict.late
+        records.newest.put(number[follows], newest.take(follows))
+        records.refresh(number[verdict.late])
+
+    def _follow(
+        self, plan: StreamPlan, change: wire.Change, version: Version, number: int, name: str, *, unchanged: bool
+    ) -> None:
+        """A version that follows the newest."""
+        before = self.records.chains[number][-1]
+        if version.id == before.id:
+            self.duplicates += 1
+        elif unchanged:
+            self.unchanged += 1
+        elif version.place != NOWHERE:
+            for line in told(self._home(plan, change), before, version):
+                self.forwarded.line(plan, change, line)
+            self.forwarded.row(plan, version.place.entity_id, change)
+        if unchanged:
+            version = version._replace(fields=before.fields)  # kept once
+        self._kept.append((name, slim(before, version)))
+        self.records.keep(number, version)
+
+    def _home(self, plan: StreamPlan, change: wire.Change) -> Home:
+        return Home(plan, change.data.key, self.forwarded.tenant, self.forwarded.partitions)
+
+    def _late(self, plan: StreamPlan, change: wire.Change, late: Version, number: int, name: str) -> None:
+        """A version that does not follow the newest: those after it are worked out again."""
+        chain = self.records.chains[number]
+        if any(version.id == late.id and version.position == late.position for version in chain):
+            self.duplicates += 1
+            return
+        unplaced = late._replace(fields=b"", place=NOWHERE)
+        redone, lines = with_late(self._home(plan, change), chain, unplaced)
+        for line in lines:
+            self.forwarded.line(plan, change, line, anew=True)
+        mine = [line.place.entity_id for line in lines if line.id == late.id and line.op != "v"]
+        if mine:
+            self.forwarded.row(plan, mine[0], change)
+        self.records.put(number, redone)
+        self._redone.add(name)
+
+
+def _newest(found: Sequence[wire.Change], fields: Sequence[bytes]) -> Newest:
+    """The versions as columns, each as if it were the newest of its record."""
+    return Newest(
+        us=np.array([change.data.ts_us for change in found], np.int64),
+        rr=np.array([change.data.run << 32 | change.data.row for change in found], np.int64),
+        tie=np.array([event_lane(change.id) for change in found], np.int64),
+        content=np.array([content(one) for one in fields], np.int64),
+        gone=np.array([change.data.op == "d" for change in found], np.bool_),
+    )
 
 
 def _record_of(change: wire.Change) -> object:
@@ -194,20 +184,7 @@ def _record_of(change: wire.Change) -> object:
 def _refuse_heavy(found: Sequence[wire.Change], table: Mapped) -> None:
     """Refuse records whose mapped fields are too large to be told of on the hubs."""
     for row in [row for row, change in enumerate(found) if len(change.data.after) > wire.MAX_FIELDS_BYTES]:
-        size = len(_encode(table.said(row)))
+        size = len(encode(table.said(row)))
         if size > wire.MAX_FIELDS_BYTES:
             reason = f"its fields have {size:,} bytes together, over the limit of {wire.MAX_FIELDS_BYTES:,}"
             table.bad.setdefault(row, ("", reason))
-
-
-def _versions(found: Sequence[wire.Change], bodies: Sequence[bytes]) -> Versions:
-    gone = np.array([change.data.op == "d" for change in found])
-    contents = np.array([content(body) for body in bodies], np.int64)
-    return Versions(
-        us=np.array([change.data.ts_us for change in found], np.int64),
-        rr=np.array([change.data.run << 32 | change.data.row for change in found], np.int64),
-        tie=np.array([event_lane(change.id) for change in found], np.int64),
-        content=np.where(gone, _DELETED, contents),
-        sent=np.ones(len(found), np.bool_),
-        deleted=gone,
-    )

@@ -10,13 +10,13 @@ import msgspec
 import numpy as np
 
 from flockiq.merge.batch import Batch
+from flockiq.merge.chain import Version
+from flockiq.merge.forward import Forwarded
 from flockiq.merge.letters import DECODERS, Misfit, letters
 from flockiq.merge.mapping import StreamPlan
-from flockiq.merge.match import Place
-from flockiq.merge.parts import At, Older
-from flockiq.merge.records import Records, Versions, put
+from flockiq.merge.records import Records
+from flockiq.merge.stored import full, full_chain, slim_chain
 from flockiq.shared import wire
-from flockiq.shared.arrays import Packed
 from flockiq.shared.lines import decoded
 from flockiq.shared.owner import Folded
 from flockiq.shared.settings import Settings
@@ -25,16 +25,14 @@ Plans = Mapping[tuple[str, str], StreamPlan]
 
 
 class State(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """The records a commit changed; of a snapshot, all of them."""
+    """The records a commit changed; of a snapshot, all of them.
+
+    kept: versions that followed the newest, by index in names; chains: versions worked out again.
+    """
 
     names: list[str] = []
-    ids: list[str] = []
-    places: list[Place] = []
-    fields: list[bytes] = []
-    older: dict[int, Older] = {}  # by index in names, as are came and left
-    came: dict[int, At] = {}
-    left: dict[int, At] = {}
-    versions: dict[str, tuple[str, list[int], bytes]] = {}
+    kept: list[tuple[int, Version]] = []
+    chains: dict[int, list[Version]] = {}
     duplicates: int = 0
     unchanged: int = 0
 
@@ -54,41 +52,43 @@ class Changes:
         self.plans = plans
         self.settings = settings
         self.now_us = now_us
-        self.records = Records()
+        self.records = Records(settings.versions_kept)
         self.duplicates = 0
         self.unchanged = 0
 
     def load(self, snapshot: bytes, entries: Sequence[bytes]) -> None:
         """Forget everything; become what the log says."""
-        self.records, self.duplicates, self.unchanged = Records(), 0, 0
+        self.records, self.duplicates, self.unchanged = Records(self.settings.versions_kept), 0, 0
+        records = self.records
         for body in ([snapshot] if snapshot else []) + list(entries):
             state = _state(body)
             self.duplicates += state.duplicates
             self.unchanged += state.unchanged
-            number = self.records.numbers(state.names)
-            if len(number):
-                self.records.versions.put(number, Versions.unpacked(state.versions))
-            for at, one in enumerate(number.tolist()):
-                self.records.ids[one] = state.ids[at]
-                self.records.places[one] = state.places[at]
-                self.records.fields[one] = state.fields[at]
-                put(self.records.older, one, state.older.get(at))
-                put(self.records.came, one, state.came.get(at))
-                put(self.records.left, one, state.left.get(at))
+            numbers = records.numbers(state.names).tolist()
+            for at, stored in state.kept:
+                records.keep(numbers[at], full(records.chains[numbers[at]][-1], stored))
+            for at, stored_chain in state.chains.items():
+                records.put(numbers[at], full_chain(stored_chain))
+        records.refresh(np.arange(len(records.chains)))
 
     def snapshot(self) -> bytes:
-        """Everything."""
-        return _pack(self._state_of(list(self.records.index), self.duplicates, self.unchanged))
+        """Everything, without versions that no late one can come before any more."""
+        self.records.forget(self.now_us() - int(self.settings.lateness_s * 1e6))
+        chains = {at: slim_chain(chain) for at, chain in enumerate(self.records.chains)}
+        return _pack(
+            State(names=list(self.records.index), chains=chains, duplicates=self.duplicates, unchanged=self.unchanged)
+        )
 
-    def fold(self, bodies: Sequence[bytes], commit: int) -> Folded:  # noqa: ARG002 - ids need no commit number here
+    def fold(self, bodies: Sequence[bytes], commit: int) -> Folded:
         """Judge a batch of changes; what can't be mapped becomes dead letters."""
+        tenant, partitions = self.settings.tenant, self.settings.partitions["resolved"]
         now_us = self.now_us()
-        batch = Batch(self.records, self.settings.tenant, self.settings.partitions["resolved"])
+        batch = Batch(self.records, Forwarded(tenant, partitions, commit), now_us)
         by_stream: dict[tuple[str, str], list[wire.Change]] = defaultdict(list)
         lines = decoded(bodies, DECODERS)
         for change in lines.of(wire.CHANGE):
-            if change.tenant != self.settings.tenant:
-                batch.misfits.append(Misfit(change, "tenant", f"this app is of tenant {self.settings.tenant!r}"))
+            if change.tenant != tenant:
+                batch.misfits.append(Misfit(change, "tenant", f"this app is of tenant {tenant!r}"))
                 continue
             by_stream[change.source, change.data.stream].append(change)
         for stream, found in by_stream.items():
@@ -100,22 +100,16 @@ class Changes:
                 batch.stream(plan, found)
         self.duplicates += batch.duplicates
         self.unchanged += batch.unchanged
-        state = self._state_of(sorted(batch.touched), batch.duplicates, batch.unchanged)
-        return Folded(_pack(state), batch.outbox(), letters(lines, batch.misfits, now_us))
+        return Folded(_pack(self._changed(batch)), batch.forwarded.outbox(), letters(lines, batch.misfits, now_us))
 
-    def _state_of(self, names: list[str], duplicates: int, unchanged: int) -> State:
-        records = self.records
-        number = [records.index[name] for name in names]
-        packed: Packed = records.versions.packed(np.array(number, np.int64))
+    def _changed(self, batch: Batch) -> State:
+        """What a batch changed."""
+        kept, redone = batch.kept, batch.redone
+        at = {name: number for number, name in enumerate(dict.fromkeys([*(name for name, _ in kept), *redone]))}
         return State(
-            names=names,
-            ids=[records.ids[one] for one in number],
-            places=[records.places[one] for one in number],
-            fields=[records.fields[one] for one in number],
-            older={at: records.older[one] for at, one in enumerate(number) if one in records.older},
-            came={at: records.came[one] for at, one in enumerate(number) if one in records.came},
-            left={at: records.left[one] for at, one in enumerate(number) if one in records.left},
-            versions=dict(packed),
-            duplicates=duplicates,
-            unchanged=unchanged,
+            names=list(at),
+            kept=[(at[name], version) for name, version in kept],
+            chains={at[name]: slim_chain(self.records.chains[self.records.index[name]]) for name in redone},
+            duplicates=batch.duplicates,
+            unchanged=batch.unchanged,
         )

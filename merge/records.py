@@ -1,38 +1,37 @@
-"""Record state: the last version of every record, so that what is unchanged goes no further.
+"""Record state: the recent versions of every record, so that what is unchanged goes no further.
 
-A version that brings nothing new is dropped, but its position is remembered: should an older
-version that differs still come, the dropped one is sent after it, and the fold ends as if every
-version had arrived in order.
+A version that brings nothing new is told to nobody, but kept: should an older one that differs
+still come, it is told after all (merge/chain.py).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple, Self
 
 import numpy as np
 import xxhash
 
-from flockiq.merge.match import NOWHERE, Place
-from flockiq.merge.parts import At, Older
+from flockiq.merge.chain import UNKNOWN, Chain, Version
+from flockiq.merge.match import NOWHERE
 from flockiq.shared.arrays import Arrays
 from flockiq.shared.lanes import ABSENT, Bools, Int64s
 
 _HASH_MASK = (1 << 61) - 1
 
 
-class Versions(Arrays):
+class Newest(Arrays):
     """The newest version of n records.
 
-    us, rr, tie: int64 [n], its position (ABSENT: never seen); content: int64 [n], hash of its
-    fields; sent: bool [n], it was forwarded; deleted: bool [n].
+    us, rr, tie: int64 [n], its position (ABSENT: never seen); content: int64 [n], hash of what is
+    known of its fields; gone: bool [n], it is deleted or was never anywhere.
     """
 
     us: Int64s
     rr: Int64s
     tie: Int64s
     content: Int64s
-    sent: Bools
-    deleted: Bools
+    gone: Bools
 
     @classmethod
     def empty(cls, n: int) -> Self:
@@ -42,91 +41,96 @@ class Versions(Arrays):
             rr=np.full(n, ABSENT, np.int64),
             tie=np.full(n, ABSENT, np.int64),
             content=np.zeros(n, np.int64),
-            sent=np.zeros(n, np.bool_),
-            deleted=np.zeros(n, np.bool_),
+            gone=np.ones(n, np.bool_),
+        )
+
+    @classmethod
+    def of(cls, versions: Sequence[Version]) -> Self:
+        """These versions as columns."""
+        return cls(
+            us=np.array([version.us for version in versions], np.int64),
+            rr=np.array([version.rr for version in versions], np.int64),
+            tie=np.array([version.tie for version in versions], np.int64),
+            content=np.array([content(version.fields) for version in versions], np.int64),
+            gone=np.array([version.gone or version.place == NOWHERE for version in versions], np.bool_),
         )
 
 
 class Verdict(NamedTuple):
-    """What to do with a round of versions, all bool [r]; a row is in at most one of the first three.
+    """What to do with a round of versions, all bool [r]; each row is in exactly one.
 
-    newest: forward, it is the newest now; late: forward, a newer one is known; unchanged: drop,
-    but remember; anything else is a repetition. resend: the newest, once dropped, follows the late one.
+    newest: tell it; unchanged: tell nobody, but keep it; late: work out what it means.
     """
 
     newest: Bools
-    late: Bools
     unchanged: Bools
-    resend: Bools
+    late: Bools
+
+
+def content(fields: bytes) -> int:
+    """What tells fields apart."""
+    return xxhash.xxh3_64_intdigest(fields) & _HASH_MASK
 
 
 class Records:
-    """The records of one partition."""
+    """The records of one partition, each with its last ``depth`` versions."""
 
-    def __init__(self) -> None:
+    def __init__(self, depth: int) -> None:
+        self.depth = depth
         self.index: dict[str, int] = {}
-        self.versions = Versions.empty(0)
-        self.ids: list[str] = []  # of the newest version's event
-        self.places: list[Place] = []
-        self.fields: list[bytes] = []  # what is known of its fields, JSON
-        self.older: dict[int, Older] = {}  # of records told in parts
-        self.came: dict[int, At] = {}  # of records that moved: where they came to the place they are at
-        self.left: dict[int, At] = {}  # and were taken from the last one they were found not to be at
+        self.chains: list[list[Version]] = []
+        self.newest = Newest.empty(0)
 
-    def numbers(self, names: list[str]) -> Int64s:
+    def numbers(self, names: Sequence[str]) -> Int64s:
         """Dense numbers of records; new ones get the next."""
-        index = self.index
+        index, chains = self.index, self.chains
         numbers = []
         for name in names:
             number = index.get(name)
             if number is None:
-                number = index[name] = len(self.ids)
-                self.ids.append("")
-                self.places.append(NOWHERE)
-                self.fields.append(b"{}")
+                number = index[name] = len(chains)
+                chains.append([UNKNOWN])
             numbers.append(number)
-        if len(self.ids) > len(self.versions):
-            more = max(len(self.ids), 2 * len(self.versions), 256)
-            self.versions = self.versions.grown(Versions.empty(more - len(self.versions)), more)
+        if len(chains) > len(self.newest):
+            more = max(len(chains), 2 * len(self.newest), 256)
+            self.newest = self.newest.grown(Newest.empty(more - len(self.newest)), more)
         return np.array(numbers, np.int64)
 
-    def newest(self, number: int) -> At:
-        """The position of a record's newest version."""
-        versions = self.versions
-        return At(int(versions.us[number]), int(versions.rr[number]), int(versions.tie[number]))
-
-    def judge(self, number: Int64s, given: Versions, repeated: Bools, whole: Bools) -> Verdict:
-        """Judge a round; ``number`` must not repeat. ``repeated``: the event id is the last one's."""
-        last = self.versions.take(number)
-        known = last.us != ABSENT
+    def judge(self, number: Int64s, given: Newest, ids: Sequence[str], whole: Bools) -> Verdict:
+        """Judge a round; ``number`` must not repeat."""
+        last = self.newest.take(number)
         newer = (given.us > last.us) | (
             (given.us == last.us) & ((given.rr > last.rr) | ((given.rr == last.rr) & (given.tie > last.tie)))
         )
-        fresh = newer & ~(known & repeated)
-        same = whole & ~last.deleted & (given.content == last.content)
-        again = repeated & (whole | given.deleted)  # by a later run: it wins over what lies between the two
-        unchanged = newer & known & (same | again)
-        late = known & ~newer & ~repeated
-        return Verdict(newest=fresh & ~unchanged, late=late, unchanged=unchanged, resend=late & ~last.sent)
+        repeated = np.zeros(len(number), np.bool_)
+        for row in np.flatnonzero(newer & (given.us == last.us)).tolist():
+            repeated[row] = self.chains[number[row]][-1].id == ids[row]
+        same = repeated | (whole & ~last.gone & (given.content == last.content))
+        return Verdict(newest=newer & ~same, unchanged=newer & same, late=~newer)
 
-    def remember(self, number: Int64s, given: Versions, verdict: Verdict) -> None:
-        """Note the round: forwarded versions become the newest; dropped ones leave their position."""
-        moved = verdict.newest | verdict.unchanged
-        now = given.take(moved)
-        now.sent = verdict.newest[moved]
-        self.versions.put(number[moved], now)
-        resent = number[verdict.resend]
-        self.versions.sent[resent] = True
+    def keep(self, number: int, version: Version) -> None:
+        """A version that is the newest now; of one repeated by many runs the first and the last are kept."""
+        chain = self.chains[number]
+        if len(chain) > 1 and version.id == chain[-1].id == chain[-2].id:
+            chain[-1] = version
+            return
+        chain.append(version)
+        if len(chain) > self.depth + 1:
+            del chain[0]
 
+    def put(self, number: int, chain: Chain) -> None:
+        """A record's versions worked out anew."""
+        self.chains[number] = list(chain[-self.depth - 1 :])
 
-def content(body: bytes) -> int:
-    """The hash of a version's fields."""
-    return xxhash.xxh3_64_intdigest(body) & _HASH_MASK
+    def forget(self, before_us: int) -> None:
+        """Forget versions that arrived before; of each record what the others build on stays."""
+        for chain in self.chains:
+            old = 0
+            while old + 1 < len(chain) and chain[old + 1].arrived_us < before_us:
+                old += 1
+            del chain[:old]
 
-
-def put[Value](kept: dict[int, Value], number: int, value: Value | None) -> None:
-    """Keep a value under a number; None is not kept."""
-    if value is None:
-        kept.pop(number, None)
-    else:
-        kept[number] = value
+    def refresh(self, numbers: Int64s) -> None:
+        """Bring ``newest`` to what the chains of these records end with."""
+        if len(numbers):
+            self.newest.put(numbers, Newest.of([self.chains[number][-1] for number in numbers.tolist()]))

@@ -21,7 +21,7 @@ from flockiq.shared.lanes import ABSENT, NULL, Int64s, Texts, lane_of
 from flockiq.shared.layout import Layout
 from flockiq.shared.lines import UNREADABLE, Bad, Decoders, decoded, why
 from flockiq.shared.positions import event_lane, own_key
-from flockiq.shared.rows import ACTION, DELETE, UPSERT, Rows
+from flockiq.shared.rows import ACTION, DELETE, UPSERT, VOID, Rows
 
 STAGE = "process"
 
@@ -35,8 +35,8 @@ _DECODERS: Decoders = {
 }
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _head = attrgetter("id", "source")
-_data = attrgetter("op", "entity_id", "match_key", "group", "stream", "key", "ts_us", "run", "row")
-_OPS = {"d": DELETE}
+_data = attrgetter("op", "entity_id", "match_key", "group", "stream", "key", "ts_us", "run", "row", "rev")
+_OPS = {"d": DELETE, "v": VOID}
 _SHOWN = 80  # characters of what somebody else wrote
 
 
@@ -113,7 +113,7 @@ def _columns(
     n = len(found)
     ids, source = zip(*map(_head, found), strict=True)
     columns = zip(*map(_data, [line.data for line in found]), strict=True)
-    op, entity_id, match_key, group, stream, key, ts_us, run, row = columns
+    op, entity_id, match_key, group, stream, key, ts_us, run, row, rev = columns
     entity = np.fromiter(map(state.ids.index.get, entity_id, repeat(-1)), np.int64, n)
     for at in np.flatnonzero(entity < 0).tolist():
         shown = key[at] if match_key[at] == own_key(source[at], stream[at], key[at]) else match_key[at]
@@ -134,6 +134,7 @@ def _columns(
         event=event,
         value=value,
         arrived_us=np.full(n, now_us, np.int64),
+        revision=np.array(rev, np.int64),
     )
 
 
@@ -229,6 +230,7 @@ def _action_rows(found: Sequence[tuple[wire.Action, int, int, int]], layout: Lay
         event=event,
         value=np.full((n, len(layout.fields)), ABSENT, np.int64),
         arrived_us=at,
+        revision=np.zeros(n, np.int64),
     )
 
 

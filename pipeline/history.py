@@ -6,6 +6,7 @@ have been folded into the base and forgotten; what arrives below it is too late 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Self
 
 import numpy as np
@@ -44,6 +45,11 @@ def beyond(rows: Rows, us: Int64s, rr: Int64s, tie: Int64s) -> Bools:
     """Whether each row's position is greater than the one given for it."""
     later: Bools = (rows.us > us) | ((rows.us == us) & ((rows.rr > rr) | ((rows.rr == rr) & (rows.hash > tie))))
     return later
+
+
+def identities(rows: Rows) -> Iterator[tuple[int, int, int, int]]:
+    """What says that two rows are one, or one a revision of the other: event, position and entity."""
+    return zip(rows.event.tolist(), rows.us.tolist(), rows.rr.tolist(), rows.entity.tolist(), strict=True)
 
 
 class History:
@@ -99,6 +105,10 @@ class History:
 
     def of(self, groups: Int64s) -> Rows:
         """Every logged row of these groups, in no order."""
+        return self.rows.take(self.places(groups))
+
+    def places(self, groups: Int64s) -> Int64s:
+        """Where the rows of these groups are in the log, in no order."""
         found: list[Int64s] = []
         at = self.marks.head[groups]
         at = at[at >= 0]
@@ -106,7 +116,19 @@ class History:
             found.append(at)
             at = self.previous[at]
             at = at[at >= 0]
-        return self.rows.take(np.concatenate(found) if found else np.zeros(0, np.int64))
+        return np.concatenate(found) if found else np.zeros(0, np.int64)
+
+    def find(self, rows: Rows) -> Int64s:
+        """Where in the log rows of the same event, position and entity are, int64 [n]; -1: nowhere."""
+        at = self.places(np.unique(rows.group))
+        known = dict(zip(identities(self.rows.take(at)), at.tolist(), strict=True))
+        return np.array([known.get(one, -1) for one in identities(rows)], np.int64)
+
+    def revise(self, rows: Rows) -> None:
+        """Log rows that may take the place of logged ones."""
+        at = self.find(rows)
+        self.rows.put(at[at >= 0], rows.take(at >= 0))
+        self.append(rows.take(at < 0))
 
     def rebuild(self, rows: Rows) -> None:
         """Keep only these rows."""

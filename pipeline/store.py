@@ -117,11 +117,19 @@ def apply(state: TypeState, entry: Entry) -> None:
     for entity, episodes in entry.quiet.items():
         _set(state.live.episodes.open, entity, episodes)
     if entry.rows:
-        state.history.append(carry.rows(Rows.unpacked(entry.rows)))
+        _log(state, carry.rows(Rows.unpacked(entry.rows)))
     if entry.marks:
         marks = Marks.unpacked(entry.marks)
         marks.head = state.history.marks.head[: len(marks)]
         state.history.marks.put(np.arange(len(marks)), marks)
+
+
+def _log(state: TypeState, rows: Rows) -> None:
+    """Log what was logged: what was told first, then what may take the place of something told."""
+    revised = rows.revision > 0
+    state.history.append(rows.take(~revised))
+    if revised.any():
+        state.history.revise(rows.take(revised))
 
 
 def _restore(world: World, part: Part, carry: _Carry) -> None:

@@ -12,7 +12,7 @@ from flockiq.pipeline.history import History, beyond
 from flockiq.pipeline.reader import Reader
 from flockiq.pipeline.world import DeltaRows, Plan, World, play
 from flockiq.shared.lanes import Bools, Int64s, Texts
-from flockiq.shared.rows import Rows
+from flockiq.shared.rows import VOID, Rows
 from flockiq.signal.episodes import Step, corrected
 
 
@@ -100,32 +100,33 @@ class TypeState:
         self.history.marks = self.history.marks.grow(groups)
 
     def process(self, rows: Rows, texts: Texts, clock_us: int) -> Effect:
-        """Fold a batch of rows, in any order, late ones and repeated ones included."""
+        """Fold a batch of rows, in any order: late, repeated and revised ones included."""
         self.room()
-        rows, repeated = self._without_repeats(rows)
-        late_groups = self._late(rows)
-        late = np.isin(rows.group, late_groups)
-        too_late = late & ~beyond(rows, *self._floor(rows.group))
-        on_time = ~late | too_late
+        rows, repeated, revises = self._without_repeats(rows)
+        late = np.isin(rows.group, np.union1d(self._late(rows), rows.group[revises]))
+        too_late = late & ~revises & ~beyond(rows, *self._floor(rows.group))
+        on_time = (~late | too_late) & (rows.op != VOID)
 
         told = play(self.live, self.plan, rows.take(on_time), texts)
-        play(self.base, self.plan, rows.take(too_late), texts)
+        play(self.base, self.plan, rows.take(on_time & too_late), texts)
         self.base.episodes.taken()
-        parts, gone = [told], []
+        parts, gone, touched = [told], [], rows.entity
         replayed = rows.take(late & ~too_late)
         if len(replayed):
-            right, wrong = self._replay(replayed, texts, clock_us)
+            right, wrong, redone = self._replay(replayed, texts, clock_us)
             parts.append(right)
             gone.append(wrong)
-        logged = rows.take(~too_late)
-        self.history.append(logged)
+            touched = np.concatenate([touched, redone])
+        self.history.append(rows.take(~too_late & ~revises))
+        if revises.any():
+            self.history.revise(rows.take(revises))
         return Effect(
             deltas=DeltaRows.joined(parts),
             retracted=DeltaRows.joined(gone),
             steps=self.live.episodes.taken(),
-            entities=np.unique(rows.entity),
+            entities=np.unique(touched),
             groups=np.unique(rows.group),
-            logged=logged,
+            logged=rows.take(~too_late),
             duplicates=repeated,
             too_late=int(too_late.sum()),
         )
@@ -135,19 +136,23 @@ class TypeState:
         self.live.episodes.passes(self.plan.by_name, clock_us)
         return self.live.episodes.taken()
 
-    def _without_repeats(self, rows: Rows) -> tuple[Rows, int]:
-        """Rows without those whose event is in the batch already, or in the log, at the same position."""
-        _, first = np.unique(np.stack([rows.event, rows.us, rows.rr], axis=1), axis=0, return_index=True)
-        rows_once = rows.take(np.sort(first))
-        marks = self.history.marks
-        group = rows_once.group
-        old = ~beyond(rows_once, marks.last_us[group], marks.last_rr[group], marks.last_hash[group])
-        if old.any():
-            logged = self.history.of(np.unique(group[old]))
-            known = set(zip(logged.event.tolist(), logged.us.tolist(), logged.rr.tolist(), strict=True))
-            here = zip(rows_once.event.tolist(), rows_once.us.tolist(), rows_once.rr.tolist(), strict=True)
-            rows_once = rows_once.take(~(old & np.fromiter((row in known for row in here), np.bool_, len(old))))
-        return rows_once, len(rows) - len(rows_once)
+    def _without_repeats(self, rows: Rows) -> tuple[Rows, int, Bools]:
+        """Rows the batch holds once and the log not yet in that revision; how many went, which revise a logged one."""
+        once = rows
+        if len(np.unique(rows.event)) < len(rows):
+            order = np.lexsort((rows.revision, rows.entity, rows.rr, rows.us, rows.event))
+            columns = [column[order] for column in (rows.event, rows.us, rows.rr, rows.entity)]
+            last = np.r_[np.any([column[1:] != column[:-1] for column in columns], axis=0), True]
+            once = rows.take(np.sort(order[last]))
+        marks, group = self.history.marks, once.group
+        seen = ~beyond(once, marks.last_us[group], marks.last_rr[group], marks.last_hash[group])
+        repeats, revises = np.zeros(len(once), np.bool_), np.zeros(len(once), np.bool_)
+        if seen.any():
+            at = self.history.find(once.take(seen))
+            newer = at >= 0
+            newer[newer] = once.revision[seen][newer] > self.history.rows.revision[at[newer]]
+            repeats[seen], revises[seen] = (at >= 0) & ~newer, newer
+        return once.take(~repeats), len(rows) - len(once) + int(repeats.sum()), revises[~repeats]
 
     def _late(self, rows: Rows) -> Int64s:
         """The groups in which a row comes before one that was folded already."""
@@ -159,19 +164,21 @@ class TypeState:
         marks = self.history.marks
         return marks.floor_us[group], marks.floor_rr[group], marks.floor_hash[group]
 
-    def _replay(self, late: Rows, texts: Texts, clock_us: int) -> tuple[DeltaRows, DeltaRows]:
-        """Redo the late rows' groups from the base, with and without them; returns deltas (right, wrong).
+    def _replay(self, late: Rows, texts: Texts, clock_us: int) -> tuple[DeltaRows, DeltaRows, Int64s]:
+        """Redo the late rows' groups from the base, with and without them; returns deltas (right, wrong), entities.
 
-        What the two histories share has been told already; the difference corrects it.
+        What the two histories share has been told already; the difference corrects it. A late row
+        takes the place of the logged one that it revises.
         """
         groups = np.unique(late.group)
-        logged = self.history.of(groups)
+        places = self.history.places(groups)
+        logged = self.history.rows.take(places)
+        stands = ~np.isin(places, self.history.find(late))
         entities = np.unique(np.concatenate([logged.entity, late.entity]))
         before, after = self.base.part(entities, groups), self.base.part(entities, groups)
         old_rows, new_rows = _local(logged, entities, groups), _local(late, entities, groups)
-        old = play(before, self.plan, old_rows, texts)
-        both = Rows(**{name: np.concatenate([getattr(old_rows, name), getattr(new_rows, name)]) for name in Rows.names})
-        new = play(after, self.plan, both, texts)
+        old = play(before, self.plan, _told(old_rows), texts)
+        new = play(after, self.plan, _told(_joined(old_rows.take(stands), new_rows)), texts)
         after.episodes.passes(self.plan.by_name, clock_us)
         steps = after.episodes.taken()
         for number, entity in enumerate(entities.tolist()):
@@ -183,7 +190,7 @@ class TypeState:
             )
         self.live.replace(entities, groups, after)
         same_old, same_new = _shared(old, new)
-        return _global(new.where(~same_new), entities), _global(old.where(~same_old), entities)
+        return _global(new.where(~same_new), entities), _global(old.where(~same_old), entities), entities
 
     def compact(self, texts: Texts, *, arrived_before_us: int, versions: int) -> None:
         """Fold into the base, and forget, what no replay needs: old rows, and more than ``versions`` deep.
@@ -207,7 +214,7 @@ class TypeState:
         prefix = forgotten & (kept_before == np.repeat(kept_before[starts], sizes))
         if not prefix.any():
             return
-        play(self.base, self.plan, rows.take(prefix), texts)
+        play(self.base, self.plan, _told(rows.take(prefix)), texts)
         self.base.episodes.taken()
         newest = np.flatnonzero(prefix & ~np.r_[prefix[1:] & (rows.group[1:] == rows.group[:-1]), False])
         floor, marks = rows.take(newest), self.history.marks
@@ -221,6 +228,15 @@ def empty_rows(plan: Plan) -> Rows:
     columns = {name: np.zeros(0, np.int64) for name in Rows.names}
     columns["value"] = np.zeros((0, len(plan.layout.fields)), np.int64)
     return Rows(**(columns | {"op": np.zeros(0, np.int8)}))
+
+
+def _told(rows: Rows) -> Rows:
+    """Rows without those that are void."""
+    return rows.take(rows.op != VOID)
+
+
+def _joined(one: Rows, other: Rows) -> Rows:
+    return Rows(**{name: np.concatenate([getattr(one, name), getattr(other, name)]) for name in Rows.names})
 
 
 def _local(rows: Rows, entities: Int64s, groups: Int64s) -> Rows:

@@ -8,8 +8,9 @@ import numpy.typing as npt
 from flockiq.shared.arrays import Arrays
 from flockiq.shared.lanes import Int64s
 
-UPSERT, DELETE, ACTION = 0, 1, 2
-"""What a row does: say values, delete the source's record, or tell what a person did to an alert."""
+UPSERT, DELETE, ACTION, VOID = 0, 1, 2, 3
+"""What a row does: say values, delete the source's record, tell what a person did to an alert, or
+nothing: it stands where one stood that should never have been told."""
 
 
 class Rows(Arrays):
@@ -19,7 +20,8 @@ class Rows(Arrays):
     us, rr, hash: int64 [n], the position: source time, run << 32 | row, content hash (for an
     ACTION: the alert's rule index in ``rr``). key, shown, event: int64 [n], text lanes of stream/key,
     of what people call the entity, and of the event's id. value: int64 [n, F], ABSENT where the row says nothing.
-    arrived_us: int64 [n], when the row came in.
+    arrived_us: int64 [n], when the row came in. revision: int64 [n]; of rows with one event, position
+    and entity the greatest counts.
     """
 
     entity: Int64s
@@ -34,6 +36,7 @@ class Rows(Arrays):
     event: Int64s
     value: Int64s
     arrived_us: Int64s
+    revision: Int64s
 
 
 def in_order(rows: Rows) -> Int64s:

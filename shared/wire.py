@@ -40,6 +40,9 @@ Op = Literal["c", "r", "u", "d"]
 """c created and r read: ``after`` is the whole record, what it lacks is null. u updated: ``after``
 holds what changed, what it lacks is unknown. d deleted: ``after`` is empty."""
 
+ResolvedOp = Literal["c", "r", "u", "d", "v"]
+"""And v void: the line with this id should never have been told."""
+
 
 class Envelope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="specversion", tag="1.0"):
     """What every line is: a CloudEvent. ``time`` is the source time, or when it was said."""
@@ -56,6 +59,7 @@ type Us = Annotated[int, Meta(ge=EARLIEST_US, le=LATEST_US)]
 """Microseconds since the epoch, in the years 1 to 9999."""
 type Run = Annotated[int, Meta(ge=0, lt=1 << 31)]
 type Row = Annotated[int, Meta(ge=0, lt=1 << 32)]
+type Revision = Annotated[int, Meta(ge=0, lt=1 << 62)]
 type Key = Annotated[str, Meta(max_length=MAX_KEY)]
 
 
@@ -80,10 +84,13 @@ class Change(Envelope, frozen=True, kw_only=True):
     data: ChangeData
 
 
-class ResolvedAbout(msgspec.Struct, frozen=True, kw_only=True):
-    """What a resolved record says besides its fields."""
+class ResolvedAbout(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a resolved record says besides its fields.
 
-    op: Op
+    ``rev``: of lines with one id and position to one entity the greatest counts; 0 is what was told first.
+    """
+
+    op: ResolvedOp
     entity: str  # entity type
     entity_id: str
     match_key: str
@@ -94,6 +101,7 @@ class ResolvedAbout(msgspec.Struct, frozen=True, kw_only=True):
     run: Run
     row: Row
     captured_us: Us
+    rev: Revision = 0
 
 
 class ResolvedData(ResolvedAbout, frozen=True, kw_only=True):

@@ -144,4 +144,5 @@ def rows_of(events: Sequence[Event], state: TypeState, texts: Texts) -> Rows:
         event=np.array([texts.lane(event.id) for event in events], np.int64),
         value=value,
         arrived_us=np.zeros(len(events), np.int64),
+        revision=np.zeros(len(events), np.int64),
     )

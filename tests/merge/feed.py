@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from flockiq.shared.positions import Position, entity_id, event_id
 from flockiq.shared.settings import HUBS, Settings
 
 TENANT = "default"
+_commits = itertools.count(1)  # an owner never uses a number twice
 
 COMPANY = """
 entity: company
@@ -137,7 +139,7 @@ def packed(given: Sequence[wire.Change]) -> list[bytes]:
 
 def tell(changes: Changes, *given: wire.Change) -> Folded:
     """One batch."""
-    return changes.fold(packed(given), 1)
+    return changes.fold(packed(given), next(_commits))
 
 
 def forwarded(outbox: Outbox) -> list[wire.Resolved]:

@@ -43,12 +43,12 @@ def test_a_record_that_loses_its_match_key_becomes_an_entity_of_its_own(changes:
 
 
 def test_a_late_version_that_was_elsewhere_is_told_there_and_left_again(changes: Changes) -> None:
-    """The entity it was part of for a while learns that, and that it left at the newest position."""
+    """The entity it was part of for a while learns that, and the other that it was gone meanwhile."""
     tell(changes, change("c", 10, ONE))
     tell(changes, change("r", 30, {**ONE, "staff": 6}))
     folded = tell(changes, change("r", 20, TWO))
-    assert said(folded) == [("r", "de2", 20, TWO), ("d", "de2", 30, {})]
-    assert changes.records.places[0] == place("de1")
+    assert said(folded) == [("d", "de1", 20, {}), ("r", "de2", 20, TWO), ("d", "de2", 30, {})]
+    assert changes.records.chains[0][-1].place == place("de1")
 
 
 def test_a_late_version_from_elsewhere_is_followed_by_a_newest_one_that_was_dropped(changes: Changes) -> None:
@@ -56,22 +56,26 @@ def test_a_late_version_from_elsewhere_is_followed_by_a_newest_one_that_was_drop
     tell(changes, change("c", 10, ONE))
     tell(changes, change("r", 30, ONE))
     folded = tell(changes, change("r", 20, TWO))
-    assert said(folded) == [("r", "de2", 20, TWO), ("d", "de2", 30, {}), ("r", "de1", 30, ONE)]
+    assert said(folded) == [("d", "de1", 20, {}), ("r", "de2", 20, TWO), ("d", "de2", 30, {}), ("r", "de1", 30, ONE)]
 
 
 def test_every_entity_a_deleted_record_was_part_of_learns_of_the_deletion(changes: Changes) -> None:
-    """Versions from before the deletion arrive late, from two entities."""
+    """Versions from before the deletion arrive late, from two entities; the first was left before it."""
     tell(changes, change("d", 40))
     assert said(tell(changes, change("r", 20, TWO))) == [("r", "de2", 20, TWO), ("d", "de2", 40, {})]
-    assert said(tell(changes, change("r", 10, ONE))) == [("r", "de1", 10, ONE), ("d", "de1", 40, {})]
+    assert said(tell(changes, change("r", 10, ONE))) == [("r", "de1", 10, ONE), ("d", "de1", 20, {})]
 
 
 def test_a_late_match_key_finds_the_entity(changes: Changes) -> None:
     """Each event tells one field, and the one that it is matched by comes last though it was said first."""
     tell(changes, change("u", 20, {"name": "Acme"}))
-    assert changes.records.places[0] == place("web/contacts/7")
-    tell(changes, change("u", 10, {"tax_id": "DE1"}))
-    assert changes.records.places[0] == place("de1")
+    assert changes.records.chains[0][-1].place == place("web/contacts/7")
+    assert said(tell(changes, change("u", 10, {"tax_id": "DE1"}))) == [
+        ("v", "web/contacts/7", 20, {}),
+        ("u", "de1", 10, {"tax_id": "DE1"}),
+        ("u", "de1", 20, {"name": "Acme"}),
+    ]
+    assert changes.records.chains[0][-1].place == place("de1")
     assert said(tell(changes, change("u", 30, {"staff": 5}))) == [("u", "de1", 30, {"staff": 5})]
 
 

@@ -1,0 +1,364 @@
+"""What a history means, row by row over dicts, sharing no code with the engine.
+
+Slow and plain on purpose: each line can be held against docs/architecture.md. It sees everything at
+once and in the order of positions, so nothing is ever late, repeated or dropped here.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import xxhash
+
+from tests.convergence.histories import History, Press, Told
+from tests.convergence.rules import COMPANY, NUMBERS, OF, Rule, Value
+
+FIELDS = {
+    "company": COMPANY,
+    "order": ("number", "customer", "amount", "status"),
+    "ticket": ("subject", "state", "hours"),
+}
+SOURCES = {"company": ("crm", "erp", "web"), "order": ("erp", "shop"), "ticket": ("crm",)}
+TYPES = {"customers": "company", "accounts": "company", "contacts": "company", "orders": "order", "tickets": "ticket"}
+MAPPED = {
+    "contacts": ("name", "tax_id", "city", "limit", "staff", "active", "tags"),
+}
+RANKS = {"company": ("erp", "crm", "web")}
+CASCADES = {
+    "name": ("longest", "recent"),
+    "city": ("recent",),
+    "limit": ("highest", "recent"),
+    "staff": ("lowest", "rank"),
+    "rating": ("frequent", "rank"),
+    "tags": ("complete", "recent"),
+}
+BASELINES = {"company": {"staff": (0.2, 3, 0)}, "order": {"amount": (0.1, 4, 15_000_000)}}
+CLIP, FLOOR = 4.0, 0.02
+
+Slot = tuple[str, str]  # entity type, match key
+Position = tuple[int, int, int]
+
+
+class Row(NamedTuple):
+    """One version of a record as its entity sees it: in order by position."""
+
+    position: Position
+    id: str
+    slot: Slot
+    group: str
+    source: str
+    gone: bool
+    values: dict[str, Value]
+    press: str = ""  # the rule a person resolved the alert of
+
+
+class Said(NamedTuple):
+    """A source's value of a field and where it was said."""
+
+    value: Value
+    since: Position
+
+
+class Outcome(NamedTuple):
+    """What is compared: {(type, match key, field): (value, source)}, deltas, and alerts by subject and rule."""
+
+    golden_records: dict[tuple[str, str, str], tuple[Value, str]]
+    effective_deltas: set[tuple[str, ...]]
+    open_alerts: dict[tuple[str, str, str], tuple[str, int, int, str]]
+
+
+def expected(history: History, clock_us: int) -> Outcome:
+    """What is left of a history once the clock says ``clock_us``."""
+    by_record: dict[tuple[str, str, str], list[Told]] = defaultdict(list)
+    for told in {told.id: told for told in history.told}.values():
+        by_record[told.source, told.stream, told.key].append(told)
+    rows = [row for versions in by_record.values() for row in _rows(sorted(versions, key=_position))]
+    rows += [_pressed(press) for press in history.pressed]
+    known = {row.slot for row in rows if not row.press}
+    world = _World()
+    for row in sorted(rows, key=lambda row: row.position):
+        if row.slot in known:
+            world.take(row)
+    return world.outcome(clock_us)
+
+
+def _tie(event: str) -> int:
+    """What orders events of one position: the first 60 bits of an id, or of another text's hash."""
+    return int(event[:16], 16) >> 4 if len(event) == 32 else xxhash.xxh3_64_intdigest(event.encode()) >> 4
+
+
+def _position(told: Told) -> Position:
+    return told.us, told.run << 32 | told.row, _tie(told.id)
+
+
+def _pressed(press: Press) -> Row:
+    position = press.us, NUMBERS[press.rule], _tie(press.id)
+    return Row(position, press.id, (press.entity, press.match_key), "", "", gone=False, values={}, press=press.rule)
+
+
+def _rows(versions: list[Told]) -> Iterator[Row]:
+    """The rows of one record: where it is, what it says there, and what it leaves behind."""
+    fields: dict[str, Value] = {}
+    place: Slot | None = None
+    gone = False
+    for told in versions:
+        position, kind = _position(told), TYPES[told.stream]
+        if told.op == "d":
+            if place is not None:
+                yield Row(position, told.id, place, _group(place, fields), told.source, gone=True, values={})
+            gone = True
+            continue
+        given = {
+            name: json.dumps(value, sort_keys=True, separators=(",", ":"))
+            if name == "extra" and value is not None
+            else value
+            for name, value in told.after.items()
+        }
+        if told.op in ("c", "r"):
+            full = {name: given.get(name) for name in MAPPED.get(told.stream, FIELDS[kind])}
+            if full == fields and place is not None and not gone:
+                continue  # what is unchanged goes no further
+        else:
+            full = fields | given
+        here = kind, _match_key(told, full)
+        moved = place is not None and here != place
+        if place is not None and moved:
+            left = position[0], position[1], _tie(f"{told.id}:left")
+            yield Row(left, f"{told.id}:left", place, _group(place, fields), told.source, gone=True, values={})
+        says = full if moved or told.op != "u" else given
+        yield Row(position, told.id, here, _group(here, full), told.source, gone=False, values=dict(says))
+        fields, place, gone = full, here, False
+
+
+def _match_key(told: Told, fields: dict[str, Value]) -> str:
+    own = f"{told.source}/{told.stream}/{told.key}"
+    match TYPES[told.stream]:
+        case "company":
+            return "".join(one for one in str(fields.get("tax_id") or "") if one.isdigit()) or own
+        case "order":
+            return str(fields.get("number") or "") or own
+        case _:
+            return own
+
+
+def _group(slot: Slot, fields: dict[str, Value]) -> str:
+    return f"order/{fields['customer']}" if slot[0] == "order" else slot[1]
+
+
+class _World:
+    def __init__(self) -> None:
+        self.said: dict[tuple[Slot, str], dict[str, Said]] = defaultdict(dict)  # {(entity, source): {field: said}}
+        self.golden: dict[Slot, dict[str, tuple[Value, str]]] = {}
+        self.deltas: set[tuple[str, ...]] = set()
+        self.series: dict[tuple[str, str], tuple[int, float, float, int]] = {}
+        self.held: dict[tuple[Slot, str], bool] = {}
+        self.open: dict[tuple[Slot, str], dict[str, Any]] = {}
+
+    def take(self, row: Row) -> None:
+        """One row through fold, compare and signal."""
+        if row.press:
+            self._press(row)
+            return
+        fields = FIELDS[row.slot[0]]
+        mine = self.said[row.slot, row.source]
+        given: dict[str, Value] = dict.fromkeys(fields) if row.gone else row.values
+        for name, value in given.items():
+            if row.gone:
+                mine.pop(name, None)
+            else:
+                mine[name] = Said(value, row.position)
+        before = self.golden.get(row.slot, {})
+        after = {name: self._survivor(row.slot, name) for name in fields}
+        self.golden[row.slot] = after
+        changed = [
+            (name, before.get(name, (None, ""))[0], after[name][0])
+            for name in fields
+            if before.get(name, (None, ""))[0] != after[name][0]
+        ]
+        for name, old, new in changed:
+            self.deltas.add((*row.slot, name, row.id, _text(old), _text(new)))
+        self._rules(row, changed)
+
+    def _survivor(self, slot: Slot, name: str) -> tuple[Value, str]:
+        """The golden value of a field and the source it is from."""
+        sources = SOURCES[slot[0]]
+        said = {source: self.said[slot, source][name] for source in sources if name in self.said[slot, source]}
+        found = {source: one for source, one in said.items() if one.value is not None} or said
+        ranks = RANKS.get(slot[0], ())
+        rank = {source: ranks.index(source) if source in ranks else len(ranks) for source in sources}
+        filled = {source: sum(one.value is not None for one in self.said[slot, source].values()) for source in sources}
+        cascade = CASCADES.get(name, ("rank", "recent")) if slot[0] == "company" else ("recent",)
+        for rule in (*cascade, "rank"):
+            if not found:
+                return None, ""
+
+            def score(source: str, rule: str = rule, found: dict[str, Said] = found) -> Any:
+                value = found[source].value
+                match rule:
+                    case "rank":
+                        return -rank[source]
+                    case "recent":
+                        return found[source].since
+                    case "longest":
+                        return len(str(value or ""))
+                    case "highest":
+                        return float(value or 0)
+                    case "lowest":
+                        return -float(value or 0)
+                    case "complete":
+                        return filled[source]
+                    case _:
+                        return sum(other.value == value for other in found.values())
+
+            best = max(map(score, found))
+            found = {source: one for source, one in found.items() if score(source) == best}
+        winner = next(source for source in sources if source in found)
+        return found[winner].value, winner
+
+    def _drifts(self, slot: Slot, name: str) -> bool:
+        values = [
+            self.said[slot, source][name].value
+            for source in SOURCES[slot[0]]
+            if name in self.said[slot, source] and self.said[slot, source][name].value is not None
+        ]
+        if len(values) < 2:
+            return False
+        match name:
+            case "limit" | "staff" | "amount":
+                numbers = [float(value) for value in values if value is not None]
+                apart = max(numbers) - min(numbers)
+                allowed = {"limit": 0.05 * max(abs(min(numbers)), abs(max(numbers))), "staff": 5.0, "amount": 0.0}
+                return apart > allowed[name]
+            case "tags":
+                return len({frozenset(re.split(r"\s*[,;]\s*", str(value).strip())) - {""} for value in values}) > 1
+            case _:
+                return len({re.sub(r"[\W_]", "", str(value)).casefold() for value in values}) > 1
+
+    def _rules(self, row: Row, changed: list[tuple[str, Value, Value]]) -> None:
+        slot = row.slot
+        golden = {name: value for name, (value, _) in self.golden[slot].items()}
+        scores = self._observe(row, changed)
+        for rule in OF[slot[0]]:
+            if rule.kind == "threshold":
+                self._state(row, rule, holds=rule.holds(golden))
+            elif rule.kind == "drift":
+                drifts = any(self._drifts(slot, name) for name in rule.fields)
+                self._state(row, rule, holds=drifts and rule.holds(golden))
+            elif rule.kind == "change":
+                for name in rule.fields:
+                    for field, old, new in changed:
+                        source = self.golden[slot][field][1] or row.source
+                        if field == name and rule.holds(golden | {"old": old, "new": new, "source": source}):
+                            self._event(row, rule)
+            else:
+                for name in rule.fields:
+                    score = scores.get(name)
+                    if score is not None and rule.holds(golden | {"score": score}):
+                        self._event(row, rule)
+
+    def _observe(self, row: Row, changed: list[tuple[str, Value, Value]]) -> dict[str, float | None]:
+        scores: dict[str, float | None] = {}
+        for name, _, new in changed:
+            baseline = BASELINES.get(row.slot[0], {}).get(name)
+            if baseline is None or new is None:
+                continue
+            alpha, warm_up, refractory_us = baseline
+            value, us = float(new), row.position[0]
+            count, mean, variance, quiet_us = self.series.get((row.group, name), (0, 0.0, 0.0, -1))
+            deviation = max(math.sqrt(variance), FLOOR * abs(mean), 1e-9)
+            warm = count >= warm_up
+            score = (value - mean) / deviation
+            scores[name] = score if warm and us >= quiet_us else None
+            if refractory_us and warm and abs(score) > CLIP and us >= quiet_us:
+                quiet_us = us + refractory_us
+            learnt = min(max(value, mean - CLIP * deviation), mean + CLIP * deviation) if warm else value
+            weight = max(alpha, 1.0 / (count + 1))
+            step = learnt - mean
+            varied = (1.0 - weight) * (variance + weight * step * step)
+            self.series[row.group, name] = count + 1, mean + weight * step, varied, quiet_us
+        return scores
+
+    def _state(self, row: Row, rule: Rule, *, holds: bool) -> None:
+        name, us = (row.slot, rule.name), row.position[0]
+        held, self.held[name] = self.held.get(name, False), holds
+        if not (held or holds):
+            return
+        self._passes(name, rule, us)
+        episode = self.open.get(name)
+        if holds and not held:
+            if episode is not None:
+                episode["ended"] = 0
+            else:
+                self.open[name] = {
+                    "cause": row.id,
+                    "opened": us,
+                    "count": 1,
+                    "fired": not rule.for_us,
+                    "ended": 0,
+                    "closed": False,
+                }
+        elif held and not holds and episode is not None:
+            if episode["fired"] and rule.keep_us and not episode["closed"]:
+                episode["ended"] = us
+            else:
+                del self.open[name]
+
+    def _event(self, row: Row, rule: Rule) -> None:
+        name, us = (row.slot, rule.name), row.position[0]
+        self._passes(name, rule, us)
+        if name in self.open:
+            self.open[name]["count"] += 1
+            self.open[name]["last"] = us
+        else:
+            self.open[name] = {"cause": row.id, "opened": us, "last": us, "count": 1, "fired": True}
+
+    def _passes(self, name: tuple[Slot, str], rule: Rule, now_us: int) -> None:
+        """What the passing of time does to an open alert."""
+        episode = self.open.get(name)
+        if episode is None:
+            return
+        if rule.kind in ("threshold", "drift"):
+            episode["fired"] |= not episode["ended"] and now_us >= episode["opened"] + rule.for_us
+            if episode["ended"] and now_us >= episode["ended"] + rule.keep_us:
+                del self.open[name]
+        elif now_us >= episode["last"] + rule.resolve_after_us:
+            del self.open[name]
+
+    def _press(self, row: Row) -> None:
+        rule = next(rule for rule in OF[row.slot[0]] if rule.name == row.press)
+        episode = self.open.get((row.slot, rule.name))
+        if episode is None:
+            return
+        if rule.kind in ("threshold", "drift"):
+            episode["closed"] = True
+        else:
+            del self.open[row.slot, rule.name]
+
+    def outcome(self, clock_us: int) -> Outcome:
+        """What is left once time has come to ``clock_us``."""
+        for slot, rule in list(self.open):
+            self._passes((slot, rule), next(one for one in OF[slot[0]] if one.name == rule), clock_us)
+        return Outcome(
+            {
+                (*slot, name): found
+                for slot, record in self.golden.items()
+                for name, found in record.items()
+                if found[0] is not None
+            },
+            self.deltas,
+            {
+                (*slot, rule): (one["cause"], one["opened"], one["count"], "firing" if one["fired"] else "pending")
+                for (slot, rule), one in self.open.items()
+            },
+        )
+
+
+def _text(value: Value) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value)
