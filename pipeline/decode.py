@@ -13,12 +13,14 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from flockiq.pipeline.reader import JSON_TYPES
 from flockiq.pipeline.types import TypeState
 from flockiq.shared import wire
 from flockiq.shared.deadletters import DeadLetter
-from flockiq.shared.lanes import ABSENT, NULL, Int64s, Texts, lane_of
-from flockiq.shared.layout import Layout
+from flockiq.shared.errors import BadRecord
+from flockiq.shared.fields import Field as Canonical
+from flockiq.shared.fields import canonical
+from flockiq.shared.lanes import ABSENT, NULL, Int64s, Scalar, Texts, lane_of
+from flockiq.shared.layout import Field, Layout
 from flockiq.shared.lines import UNREADABLE, Bad, Decoders, decoded, why
 from flockiq.shared.positions import event_lane, own_key
 from flockiq.shared.rows import ACTION, DELETE, UPSERT, VOID, Rows
@@ -188,13 +190,24 @@ def _one_by_one(
             if field.name not in said:
                 continue
             try:
-                given = msgspec.json.decode(said[field.name], type=JSON_TYPES.get(field.kind, str) | None)
-                value[row, number] = lane_of(field.kind, field.scale, given, texts)
-            except UNREADABLE as error:
-                bad.setdefault(row, (field.name, why(error)[1]))
-            except (ValueError, TypeError, OverflowError) as error:
-                bad.setdefault(row, (field.name, f"is no {field.kind} in canonical form: {str(error)[:_SHOWN]}"))
+                value[row, number] = _lane(field, said[field.name], texts)
+            except BadRecord as error:
+                bad.setdefault(row, (field.name, error.reason))
     return value, bad
+
+
+def _lane(field: Field, raw: msgspec.Raw, texts: Texts) -> int:
+    """The lane of one value. What was mapped under an older config is brought to today's type, or is a BadRecord."""
+    try:
+        if field.kind == "json":
+            said: Scalar = msgspec.json.decode(raw, type=str | None)
+        else:
+            said = canonical(Canonical(field.name, field.kind, field.scale), msgspec.json.decode(raw))
+        return lane_of(field.kind, field.scale, said, texts)
+    except UNREADABLE as error:
+        raise BadRecord(why(error)[1], field=field.name) from error
+    except (ValueError, TypeError, OverflowError) as error:
+        raise BadRecord(f"is no {field.kind}: {str(error)[:_SHOWN]}", field=field.name) from error
 
 
 def _actions(actions: Sequence[wire.Action], types: Mapping[str, TypeState], texts: Texts) -> dict[str, Rows]:

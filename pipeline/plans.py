@@ -74,4 +74,5 @@ def _watch(number: int, rule: Rule, index: Mapping[str, int]) -> Watch:
         recommend=rule.recommend,
         labels=dict(rule.labels) | ({"runbook": rule.runbook} if rule.runbook else {}),
         shown=tuple(shown),
+        when=rule.when or "",
     )

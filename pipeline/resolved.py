@@ -11,9 +11,9 @@ import numpy as np
 from flockiq.pipeline.decode import lines_of, rows_of
 from flockiq.pipeline.store import Entry, apply, entry_of, part_of, snapshot_of
 from flockiq.pipeline.told import Telling
-from flockiq.pipeline.types import TypeState
+from flockiq.pipeline.types import TypeState, empty_rows
 from flockiq.pipeline.world import Plan
-from flockiq.shared.lanes import Texts
+from flockiq.shared.lanes import Int64s, Texts
 from flockiq.shared.owner import Folded
 from flockiq.shared.settings import Settings
 
@@ -65,7 +65,7 @@ class Resolved:
             self.texts.restore(state.texts)
             for name, entry in state.types.items():
                 if name in self.types:
-                    apply(self.types[name], entry)
+                    apply(self.types[name], entry, self.texts)
         for one in self.types.values():
             one.forget_removed_rules()
 
@@ -81,16 +81,19 @@ class Resolved:
         )
         changed: dict[str, Entry] = {}
         duplicates = too_late = 0
-        for name, batch in rows.items():
-            state = self.types[name]
-            effect = state.process(batch, self.texts, self.clock_us)
+        nothing = np.zeros(0, np.int64)
+        judged = self._judge_again(told)
+        for name in rows.keys() | judged.keys():
+            state, again = self.types[name], judged.get(name, nothing)
+            effect = state.process(rows.get(name, empty_rows(state.plan)), self.texts, self.clock_us)
             duplicates += effect.duplicates
             too_late += effect.too_late
             told.tell(state, effect)
-            entry = entry_of(state, known[name], effect.entities, effect.groups)
+            entities = np.union1d(effect.entities, again)
+            entry = entry_of(state, known[name], entities, effect.groups)
             entry.rows = dict(effect.logged.packed()) if len(effect.logged) else {}
-            if effect.too_late:
-                entry.base = part_of(state.base, effect.entities, effect.groups)
+            if effect.too_late or len(again):
+                entry.base = part_of(state.base, entities, effect.groups)
             changed[name] = entry
         if lines.tick_us > self.clock_us:
             self.clock_us = lines.tick_us
@@ -108,6 +111,15 @@ class Resolved:
             )
         )
         return Folded(body, told.outbox(), lines.letters + letters)
+
+    def _judge_again(self, told: Telling) -> dict[str, Int64s]:
+        """Judge what is there by rules that have changed since; the entities concerned, by type."""
+        judged: dict[str, Int64s] = {}
+        for name, state in self.types.items():
+            if state.judged_by != state.plan.fingerprint:
+                judged[name], steps = state.judge_again(self.texts)
+                told.steps(state, steps)
+        return judged
 
     def _tick(self, told: Telling, changed: dict[str, Entry], known: Mapping[str, tuple[int, int]]) -> None:
         nothing = np.zeros(0, np.int64)

@@ -15,10 +15,12 @@ import numpy as np
 from flockiq.compare.anomalies import Series
 from flockiq.merge.golden import Golden
 from flockiq.pipeline.history import Marks
+from flockiq.pipeline.retype import retyped
 from flockiq.pipeline.types import TypeState
 from flockiq.pipeline.world import Signs, World
 from flockiq.shared.arrays import Packed
-from flockiq.shared.lanes import ABSENT, Int64s
+from flockiq.shared.lanes import ABSENT, Int64s, LaneType, Texts
+from flockiq.shared.layout import Field, Layout
 from flockiq.shared.rows import Rows
 from flockiq.signal.episodes import Episode, Open
 
@@ -41,10 +43,12 @@ class Entry(msgspec.Struct, kw_only=True, omit_defaults=True):
     """What a batch changed in one entity type; of a snapshot, all there is."""
 
     fields: list[str]
+    kinds: list[tuple[LaneType, int]] = []  # the fields' types and scales; none said: those of today
     sources: list[str]
     rules: list[str]
     tolerances: list[str]
     baselines: list[str]
+    judged_by: str = ""
     ids: list[str] = []  # of entities new since the entry before
     match_keys: list[str] = []
     group_of: list[int] = []
@@ -63,10 +67,12 @@ def entry_of(state: TypeState, known: tuple[int, int], entities: Int64s, groups:
     ids, group_count = known
     return Entry(
         fields=[field.name for field in layout.fields],
+        kinds=[(field.kind, field.scale) for field in layout.fields],
         sources=list(layout.sources),
         rules=[watch.name for watch in state.plan.watches],
         tolerances=[layout.fields[one.field].name for one in layout.tolerances],
         baselines=[layout.fields[one.field].name for one in layout.baselines],
+        judged_by=state.judged_by,
         ids=state.ids.names[ids:],
         match_keys=state.match_keys[ids:],
         group_of=state.group_of[ids:].tolist(),
@@ -99,17 +105,18 @@ def snapshot_of(state: TypeState) -> Entry:
     return entry
 
 
-def apply(state: TypeState, entry: Entry) -> None:
+def apply(state: TypeState, entry: Entry, texts: Texts) -> None:
     """Bring ``state`` to what an entry says; a snapshot's comes first, to an empty state."""
     for name in entry.ids:
         state.ids.number(name)
+    state.judged_by = entry.judged_by
     state.match_keys += entry.match_keys
     state.group_of.extend(entry.group_of)
     state.shown.extend(entry.shown)
     for name in entry.groups:
         state.groups.number(name)
     state.room()
-    carry = _Carry(state, entry)
+    carry = _Carry(state, entry, texts)
     if entry.live is not None:
         _restore(state.live, entry.live, carry)
     if entry.base is not None:
@@ -151,9 +158,11 @@ def _set(open_: Open, entity: int, episodes: dict[str, Episode]) -> None:
 class _Carry:
     """Carries columns written under an older config over to today's, by name."""
 
-    def __init__(self, state: TypeState, entry: Entry) -> None:
+    def __init__(self, state: TypeState, entry: Entry, texts: Texts) -> None:
         self.layout = layout = state.plan.layout
+        self.texts = texts
         self.fields = _moved(entry.fields, [field.name for field in layout.fields])
+        self.retyped = _retyped(entry, layout)
         self.sources = _moved(entry.sources, list(layout.sources))
         self.states = [watch for watch in state.plan.watches if watch.is_state]
         self.rules = _moved(entry.rules, [watch.name for watch in state.plan.watches])
@@ -163,6 +172,9 @@ class _Carry:
     def golden(self, packed: Packed, n: int) -> Golden:
         """Golden state by field and source."""
         old = Golden.unpacked(packed)
+        for (number, was_field), now_field in self.retyped:
+            old.value[:, :, number] = retyped(old.value[:, :, number], was_field, now_field, self.texts)
+            old.golden[:, number] = retyped(old.golden[:, number], was_field, now_field, self.texts)
         if self.fields.same and self.sources.same:
             return old
         new = Golden.empty(self.layout, n)
@@ -209,6 +221,8 @@ class _Carry:
 
     def rows(self, rows: Rows) -> Rows:
         """Logged rows by field and source; those of sources that are gone stay out."""
+        for (number, was), now in self.retyped:
+            rows.value[:, number] = retyped(rows.value[:, number], was, now, self.texts)
         if self.fields.same and self.sources.same:
             return rows
         value = np.full((len(rows), len(self.layout.fields)), ABSENT, np.int64)
@@ -230,3 +244,13 @@ class _Pairs(NamedTuple):
 
 def _moved(old: list[str], new: list[str]) -> _Pairs:
     return _Pairs(tuple((old.index(name), new.index(name)) for name in old if name in new), old == new)
+
+
+def _retyped(entry: Entry, layout: Layout) -> list[tuple[tuple[int, Field], Field]]:
+    """The fields whose type is another today: ((old index, old field), field)."""
+    written = {
+        name: (number, Field(name, *kind))
+        for number, (name, kind) in enumerate(zip(entry.fields, entry.kinds, strict=False))
+    }
+    today = [(written[field.name], field) for field in layout.fields if field.name in written]
+    return [(was, field) for was, field in today if was[1] != field]

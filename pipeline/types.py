@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from flockiq.merge.golden import UNSEEN
 from flockiq.pipeline.history import History, beyond
 from flockiq.pipeline.reader import Reader
-from flockiq.pipeline.world import DeltaRows, Plan, World, play
+from flockiq.pipeline.world import DeltaRows, Plan, World, judge_again, play
 from flockiq.shared.lanes import Bools, Int64s, Texts
 from flockiq.shared.rows import VOID, Rows
 from flockiq.signal.episodes import Step, corrected
@@ -68,6 +69,7 @@ class TypeState:
         self.group_of = array("q")  # the group each entity belongs to: that of its first row
         self.shown = array("q")  # text lane of what people call it
         self.reader = Reader(plan.layout)
+        self.judged_by = plan.fingerprint  # the rules that the entities were judged by
         self.live = World.empty(plan.layout, 0, 0)
         self.base = World.empty(plan.layout, 0, 0)
         self.history = History(empty_rows(plan))
@@ -91,6 +93,17 @@ class TypeState:
                     world.episodes.open[entity] = kept
                 else:
                     del world.episodes.open[entity]
+
+    def judge_again(self, texts: Texts) -> tuple[Int64s, list[Step]]:
+        """Judge every entity by today's rules; returns the entities and what alerts go through."""
+        self.room()
+        shown = np.frombuffer(self.shown, np.int64)
+        for world in (self.base, self.live):
+            known = np.flatnonzero((world.golden.state[: len(self.ids)] != UNSEEN).any(axis=1))
+            judge_again(world, self.plan, known, shown[known], texts)
+        self.base.episodes.taken()
+        self.judged_by = self.plan.fingerprint
+        return known, self.live.episodes.taken()
 
     def room(self) -> None:
         """Make room in every column for the entities and groups known by now."""

@@ -22,6 +22,7 @@ from flockiq.merge.golden import UNSEEN, Folded, Golden, fold
 from flockiq.shared.arrays import Arrays
 from flockiq.shared.lanes import ABSENT, NULL, Bools, Int64s, Texts, numbers
 from flockiq.shared.layout import Layout
+from flockiq.shared.positions import hash_id
 from flockiq.shared.rows import ACTION, Rows, in_order, round_numbers
 from flockiq.signal.conditions import Observed, Seen, evaluate
 from flockiq.signal.episodes import Episodes
@@ -45,6 +46,18 @@ class Plan(NamedTuple):
 
     layout: Layout
     watches: tuple[Watch, ...]
+
+    @property
+    def states(self) -> tuple[Watch, ...]:
+        """The rules that hold for a while."""
+        return tuple(watch for watch in self.watches if watch.is_state)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of what the states watch: where it differs, entities were judged by other rules."""
+        names = [field.name for field in self.layout.fields]
+        said = [(w.name, w.kind, w.when, *(names[field] for field in w.fields)) for w in self.states]
+        return hash_id(*(part for one in said for part in one), *(str(one) for one in self.layout.tolerances))
 
     @property
     def by_name(self) -> dict[str, Watch]:
@@ -178,6 +191,32 @@ def advance(world: World, plan: Plan, rows: Rows, texts: Texts) -> DeltaRows:
         rr=rows.rr[found.row],
         source=source,
     )
+
+
+def judge_again(world: World, plan: Plan, entities: Int64s, shown: Int64s, texts: Texts) -> None:
+    """Judge entities as they stand, because the rules have changed; ``shown``: text lanes of their names."""
+    layout, golden = plan.layout, world.golden
+    newest = golden.seen_us[entities].argmax(axis=1)
+    none = np.zeros(0, np.int64)
+    drift = disagree(golden.value[entities], layout, texts)
+    seen = Seen(
+        entity=entities,
+        us=golden.seen_us[entities, newest],
+        event=golden.event[entities, newest],
+        key=shown,
+        golden=golden.golden[entities],
+        drift=drift,
+        delta_row=none,
+        delta_field=none,
+        delta_old=none,
+        delta_new=none,
+        delta_source=(),
+        observed=(),
+    )
+    world.signs.holds[entities] = evaluate(
+        plan.states, layout, seen, world.signs.holds[entities], world.episodes, texts
+    )
+    world.signs.drift[entities] = drift
 
 
 def _judge(

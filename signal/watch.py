@@ -35,6 +35,7 @@ class Watch(NamedTuple):
     recommend: str
     labels: Mapping[str, str]
     shown: tuple[str, ...]  # names whose values go with the alert
+    when: str = ""  # the condition as it is written
 
     @property
     def is_state(self) -> bool:

@@ -8,13 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from flockiq.pipeline.resolved import Resolved
+from flockiq.pipeline.world import Plan
 from flockiq.shared.errors import HubUnavailable
 from flockiq.shared.owner import Input, Owner
 from flockiq.shared.ports import OutgoingEvent
 from flockiq.shared.services import Services
-from tests.engine.histories import FIELDS, RANKS, RECENT, history
+from tests.engine.histories import FIELDS, RANKS, RECENT, history, plan
 from tests.engine.reference import Event, Reference
 from tests.pipeline.partition import (
+    LOG,
     effective_deltas,
     expected_alerts,
     expected_deltas,
@@ -176,3 +179,22 @@ async def test_a_record_that_breaks_the_fold_is_set_aside_and_the_others_go_on(s
     await check(services, [event for event in events if event is not culprit])
     letters = await services.analytics.query("DeadLetters | project Stage, Reason")
     assert letters.rows == [["process_resolved", "RuntimeError: a bug"]]
+
+
+async def test_a_rule_that_is_new_finds_what_is_already_there(services: Services) -> None:
+    """After a restart with more rules, what holds already is an alert, without waiting for a change."""
+    events = sorted(history(0))
+    whole = plan()
+    fewer = Plan(whole.layout, tuple(watch for watch in whole.watches if watch.name != "large"))
+    before = Owner(services, LOG, Resolved({"thing": fewer}, services.settings))
+    await before.process(numbered(packed(events)))
+    assert not {rule for _, rule in await open_alerts(services)} & {"large"}
+    await owner(services).process([Input(1000, tick(CLOCK_US))])
+    reference = Reference([field.name for field in FIELDS], RANKS, RECENT)
+    reference.run(events, CLOCK_US)
+    expected = {subject for subject, rule in reference.open if rule == "large"}
+    assert expected
+    assert {subject for subject, rule in await open_alerts(services) if rule == "large"} == expected
+    again = owner(services)
+    await again.process([Input(1001, tick(CLOCK_US + 1))])
+    assert {subject for subject, rule in await open_alerts(services) if rule == "large"} == expected
