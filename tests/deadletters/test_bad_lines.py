@@ -59,7 +59,7 @@ ODD = {
     "many-fields": {"name": "wide"} | {f"field{number}": number for number in range(10_000)},
     "long-unmapped": {"name": "long", "remark": "r" * 1_000_000},
     "k" * wire.MAX_KEY: {"name": "key"},
-    "nested": {"name": "deep", "notes": msgspec.Raw(b"[" * 60 + b"]" * 60)},
+    "nested": {"name": "deep", "notes": msgspec.Raw(b"[" * 5_000 + b"]" * 5_000)},
 }
 """Records that are strange, and right."""
 
@@ -87,7 +87,7 @@ async def test_bad_changes_are_told_one_by_one_and_the_good_ones_count(world: Wo
 
 
 async def test_strange_records_that_are_right_are_processed(world: World) -> None:
-    """The year 9999, 10,000 fields, 1 MB that nobody asked for, a key of 4 kB, sixty levels."""
+    """The year 9999, 10,000 fields, 1 MB that nobody asked for, a key of 4 kB, five thousand levels."""
     await world.publish("changes", packed([change(key, record) for key, record in ODD.items()]))
     await world.work()
     assert await world.letters("all") == []
@@ -117,17 +117,21 @@ RESOLVED: Mapping[str, Bad] = {
     "a line of another hub": (change("x", {}), "type", "'flockiq.change' is none of"),
     "an unknown entity type": (resolved("x", {}, entity="ghost"), "entity", "there is no entity type 'ghost'"),
     "an unknown source": (resolved("x", {}, source="fax"), "source", "no stream of source 'fax'"),
-    "a word for a number": (resolved("x", {"staff": "many"}), "staff", "Expected `int | null`, got `str`"),
-    "a number for a text": (resolved("x", {"name": 5}), "name", "Expected `str | null`, got `int`"),
-    "a word for yes or no": (resolved("x", {"active": "perhaps"}), "active", "Expected `bool | null`, got `str`"),
-    "half a person": (resolved("x", {"staff": 1.5}), "staff", "Expected `int | null`, got `float`"),
-    "more than a lane holds": (resolved("x", {"staff": 1 << 61}), "staff", "is no integer in canonical form"),
-    "a decimal in words": (resolved("x", {"limit": "lots"}), "limit", "is no decimal in canonical form"),
-    "a time without a zone": (resolved("x", {"seen": "2024-01-31T08:00:00"}), "seen", "is no timestamp"),
-    "a time past 9999 in UTC": (resolved("x", {"seen": "9999-12-31T23:59:59-05:00"}), "seen", "is no timestamp"),
-    "a list for a text": (resolved("x", {"name": ["a"]}), "name", "Expected `str | null`, got `array`"),
+    "a word for a number": (resolved("x", {"staff": "many"}), "staff", "'many' is not a whole number"),
+    "a word for yes or no": (resolved("x", {"active": "perhaps"}), "active", "'perhaps' is not true or false"),
+    "half a person": (resolved("x", {"staff": 1.5}), "staff", "1.5 is not a whole number"),
+    "more than a lane holds": (resolved("x", {"staff": 1 << 61}), "staff", "2305843009213693952 is beyond"),
+    "a decimal in words": (resolved("x", {"limit": "lots"}), "limit", "'lots' is not a decimal number"),
+    "a time without a zone": (
+        resolved("x", {"seen": "2024-01-31T08:00:00"}),
+        "seen",
+        "'2024-01-31T08:00:00' has no time",
+    ),
+    "a time past 9999 in UTC": (resolved("x", {"seen": "9999-12-31T23:59:59-05:00"}), "seen", "'9999-12-31"),
+    "a list for a text": (resolved("x", {"name": ["a"]}), "name", "a value of type array is not text"),
     "a text of 1 MB": (resolved("x", {"name": "a" * 1_000_000}), "", "its fields have 1,000,0"),
     "bytes that are no text": (resolved("x", b'{"name": "a\xff\xfeb"}'), "name", "'utf-8' codec can't decode byte"),
+    "json that is none": (resolved("x", {"notes": [1]}), "notes", "Expected `str | null`, got `array`"),
     "not a number": (resolved("x", b'{"rating": NaN}'), "", "JSON is malformed"),
     "beyond all numbers": (resolved("x", b'{"rating": 1e999}'), "rating", "Number out of range"),
     "nested without end": (resolved("x", b"[" * DEEP + b"]" * DEEP), "", "is nested too deeply"),

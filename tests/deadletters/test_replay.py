@@ -88,12 +88,12 @@ async def test_a_replayed_record_does_not_overwrite_what_came_after_it(tmp_path:
     """It takes its own place in time: the newer version of its record stands."""
     async with opened(tmp_path) as world:
         await world.publish("changes", packed([change("7", {"name": "old", "staff": "many"})]))
-        await world.publish("changes", packed([change("7", {"name": "new"}, US + MINUTE)]))
+        await world.publish("changes", packed([change("7", {"name": "new", "staff": 5}, US + MINUTE)]))
         await world.work()
     async with opened(tmp_path, staff="string") as world:
         await world.replay_all()
         golden = await world.golden()
-        assert golden["7"]["name"] == "new"
+        assert (golden["7"]["name"], golden["7"]["staff"]) == ("new", "5")  # which was known as a number
         assert await world.letters() == []
 
 
