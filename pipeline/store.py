@@ -48,6 +48,7 @@ class Entry(msgspec.Struct, kw_only=True, omit_defaults=True):
     rules: list[str]
     tolerances: list[str]
     baselines: list[str]
+    judged_by: str = ""
     ids: list[str] = []  # of entities new since the entry before
     match_keys: list[str] = []
     group_of: list[int] = []
@@ -71,6 +72,7 @@ def entry_of(state: TypeState, known: tuple[int, int], entities: Int64s, groups:
         rules=[watch.name for watch in state.plan.watches],
         tolerances=[layout.fields[one.field].name for one in layout.tolerances],
         baselines=[layout.fields[one.field].name for one in layout.baselines],
+        judged_by=state.judged_by,
         ids=state.ids.names[ids:],
         match_keys=state.match_keys[ids:],
         group_of=state.group_of[ids:].tolist(),
@@ -107,6 +109,7 @@ def apply(state: TypeState, entry: Entry, texts: Texts) -> None:
     """Bring ``state`` to what an entry says; a snapshot's comes first, to an empty state."""
     for name in entry.ids:
         state.ids.number(name)
+    state.judged_by = entry.judged_by
     state.match_keys += entry.match_keys
     state.group_of.extend(entry.group_of)
     state.shown.extend(entry.shown)
