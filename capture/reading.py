@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from typing import Final
@@ -12,6 +13,7 @@ import msgspec
 
 from flockiq.capture import cursor as steps
 from flockiq.capture.batch import FEW, Batch
+from flockiq.capture.columns import ColumnsHeld
 from flockiq.capture.cursor import Cursor, Cursors
 from flockiq.capture.deliveries import last_told
 from flockiq.capture.http.client import Answer, SourceClient, Tally
@@ -19,6 +21,7 @@ from flockiq.capture.http.guard import Origin
 from flockiq.capture.http.quota import Allowance
 from flockiq.capture.keys import KeySets
 from flockiq.capture.protocols.page import At, Expired, Page, StreamProtocol
+from flockiq.capture.records import Record, joined_key
 from flockiq.capture.unchanged import UNKNOWN, Lately, Unchanged, fingerprint
 from flockiq.shared.config.sources import Source
 from flockiq.shared.errors import BadRecord, SourceError, SourceUnavailable
@@ -37,6 +40,7 @@ class Result(msgspec.Struct):
     tally: Tally = msgspec.field(default_factory=Tally)
     records: int = 0
     greatest_us: int = 0  # source time
+    schema: list[str] = []  # how the stream's columns changed
     resynced: str = ""  # why a full read with delete reconciliation was begun
     more: bool = False  # the slice's time ran out before the read's end
 
@@ -67,6 +71,7 @@ class Reading:
         self._cursors = Cursors(services.registry, tenant, source.source, stream)
         self._key_sets = KeySets(services.blobs, tenant, source.source, stream)
         self._batch = Batch(services, source, stream, partitions)
+        self._columns = ColumnsHeld(self._config.columns, services.registry, f"{tenant}/{source.source}/{stream}")
         self._unchanged = Unchanged(self._config, Lately() if lately is None else lately)
         self._added: dict[str, int] = {}  # key → fingerprint, UNKNOWN where none is kept
         self._removed: dict[str, None] = {}
@@ -86,6 +91,7 @@ class Reading:
         self.cursor = steps.begin(before, self._config, self._now_us())
         self._batch.begin(self.cursor.run, self.cursor.run_us)
         await self._begin_set(before)
+        await self._columns.load()
         try:
             return await self._read()
         except SourceUnavailable:
@@ -257,7 +263,8 @@ class Reading:
         """Tell of the deletion of every key of the old set that the full read did not find."""
         before = await self._key_sets.read(known)
         there = await self._key_sets.read(self.cursor.keys)
-        if self._unchanged.whole:  # a key that is still unknown here was about to be told when a process died
+        if self._unchanged.whole:  # a key that is unknown here was about to be told when a process died
+            before |= there
             there = {key: value for key, value in there.items() if value != UNKNOWN}
         missing = sorted(key for key in before.keys() - there.keys() if self._unchanged.stands(key))
         if len(before) >= FEW and len(missing) > len(before) * self._limits.missing_share:
@@ -280,11 +287,19 @@ class Reading:
         """Turn a page's records into lines, and what is no record into dead letters."""
         captured_us = self._now_us()
         for number, record in enumerate(page.records):
+            try:
+                self._columns.check(record)
+            except BadRecord as error:
+                self._batch.set_aside(error, msgspec.json.encode(record), captured_us)
+                self._keep_key(record)
+                continue
             taken = self._batch.take(record, captured_us, known=self._unchanged.needs_no_telling)
-            if taken is not None and taken.op == "d":
+            if taken is None:
+                self._keep_key(record)
+            elif taken.op == "d":
                 self._added.pop(taken.key, None)
                 self._removed[taken.key] = None
-            elif taken is not None:
+            else:
                 self._added[taken.key] = fingerprint(taken) if self._unchanged.whole else UNKNOWN
                 self._removed.pop(taken.key, None)
             if number % _BREATH == _BREATH - 1:
@@ -293,7 +308,14 @@ class Reading:
             self._batch.set_aside(BadRecord("is no JSON object with a key"), item, captured_us)
         for key in page.deleted:
             self._delete(key)
+        self._columns.page_taken()
         self._batch.judge()
+
+    def _keep_key(self, record: Record) -> None:
+        """A record that was set aside is there all the same: a full read must not take it for deleted."""
+        with contextlib.suppress(BadRecord):
+            key = joined_key(record, self._config.primary_key)
+            self._added[key] = self._unchanged.last(key)
 
     def _delete(self, key: str) -> None:
         self._batch.delete(key, self._now_us())
@@ -309,6 +331,7 @@ class Reading:
         if records or always:
             await self._cursors.save(msgspec.structs.replace(self.cursor, moved_us=self._now_us()))
         self._unchanged.acknowledged()
+        self.result.schema += await self._columns.keep()
         self._part += 1
         self._added.clear()
         self._removed.clear()

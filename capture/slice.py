@@ -121,7 +121,7 @@ async def _read(capture: Capture, source: Source, work: wire.WorkData) -> None:
         limit_s = (source.limits.slice_time + source.connection.request_timeout) / _MICRO if source.connection else 0.0
         async with asyncio.timeout(limit_s + _GRACE_S):
             result = await reading.run()
-        ended = Ended("resynced" if result.resynced else "read")
+        ended = Ended("resynced" if result.resynced else "schema_changed" if result.schema else "read")
     except SourceUnavailable as error:
         ended = Ended("unavailable", str(error), error.retry_after_s)
     except TimeoutError:
@@ -186,6 +186,8 @@ async def _tell(
             failures=turn.failures,
             retry_at_us=turn.due_us if ended.error else 0,
             circuit="open" if turn.failures >= OPEN_AFTER else "closed",
+            schema_us=now_us if result.schema else status.schema_us,
+            schema="; ".join(result.schema) or status.schema,
             quota_left=told.left if told else status.quota_left,
             quota_of=told.of if told else status.quota_of,
             cursor_us=now_us if result.records or not ended.error else status.cursor_us,
@@ -197,7 +199,7 @@ async def _tell(
 async def _log_run(capture: Capture, work: wire.WorkData, reading: Reading, ended: Ended, began_us: int) -> None:
     """A row of table Runs for a run worth one."""
     result, run = reading.result, reading.cursor.run
-    if not (result.records or ended.error or result.resynced or run % _TOLD_RUNS == 0):
+    if not (result.records or ended.error or result.resynced or result.schema or run % _TOLD_RUNS == 0):
         return
     row = {
         "RunId": hash_id(capture.tenant, work.source, work.stream, str(run)),
@@ -211,6 +213,6 @@ async def _log_run(capture: Capture, work: wire.WorkData, reading: Reading, ende
         "Requests": result.tally.requests,
         "Bytes": result.tally.received,
         "Outcome": ended.outcome,
-        "Error": ended.error or result.resynced,
+        "Error": ended.error or result.resynced or "; ".join(result.schema),
     }
     await capture.services.analytics.ingest("Runs", msgspec.json.encode(row))

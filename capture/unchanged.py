@@ -21,11 +21,12 @@ from flockiq.shared.config.sources import Stream
 
 REMEMBERED: Final = 20_000  # records of a stream read by watermark
 UNKNOWN: Final = 0
+_OTHER: Final = 1  # a content that is none, of a key that is there
 
 
 def fingerprint(taken: Taken) -> int:
     """A record's content in 64 bits, never UNKNOWN."""
-    return xxhash.xxh3_64_intdigest(taken.after, seed=ord(taken.op)) or 1
+    return max(xxhash.xxh3_64_intdigest(taken.after, seed=ord(taken.op)), _OTHER + 1)
 
 
 class Lately(dict[str, int]):
@@ -74,15 +75,17 @@ class Unchanged:
         """A deletion is being told."""
         self._telling[key] = UNKNOWN
 
+    def last(self, key: str) -> int:
+        """The fingerprint of what was last told of a key; of nothing it can be, if that is not known."""
+        return (self._told.get(key, UNKNOWN) or _OTHER) if self.whole else UNKNOWN
+
     def stands(self, key: str) -> bool:
         """Whether a known record was not told to be deleted in this very run."""
         return not self.whole or key in self._told
 
     def unsure(self) -> dict[str, int]:
-        """What must be noted before it is told: records that would seem unchanged if they changed back."""
-        if not self.whole:
-            return {}
-        return {key: UNKNOWN for key in self._telling if key in self._told}
+        """What must be noted before it is told: whether it was can't be known if this process dies."""
+        return dict.fromkeys(self._telling, UNKNOWN) if self.whole else {}
 
     def acknowledged(self) -> None:
         """What was being told is told."""

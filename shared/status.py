@@ -10,7 +10,7 @@ import msgspec
 from flockiq.shared.errors import Conflict, StoreUnavailable
 from flockiq.shared.services import Services
 
-Outcome = Literal["", "read", "resynced", "delivered", "unavailable", "unusable", "misconfigured"]
+Outcome = Literal["", "read", "resynced", "schema_changed", "delivered", "unavailable", "unusable", "misconfigured"]
 Circuit = Literal["closed", "open"]
 
 _TRIES = 10
@@ -30,6 +30,8 @@ class StreamStatus(msgspec.Struct, frozen=True, omit_defaults=True):
     retry_at_us: int = 0  # when a failing stream is tried again
     circuit: Circuit = "closed"  # open: failing, left alone until retry_at_us
     cursor_us: int = 0  # when the cursor last moved
+    schema_us: int = 0  # when its columns last changed …
+    schema: str = ""  # … and how
     quota_left: int = -1  # requests the source still allows, as it last told; -1: it does not tell
     quota_of: int = 0  # of so many; 0: it does not tell
 

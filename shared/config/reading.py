@@ -166,3 +166,21 @@ class Watermark(Model):
 
 
 Incremental = Annotated[Delta | Full | Watermark, Field(discriminator="kind")]
+
+ColumnKind = Literal["text", "number", "boolean", "object", "list", "any"]
+
+
+class Columns(Model):
+    """What a stream's records may hold, and what happens when one holds something else."""
+
+    declared: Annotated[
+        dict[str, ColumnKind],
+        Field(default_factory=dict, description="Column → kind. Without it, the first page read says what there is."),
+    ]
+    on_change: Annotated[
+        Literal["evolve", "freeze", "discard_value", "dead_letter"],
+        Field(
+            description="A new column, or a value of another kind: take it and tell of it (evolve), stop the stream "
+            "(freeze), leave the value out (discard_value), set the record aside (dead_letter)."
+        ),
+    ] = "evolve"

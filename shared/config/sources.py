@@ -16,7 +16,7 @@ from flockiq.shared.config.connectors import completed
 from flockiq.shared.config.durations import Duration
 from flockiq.shared.config.files import FileFormat, Files
 from flockiq.shared.config.names import FieldName, Model, Name
-from flockiq.shared.config.reading import Full, Incremental, OnePage, Paginate, Where
+from flockiq.shared.config.reading import Columns, Full, Incremental, OnePage, Paginate, Where
 from flockiq.shared.config.webhooks import Told, Webhook
 
 Scalar = str | int | float | bool | None
@@ -70,6 +70,10 @@ class Stream(Model):
     primary_key: Annotated[tuple[str, ...], Field(description="The fields that identify a record.")] = ()
     modified: Annotated[str, Field(description="The field that says when a record changed in the source.")] = ""
     incremental: Annotated[Incremental, Field(description="How changes since the last read are found.")] = Full()
+    columns: Annotated[
+        Columns | None,
+        Field(description="What records may hold, and what to do when that changes; anything, if not said."),
+    ] = None
     select: Annotated[tuple[str, ...], Field(description="The fields to ask for; all if none are named.")] = ()
     query: Annotated[
         dict[str, str], Field(default_factory=dict, description="Further query parameters of the first request.")

@@ -242,3 +242,14 @@ async def test_credentials_are_not_sent_to_a_next_link_elsewhere(world: Open, sh
             error = (await it.status("shop", "orders")).error
     assert "not declared" in error
     assert called == []
+
+
+async def test_pain_11_a_schema_change_loses_rows(world: Open, shop: tuple[Shop, str]) -> None:
+    """A new column arrives with its record, and is told of."""
+    peer, url = shop
+    async with world(orders(url, "offset", columns={"on_change": "evolve"})) as it:
+        await it.poll()
+        peer.put(3, minute=20, priority="high")
+        await it.poll()
+        assert (await it.final())["3"]["priority"] == "high"
+        assert (await it.status("shop", "orders")).schema == "priority is new (text)"

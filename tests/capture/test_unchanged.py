@@ -87,6 +87,23 @@ async def test_a_record_that_says_it_is_deleted_is_told_of_once(world: Open, sho
 EXAMPLES = count()
 
 
+async def test_a_record_that_is_set_aside_is_not_taken_for_deleted(
+    world: Open, shop: tuple[Shop, dict[str, Any]]
+) -> None:
+    """It is there, only of no use; what was last told of it stands, and is not told again when it is mended."""
+    peer, source = shop
+    source["streams"]["orders"]["modified"] = "updated_at"
+    async with world(source) as it:
+        await it.poll()
+        mended = peer.rows[2]
+        peer.put(2, updated_at="2026-99-99")
+        await it.poll()
+        peer.rows[2] = mended
+        await it.poll()
+        assert len(await it.letters()) == 1
+        assert [change.data.op for change in await it.changes() if change.data.key == "2"] == ["r"]
+
+
 class Unsettled:
     """A hub that takes events and then does not say so, as often as told."""
 
