@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable
 from typing import Final
@@ -20,9 +19,9 @@ from flockiq.capture.http.client import Answer, SourceClient, Tally
 from flockiq.capture.http.guard import Origin
 from flockiq.capture.http.quota import Allowance
 from flockiq.capture.keys import KeySets
+from flockiq.capture.known import Known
 from flockiq.capture.protocols.page import At, Expired, Page, StreamProtocol
-from flockiq.capture.records import Record, joined_key
-from flockiq.capture.unchanged import UNKNOWN, Lately, Unchanged, fingerprint
+from flockiq.capture.unchanged import Lately
 from flockiq.shared.config.sources import Source
 from flockiq.shared.errors import BadRecord, SourceError, SourceUnavailable
 from flockiq.shared.services import Services
@@ -69,14 +68,10 @@ class Reading:
         self._config = source.streams[stream]
         self._now_us = now_us
         self._cursors = Cursors(services.registry, tenant, source.source, stream)
-        self._key_sets = KeySets(services.blobs, tenant, source.source, stream)
+        key_sets = KeySets(services.blobs, tenant, source.source, stream)
+        self._known = Known(self._config, key_sets, Lately() if lately is None else lately)
         self._batch = Batch(services, source, stream, partitions)
         self._columns = ColumnsHeld(self._config.columns, services.registry, f"{tenant}/{source.source}/{stream}")
-        self._unchanged = Unchanged(self._config, Lately() if lately is None else lately)
-        self._added: dict[str, int] = {}  # key → fingerprint, UNKNOWN where none is kept
-        self._removed: dict[str, None] = {}
-        self._part = 0
-        self._key_set = 0
         self._asked: set[str] = set()
         self._mark = ""
         self.result = Result()
@@ -90,7 +85,7 @@ class Reading:
         before = await self._left()
         self.cursor = steps.begin(before, self._config, self._now_us())
         self._batch.begin(self.cursor.run, self.cursor.run_us)
-        await self._begin_set(before)
+        await self._known.begin(before, self.cursor, self._save)
         await self._columns.load()
         try:
             return await self._read()
@@ -183,27 +178,12 @@ class Reading:
         after = steps.start_over(before, reason)
         if before.keys == run:  # begun in this very run, whose number the new set takes
             after = msgspec.structs.replace(after, known=before.known)
-            await self._key_sets.forget(before.keys)
+            await self._known.forget(before.keys)
         self.cursor = msgspec.structs.replace(after, keys=run)
-        await self._begin_set(before)
+        await self._known.begin(before, self.cursor, self._save)
         self.result.resynced = reason
         self._asked.clear()
         self._mark = ""
-
-    async def _begin_set(self, before: Cursor) -> None:
-        """Store the cursor, and leave the key set of a read that is begun again, if it was.
-
-        What such a half set told is unknown from here on: those records are told again.
-        """
-        half = before.keys if before.keys not in (self.cursor.keys, self.cursor.known) else 0
-        if half and self.cursor.known and self._unchanged.whole:
-            unsure = dict.fromkeys(await self._key_sets.read(half), UNKNOWN)
-            await self._key_sets.note(self.cursor.known, self.cursor.run, self._part, unsure, ())
-        self._key_set = self.cursor.keys
-        await self._cursors.save(self.cursor)
-        if half:
-            await self._key_sets.forget(half)
-        await self._unchanged.load(self._key_sets, self.cursor)
 
     async def _again(self, reason: str) -> None:
         """Begin the read once more, from where it began."""
@@ -242,15 +222,15 @@ class Reading:
         compared = self.cursor.known
         if compared:
             await self._flush()
-            await self._reconcile(compared)
+            await self._reconcile()
         delta = self._kept(page.delta, current) if page.delta else ""
         before = self.cursor
         watermark = self._config.incremental.kind == "watermark"
         self.cursor = steps.finish(self.cursor, delta, self._batch.greatest_us, watermark=watermark)
         await self._flush(always=self.cursor != before)
         if compared:
-            await self._key_sets.forget(compared)
-        await self._key_sets.fold(self._key_set)
+            await self._known.forget(compared)
+        await self._known.fold()
 
     async def _short(self) -> None:
         """The source told of more records than its pages held: what there is is kept, and the read repeated."""
@@ -259,16 +239,11 @@ class Reading:
         await self._again(lacks)
         raise SourceError(f"{lacks}; it is read again. If that goes on, see paginate: a page may be cut short")
 
-    async def _reconcile(self, known: int) -> None:
-        """Tell of the deletion of every key of the old set that the full read did not find."""
-        before = await self._key_sets.read(known)
-        there = await self._key_sets.read(self.cursor.keys)
-        if self._unchanged.whole:  # a key that is unknown here was about to be told when a process died
-            before |= there
-            there = {key: value for key, value in there.items() if value != UNKNOWN}
-        missing = sorted(key for key in before.keys() - there.keys() if self._unchanged.stands(key))
-        if len(before) >= FEW and len(missing) > len(before) * self._limits.missing_share:
-            lacks = f"a full read lacks {len(missing):,} of {len(before):,} known records"
+    async def _reconcile(self) -> None:
+        """Tell of the deletion of every known record that the full read did not find."""
+        known, missing = await self._known.missing(self.cursor)
+        if known >= FEW and len(missing) > known * self._limits.missing_share:
+            lacks = f"a full read lacks {len(missing):,} of {known:,} known records"
             await self._resync(lacks)
             raise SourceError(
                 f"{lacks}; it is repeated. If they are truly deleted, raise limits.missing_share, otherwise see what "
@@ -291,17 +266,13 @@ class Reading:
                 self._columns.check(record)
             except BadRecord as error:
                 self._batch.set_aside(error, msgspec.json.encode(record), captured_us)
-                self._keep_key(record)
+                self._known.keep(record)
                 continue
-            taken = self._batch.take(record, captured_us, known=self._unchanged.needs_no_telling)
+            taken = self._batch.take(record, captured_us, known=self._known.needs_no_telling)
             if taken is None:
-                self._keep_key(record)
-            elif taken.op == "d":
-                self._added.pop(taken.key, None)
-                self._removed[taken.key] = None
+                self._known.keep(record)
             else:
-                self._added[taken.key] = fingerprint(taken) if self._unchanged.whole else UNKNOWN
-                self._removed.pop(taken.key, None)
+                self._known.take(taken)
             if number % _BREATH == _BREATH - 1:
                 await asyncio.sleep(0)
         for item in page.unreadable:
@@ -311,32 +282,24 @@ class Reading:
         self._columns.page_taken()
         self._batch.judge()
 
-    def _keep_key(self, record: Record) -> None:
-        """A record that was set aside is there all the same: a full read must not take it for deleted."""
-        with contextlib.suppress(BadRecord):
-            key = joined_key(record, self._config.primary_key)
-            self._added[key] = self._unchanged.last(key)
-
     def _delete(self, key: str) -> None:
         self._batch.delete(key, self._now_us())
-        self._unchanged.deleted(key)
-        self._added.pop(key, None)
-        self._removed[key] = None
+        self._known.delete(key)
 
     async def _flush(self, *, always: bool = True) -> None:
         """Publish what is held; only then note its keys and move the cursor."""
-        await self._key_sets.note(self._key_set, self.cursor.run, self._part, self._unchanged.unsure(), ())
+        await self._known.before_telling(self.cursor.run)
         records = await self._batch.publish()
-        await self._key_sets.note(self._key_set, self.cursor.run, self._part, self._added, self._removed)
+        await self._known.told(self.cursor.run)
         if records or always:
             await self._cursors.save(msgspec.structs.replace(self.cursor, moved_us=self._now_us()))
-        self._unchanged.acknowledged()
+        self._known.settle()
         self.result.schema += await self._columns.keep()
-        self._part += 1
-        self._added.clear()
-        self._removed.clear()
         self.result.records += records
         self.result.greatest_us = self._batch.greatest_us
+
+    async def _save(self) -> None:
+        await self._cursors.save(self.cursor)
 
     def _kept(self, link: str, current: httpx.URL) -> str:
         """A link as the cursor keeps it: checked, and without base_url's origin, which may move."""
