@@ -6,7 +6,10 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from starlette.responses import JSONResponse
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from flockiq.capture.protocols.page import At
 from flockiq.capture.protocols.rest import Rest
@@ -160,3 +163,53 @@ def test_times_are_written_as_the_source_wants_them(name: str) -> None:
     change, where, link = PLACES[name]
     source = SourceFile.model_validate(orders("http://a", "offset", incremental=CHANGED | change, query={"x": "y"}))
     assert link in Rest(source, source.streams["orders"]).first(where)
+
+
+class Central:
+    """Customers of an OData V4 service without change tracking, as Business Central's: filtered, counted."""
+
+    def __init__(self) -> None:
+        self.rows = [{"id": str(n), "lastModifiedDateTime": at(n)} for n in range(1, 6)]
+        self.lost = 0  # records that its pages leave out, though it counts them
+        self.filters: list[str] = []
+        self.app = Starlette(routes=[Route("/api/customers", self._get)])
+
+    async def _get(self, request: Request) -> Response:
+        said = request.query_params.get("$filter", "lastModifiedDateTime ge 0001")
+        start = int(request.query_params.get("$skiptoken", "0"))
+        self.filters += [] if start else [said]
+        since = said.removeprefix("lastModifiedDateTime ge ")
+        found = [row for row in self.rows if str(row["lastModifiedDateTime"]) >= since]
+        given = found[: len(found) - self.lost]
+        body: dict[str, Any] = {"value": given[start : start + 2]}
+        if not start:
+            body["@odata.count"] = len(found)
+        if start + 2 < len(given):
+            link = request.url.include_query_params(**{"$skiptoken": start + 2})
+            body["@odata.nextLink"] = str(link)
+        return JSONResponse(body)
+
+
+async def test_an_odata_service_is_followed_by_time_and_held_to_its_count(world: Open) -> None:
+    """Where a service tracks no changes, a filter does; where it counts, its pages must hold as many."""
+    peer = Central()
+    async with serve(peer.app) as url:
+        source = orders(url, "link-header") | {"connector": "odata_v4"}
+        source["streams"]["orders"] = {
+            "path": "customers",
+            "primary_key": ["id"],
+            "modified": "lastModifiedDateTime",
+            "query": {"$count": "true"},
+            "incremental": CHANGED | {"query": {"$filter": "lastModifiedDateTime ge {since}"}, "lookback": "1m"},
+            "entity": "company",
+            "fields": {"name": "id"},
+        }
+        async with world(source) as it:
+            await it.poll()
+            peer.rows.append({"id": "6", "lastModifiedDateTime": at(6)})
+            await it.poll()
+            assert [change.data.key for change in await it.changes()] == ["1", "2", "3", "4", "5", "6"]
+            assert peer.filters[1] == f"lastModifiedDateTime ge {at(4)}"
+            peer.lost = 1
+            await it.poll()
+            assert "the pages held 1 records" in (await it.status("shop", "orders")).error

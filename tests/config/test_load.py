@@ -201,7 +201,10 @@ def test_what_is_no_duration_is_refused(text: object) -> None:
         parse_duration(text)
 
 
-@pytest.mark.parametrize(("page", "model"), [("rules", RuleFile), ("entities", EntityFile), ("sources", SourceFile)])
+@pytest.mark.parametrize(
+    ("page", "model"),
+    [("rules", RuleFile), ("entities", EntityFile), ("sources", SourceFile), ("connectors", SourceFile)],
+)
 def test_the_examples_of_the_docs_are_right(page: str, model: type[BaseModel]) -> None:
     """What people copy from docs/ is what the models take."""
     examples = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / f"{page}.md").read_text("utf-8"), re.DOTALL)
