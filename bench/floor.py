@@ -41,7 +41,7 @@ class Data(msgspec.Struct):
     run: int
     row: int
     captured_us: int
-    fields: Fields
+    fields: Fields = msgspec.field(default_factory=Fields)
 
 
 class Line(msgspec.Struct):

@@ -89,7 +89,7 @@ class Reference:
         data, source, position = line["data"], line["source"], _position(line)
         entity: str = data["entity_id"]
         self.shown[entity] = data["match_key"]
-        given = dict.fromkeys(self.fields, _GONE) if data["op"] == "d" else data["fields"]
+        given = dict.fromkeys(self.fields, _GONE) if data["op"] == "d" else data.get("fields", {})
         mine = self.said.setdefault((entity, source), {})
         for name, value in given.items():
             if name not in mine or mine[name][0] < position:

@@ -30,7 +30,7 @@ class Data(msgspec.Struct):
     ts_us: int
     run: int
     row: int
-    fields: dict[str, Any]
+    fields: dict[str, Any] = {}
 
 
 class Line(msgspec.Struct):

@@ -41,7 +41,7 @@ def fold(key: tuple[str], frames: Iterable[pd.DataFrame], state: GroupState) -> 
     for id_, source, op, us, run, row, fields in zip(
         rows["id"], rows["source"], rows["op"], rows["ts_us"], rows["run"], rows["row"], rows["fields"], strict=True
     ):
-        for one in account.fold(entity, id_, source, op, (us, run, row), json.loads(fields)):
+        for one in account.fold(entity, id_, source, op, (us, run, row), json.loads(fields or "{}")):
             if isinstance(one, Delta):
                 out.append((entity, one.field, one.event, json.dumps(one.old), json.dumps(one.new), 0))
             else:

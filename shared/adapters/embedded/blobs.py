@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
 import uuid
@@ -121,8 +122,9 @@ class FolderBlobs:
             raise StoreUnavailable(f"{self._root} can't be made: {error}") from error
         stale = time.time() - STALE_S
         for left in incoming.iterdir():
-            if left.stat().st_mtime < stale:
-                left.unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):  # another writer has just finished with it
+                if left.stat().st_mtime < stale:
+                    left.unlink()
         self._ready = True
 
 
