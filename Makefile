@@ -1,6 +1,6 @@
 # Everything one does with FlockIQ. Each command works from a bare clone with Python 3.13 and make.
 .DEFAULT_GOAL := help
-.PHONY: help run check test lint types format schemas kill-test bench clean
+.PHONY: help run check test lint types format schemas kill-test convergence bench clean
 MAKEFLAGS += --no-print-directory
 
 PYTHON := .venv/bin/python
@@ -36,6 +36,10 @@ schemas: $(LOCAL) ## Write the JSON Schemas of the config from its models
 
 kill-test: $(DEV) ## Kill the app N times (N=20) and compare with a clean replay
 	@$(PYTHON) -m flockiq kill-test --kills $(N) $(ARGS)
+
+convergence: N = 1000
+convergence: $(DEV) ## Hold N histories (N=1000) in every order against a row-by-row reference; ARGS="--seed 7"
+	@$(PYTHON) -m tests.convergence.main --cases $(N) $(ARGS)
 
 bench: $(DEV) ## Measure speed; ONLY=engine|peers|growth|pipeline, ARGS="--events 200000"
 	@$(PYTHON) -m flockiq.bench.main $(if $(ONLY),--only $(ONLY)) $(ARGS)

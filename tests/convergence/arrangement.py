@@ -55,9 +55,21 @@ def config() -> Config:
 class Arrangement:
     """A history on its way through the engine, with everything random drawn from ``seed``."""
 
-    def __init__(self, history: History, clock_us: int, seed: str, *, harm: float = 0.15, plain: bool = False) -> None:
-        """``harm``: how likely things go wrong; ``plain``: told in order, nothing twice."""
-        self.history, self.clock_us, self.harm, self.plain = history, clock_us, harm, plain
+    def __init__(
+        self,
+        history: History,
+        clock_us: int,
+        seed: str,
+        *,
+        harm: float = 0.15,
+        plain: bool = False,
+        compact: float = 0.4,
+    ) -> None:
+        """How likely are: ``harm``, that things go wrong; ``compact``, that a long time passes in the middle.
+
+        ``plain``: told in order, nothing twice.
+        """
+        self.history, self.clock_us, self.harm, self.plain, self.compact = history, clock_us, harm, plain, compact
         self.rng = random.Random(seed)
         self.memory = Memory()
         self.counts: Counter[str] = Counter()
@@ -81,9 +93,7 @@ class Arrangement:
     async def run(self) -> Outcome:
         """Tell everything, let the clock tick once; what the world was told in the end."""
         told = list(self.history.told)
-        if (
-            not self.plain and self.rng.random() < 0.4
-        ):  # what is old enough is folded into the base before the rest comes
+        if not self.plain and self.rng.random() < self.compact:  # what is old is folded into the base first
             self.until_us = cut = self.rng.choice(told).us
             await self._tell([one for one in told if one.us < cut])
             await self._press_all()
