@@ -103,7 +103,7 @@ def rows_of(
             value, good = value[keep], [line for line, kept in zip(good, keep.tolist(), strict=True) if kept]
         if good:
             rows[name] = _columns(good, value, state, known, texts, now_us)
-    for name, acted in _actions(lines.actions, types, texts).items():
+    for name, acted in _actions(lines.actions, types, texts, now_us).items():
         rows[name] = acted if name not in rows else _joined(rows[name], acted)
     numbers = lines.numbers() if misfits else {}
     return rows, [_letter(now_us, misfit, numbers[id(misfit.line)]) for misfit in misfits]
@@ -210,7 +210,9 @@ def _lane(field: Field, raw: msgspec.Raw, texts: Texts) -> int:
         raise BadRecord(f"is no {field.kind}: {str(error)[:_SHOWN]}", field=field.name) from error
 
 
-def _actions(actions: Sequence[wire.Action], types: Mapping[str, TypeState], texts: Texts) -> dict[str, Rows]:
+def _actions(
+    actions: Sequence[wire.Action], types: Mapping[str, TypeState], texts: Texts, now_us: int
+) -> dict[str, Rows]:
     """A person's resolutions as rows of the entity they are about; acknowledging needs no engine."""
     by_type: dict[str, list[tuple[wire.Action, int, int, int]]] = defaultdict(list)
     for line in actions:
@@ -221,10 +223,10 @@ def _actions(actions: Sequence[wire.Action], types: Mapping[str, TypeState], tex
             entity = state.ids.find(line.data.entity_id)
             if watch is not None and entity is not None:
                 by_type[name].append((line, entity, state.group_of[entity], watch.number))
-    return {name: _action_rows(found, types[name].plan.layout, texts) for name, found in by_type.items()}
+    return {name: _action_rows(found, types[name].plan.layout, texts, now_us) for name, found in by_type.items()}
 
 
-def _action_rows(found: Sequence[tuple[wire.Action, int, int, int]], layout: Layout, texts: Texts) -> Rows:
+def _action_rows(found: Sequence[tuple[wire.Action, int, int, int]], layout: Layout, texts: Texts, now_us: int) -> Rows:
     n = len(found)
     ids = [line.id for line, *_ in found]
     event = events(ids)
@@ -242,7 +244,7 @@ def _action_rows(found: Sequence[tuple[wire.Action, int, int, int]], layout: Lay
         shown=np.full(n, NULL, np.int64),
         event=event,
         value=np.full((n, len(layout.fields)), ABSENT, np.int64),
-        arrived_us=at,
+        arrived_us=np.full(n, now_us, np.int64),
         revision=np.zeros(n, np.int64),
     )
 

@@ -78,12 +78,19 @@ class Memory:
             alerts=Alerts(self, fault),
             registry=cast("Registry", Documents(self)),
             analytics=cast("Analytics", Tables(self, fault)),
-            secrets=cast("Secrets", None),
+            secrets=cast("Secrets", Nothing()),
             blobs=cast("Blobs", Files(self)),
         )
 
 
-class Events:
+class Nothing:
+    """A port that holds nothing."""
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+class Events(Nothing):
     """EventStream: lists."""
 
     def __init__(self, memory: Memory, settings: Settings, fault: Fault) -> None:
@@ -109,11 +116,8 @@ class Events:
         """See ``EventStream.bounds``."""
         return Bounds(0, len(self._hubs[hub, partition]))
 
-    async def close(self) -> None:
-        """Nothing is held."""
 
-
-class State:
+class State(Nothing):
     """StateStore: lists of entries behind a fence."""
 
     def __init__(self, memory: Memory, fault: Fault) -> None:
@@ -146,9 +150,6 @@ class State:
         """See ``StateStore.logs``."""
         return sorted(name for name in self._logs if name.startswith(prefix))
 
-    async def close(self) -> None:
-        """Nothing is held."""
-
     def _at(self, log: str, expected: StateVersion) -> Log:
         found = self._logs.get(log, Log())
         if found.version != expected:
@@ -156,7 +157,7 @@ class State:
         return self._logs.setdefault(log, found)
 
 
-class Alerts:
+class Alerts(Nothing):
     """AlertStore: what ``shared.alerts`` says, in a dict."""
 
     def __init__(self, memory: Memory, fault: Fault) -> None:
@@ -204,6 +205,7 @@ class Alerts:
             and (not query.statuses or alert.status in query.statuses)
             and query.rule in ("", alert.rule)
             and query.subject in ("", alert.subject)
+            and (alert.lasting or not query.lasting)
             and (before is None or (alert.opened_us, alert.id) < before)
         ]
         found.sort(key=lambda alert: (alert.opened_us, alert.id), reverse=True)
@@ -223,9 +225,6 @@ class Alerts:
                 counts[alert.rule][alert.status] += 1
         return {rule: dict(by_status) for rule, by_status in counts.items()}
 
-    async def close(self) -> None:
-        """Nothing is held."""
-
 
 def _mark(continuation: str) -> tuple[int, str] | None:
     if not continuation:
@@ -236,7 +235,7 @@ def _mark(continuation: str) -> tuple[int, str] | None:
     return int(opened), alert
 
 
-class Documents:
+class Documents(Nothing):
     """Registry: what an owner needs of it."""
 
     def __init__(self, memory: Memory) -> None:
@@ -256,7 +255,7 @@ class Documents:
         return made.etag
 
 
-class Tables:
+class Tables(Nothing):
     """Analytics: rows as they were given, table by table."""
 
     def __init__(self, memory: Memory, fault: Fault) -> None:
@@ -269,7 +268,7 @@ class Tables:
         self._fault("rows", "after")
 
 
-class Files:
+class Files(Nothing):
     """Blobs: what burying a dead letter needs of them."""
 
     def __init__(self, memory: Memory) -> None:

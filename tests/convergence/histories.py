@@ -115,8 +115,8 @@ STREAMS = (
     _Stream("erp", "customers", 3, 0.0, _company),
     _Stream("crm", "accounts", 3, 0.0, _company),
     _Stream("web", "contacts", 3, 0.6, _contact),
-    _Stream("erp", "orders", 4, 0.0, _order),
-    _Stream("shop", "orders", 4, 0.0, _order),
+    _Stream("erp", "orders", 6, 0.0, _order),
+    _Stream("shop", "orders", 6, 0.0, _order),
     _Stream("crm", "tickets", 2, 0.7, _ticket),
 )
 PRESSED = {
@@ -126,7 +126,7 @@ PRESSED = {
 }
 
 
-def history(seed: int, versions: int = 60) -> History:
+def history(seed: int, versions: int = 66) -> History:
     """A seeded history of about so many versions of records."""
     rng = random.Random(f"history {seed}")
     told: list[Told] = []
@@ -144,11 +144,12 @@ def _record(rng: random.Random, stream: _Stream, key: str, versions: int, skew_u
     times = sorted(rng.choices(range(0, LENGTH_S, 2), k=versions))
     found: list[Told] = []
     record = stream.record(rng, key)
+    earlier: list[dict[str, Any]] = []
     gone = True
     said: set[tuple[int, str]] = set()
     for number, at in enumerate(times):
         us, run, row = START_US + at * SECOND_US + skew_us, 1 + number, int(key)
-        op, after = _next(rng, stream, record, key, gone=gone)
+        op, after = _next(rng, stream, record, earlier, key, gone=gone)
         text = json.dumps(after, sort_keys=True, separators=(",", ":"))
         if (us, op + text) in said:
             continue  # the same version once more is a repetition, whatever lies between
@@ -156,18 +157,27 @@ def _record(rng: random.Random, stream: _Stream, key: str, versions: int, skew_u
         name = event_id(TENANT, stream.source, stream.name, key, Position(us, run, row), (op + text).encode())
         found.append(Told(name, stream.source, stream.name, key, op, us, run, row, after))
         gone = op == "d"
+        earlier.append(record)
         record = {**record, **after}
     return found
 
 
 def _next(
-    rng: random.Random, stream: _Stream, record: dict[str, Any], key: str, *, gone: bool
+    rng: random.Random,
+    stream: _Stream,
+    record: dict[str, Any],
+    earlier: list[dict[str, Any]],
+    key: str,
+    *,
+    gone: bool,
 ) -> tuple[Op, dict[str, Any]]:
     """What a record's next version says."""
     if gone:
         return "c", stream.record(rng, key)
     if rng.random() < 0.08:
         return "d", {}
+    if rng.random() < 0.2:
+        return "r", dict(rng.choice(earlier))  # as it was before
     fresh = stream.record(rng, key)
     changed = {name: fresh[name] for name in rng.sample(list(fresh), rng.randint(0, min(3, len(fresh))))}
     if rng.random() < stream.parts:
@@ -177,7 +187,7 @@ def _next(
 
 def _presses(rng: random.Random, told: list[Told], seed: int) -> tuple[Press, ...]:
     found = []
-    for number in range(rng.randint(0, 4)):
+    for number in range(rng.randint(0, 9)):
         one = rng.choice(told)
         entity, match_key = _matched(one)
         if match_key:

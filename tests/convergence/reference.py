@@ -37,7 +37,7 @@ CASCADES = {
     "rating": ("frequent", "rank"),
     "tags": ("complete", "recent"),
 }
-BASELINES = {"company": {"staff": (0.2, 3, 0)}, "order": {"amount": (0.1, 4, 15_000_000)}}
+BASELINES = {"company": {"staff": (0.2, 3, 0)}, "order": {"amount": (0.1, 3, 5_000_000)}}
 CLIP, FLOOR = 4.0, 0.02
 
 Slot = tuple[str, str]  # entity type, match key

@@ -82,7 +82,7 @@ RULES = (
         "order",
         "order-unusual",
         "anomaly",
-        lambda v: abs(float(v["score"] or 0)) > 6,
+        lambda v: abs(float(v["score"] or 0)) > 3,
         ("amount",),
         resolve_after_us=50 * S,
     ),

@@ -1,0 +1,199 @@
+"""Faults planted in the engine, one at a time: each must make a case differ."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+
+from flockiq.merge import batch, golden
+from flockiq.merge.forward import Forwarded
+from flockiq.merge.records import Records
+from flockiq.pipeline import world
+from flockiq.pipeline.told import Telling
+from flockiq.pipeline.types import TypeState
+from flockiq.pipeline.world import World
+from flockiq.shared import owner
+from flockiq.shared.owner import Owner
+from flockiq.signal.episodes import Episodes
+from tests.convergence import doubles
+
+Mutant = Callable[[], AbstractContextManager[Any]]
+
+
+def _flipped() -> AbstractContextManager[Any]:
+    newer = golden._newer
+    return patch.object(golden, "_newer", lambda *positions: ~newer(*positions))
+
+
+def _transition_lost() -> AbstractContextManager[Any]:
+    publish = owner.boxes.publish
+
+    async def losing(services: Any, box: Any) -> None:
+        await publish(services, type(box)(events=box.events, transitions=box.transitions[:-1], rows=box.rows))
+
+    return patch.object(owner.boxes, "publish", losing)
+
+
+def _pending_forgotten() -> AbstractContextManager[Any]:
+    load = Owner._load
+
+    async def forgetting(self: Owner) -> None:
+        await load(self)
+        self._pending = {}
+
+    return patch.object(Owner, "_load", forgetting)
+
+
+def _published_too_soon() -> AbstractContextManager[Any]:
+    frame = owner.Frame
+    return patch.object(owner, "Frame", lambda **given: frame(**(given | {"published": given["commit"]})))
+
+
+def _fence_ignored() -> AbstractContextManager[Any]:
+    def at(self: doubles.State, log: str, _expected: object) -> doubles.Log:
+        return self._logs.setdefault(log, doubles.Log())
+
+    return patch.object(doubles.State, "_at", at)
+
+
+def _never_late() -> AbstractContextManager[Any]:
+    return patch.object(TypeState, "_late", lambda _self, _rows: np.zeros(0, np.int64))
+
+
+def _base_not_used() -> AbstractContextManager[Any]:
+    replay = TypeState._replay
+
+    def from_nothing(self: TypeState, *given: Any) -> Any:
+        kept, self.base = self.base, World.empty(self.plan.layout, len(self.ids), len(self.groups))
+        try:
+            return replay(self, *given)
+        finally:
+            self.base = kept
+
+    return patch.object(TypeState, "_replay", from_nothing)
+
+
+def _siblings_not_stored() -> AbstractContextManager[Any]:
+    replay = TypeState._replay
+    return patch.object(TypeState, "_replay", lambda *given: (*replay(*given)[:2], np.zeros(0, np.int64)))
+
+
+def _retraction_untold() -> AbstractContextManager[Any]:
+    deltas = Telling._deltas
+
+    def silent(self: Telling, *given: Any, retracted: bool = False) -> None:
+        if not retracted:
+            deltas(self, *given)
+
+    return patch.object(Telling, "_deltas", silent)
+
+
+def _repeats_folded() -> AbstractContextManager[Any]:
+    return patch.object(TypeState, "_without_repeats", lambda _self, rows: (rows, 0, np.zeros(len(rows), np.bool_)))
+
+
+def _wrong_cause() -> AbstractContextManager[Any]:
+    evaluate = world.evaluate
+
+    def blaming(watches: Any, layout: Any, seen: Any, *given: Any) -> Any:
+        return evaluate(watches, layout, seen._replace(event=seen.key), *given)
+
+    return patch.object(world, "evaluate", blaming)
+
+
+def _learnt_twice() -> AbstractContextManager[Any]:
+    observe = world.observe
+
+    def twice(*given: Any) -> Any:
+        observe(*given)
+        return observe(*given)
+
+    return patch.object(world, "observe", twice)
+
+
+def _rank_reversed() -> AbstractContextManager[Any]:
+    survivors = golden.survivors
+
+    def upside_down(value: Any, positions: Any, layout: Any, texts: Any) -> Any:
+        ranks = tuple(tuple(-rank for rank in field) for field in layout.ranks)
+        return survivors(value, positions, layout._replace(ranks=ranks), texts)
+
+    return patch.object(golden, "survivors", upside_down)
+
+
+def _dropped_stays_dropped() -> AbstractContextManager[Any]:
+    with_late = batch.with_late
+
+    def only_the_late(home: Any, chain: Any, late: Any) -> Any:
+        redone, lines = with_late(home, chain, late)
+        return redone, [line for line in lines if line.id.startswith(late.id)]
+
+    return patch.object(batch, "with_late", only_the_late)
+
+
+def _dropped_forgotten() -> AbstractContextManager[Any]:
+    keep = Records.keep
+
+    def forgetful(self: Records, number: int, version: Any) -> None:
+        if self.chains[number][-1].fields != version.fields or version.gone:
+            keep(self, number, version)
+
+    return patch.object(Records, "keep", forgetful)
+
+
+def _revisions_unsaid() -> AbstractContextManager[Any]:
+    line = Forwarded.line
+    return patch.object(Forwarded, "line", lambda self, plan, change, told, **_: line(self, plan, change, told))
+
+
+def _voids_untold() -> AbstractContextManager[Any]:
+    line = Forwarded.line
+
+    def but_voids(self: Forwarded, plan: Any, change: Any, told: Any, *, anew: bool = False) -> None:
+        if told.op != "v":
+            line(self, plan, change, told, anew=anew)
+
+    return patch.object(Forwarded, "line", but_voids)
+
+
+def _resolution_ignored() -> AbstractContextManager[Any]:
+    return patch.object(world, "_act", lambda *_: None)
+
+
+def _clock_unheard() -> AbstractContextManager[Any]:
+    return patch.object(Episodes, "passes", lambda *_: None)
+
+
+def _drift_unseen() -> AbstractContextManager[Any]:
+    def agreed(value: Any, layout: Any, _texts: Any) -> Any:
+        return np.zeros((len(value), len(layout.tolerances)), np.bool_)
+
+    return patch.object(world, "disagree", agreed)
+
+
+MUTANTS: Mapping[str, Mutant] = {
+    "a comparison of positions is flipped": _flipped,
+    "the last transition of an outbox is lost": _transition_lost,
+    "what was not yet published is forgotten by a restart": _pending_forgotten,
+    "an outbox is noted as published before it is": _published_too_soon,
+    "the fence is ignored": _fence_ignored,
+    "late rows are folded as they come": _never_late,
+    "a replay does not begin at the base": _base_not_used,
+    "what a replay does to siblings is not stored": _siblings_not_stored,
+    "deltas are not taken back": _retraction_untold,
+    "repeated rows are folded again": _repeats_folded,
+    "an alert's cause is not the event": _wrong_cause,
+    "a baseline learns twice": _learnt_twice,
+    "the last rank wins": _rank_reversed,
+    "a dropped version stays dropped when a late one comes": _dropped_stays_dropped,
+    "a dropped version is forgotten": _dropped_forgotten,
+    "a line told anew does not say so": _revisions_unsaid,
+    "what should never have been told is not voided": _voids_untold,
+    "what a person did is ignored": _resolution_ignored,
+    "the clock is not heard": _clock_unheard,
+    "sources are not seen to disagree": _drift_unseen,
+}
