@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -182,8 +183,19 @@ async def _rest(options: Options) -> None:
 
 
 async def _quiet(options: Options, app: asyncio.subprocess.Process) -> None:
-    """Wait until no hub but for ticks has moved for QUIET_S and marketing has delivered everything."""
+    """Wait until all that the systems hold has been read, delivered and worked off.
+
+    A stream whose reader was killed waits for that reader's lease: silence alone proves nothing, so
+    every polled stream must have been read to its end since the systems stopped changing.
+    """
     settings = Settings(data=options.data)
+    frozen_us = time.time_ns() // 1000
+    polled = [
+        f"turn/{settings.tenant}/{source.source}/{stream}"
+        for source in load(options.config, os.environ).sources.values()
+        if source.polled
+        for stream in source.streams
+    ]
     watching = connect(settings)
     try:
         last, since = -1, time.monotonic()
@@ -195,7 +207,9 @@ async def _quiet(options: Options, app: asyncio.subprocess.Process) -> None:
             for hub in ("changes", "files", "deltas", "entities"):
                 for partition in range(settings.partitions[hub]):
                     moved += (await watching.events.bounds(hub, partition)).end
-            if moved != last or outstanding(options.data):
+            turns = await watching.registry.list(f"turn/{settings.tenant}/")
+            unread = [name for name in polled if name not in turns or _read_us(turns[name].value) < frozen_us]
+            if moved != last or unread or outstanding(options.data):
                 last, since = moved, time.monotonic()
             if time.monotonic() - since > QUIET_S:
                 return
@@ -203,6 +217,11 @@ async def _quiet(options: Options, app: asyncio.subprocess.Process) -> None:
     finally:
         await watching.close()
     raise FlockIQError(f"the app does not come to rest within {PATIENCE_S:.0f} s")
+
+
+def _read_us(turn: bytes) -> int:
+    """When the stream of this turn was last read to its end."""
+    return int(msgspec.json.decode(turn).get("read_us", 0))
 
 
 async def _against_replay(options: Options, config: Config, app: Services, report: Report) -> None:
