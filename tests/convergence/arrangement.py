@@ -96,6 +96,8 @@ class Arrangement:
         self.now_us = self.until_us = clock_us
         self.done: Counter[tuple[str, int]] = Counter()  # how far each partition's input is checkpointed
         self.waiting = list(history.pressed)
+        self.known: set[str] = set()  # entities told of
+        self.read = 0  # rows of table Entities looked at
         self.owners: dict[tuple[str, int], list[Owner]] = {
             (hub, partition): [self._owner(hub, partition)]
             for hub, count in (("changes", CHANGES), ("resolved", RESOLVED))
@@ -158,47 +160,43 @@ class Arrangement:
     async def _press(self, press: Press) -> None:
         """Tell the partition that keeps the alert what a person did."""
         entity = entity_id(TENANT, press.entity, press.match_key)
-        group = self._group(entity)
-        if group is None:
-            return
         data = wire.ActionData(
             action="resolve", alert_id="", fingerprint="", rule=press.rule, entity_id=entity, by="anna", at_us=press.us
         )
         line = wire.Action(
             id=press.id, source="serve", type=wire.ACTION, time=rfc3339(press.us), tenant=TENANT, data=data
         )
-        await self._put("resolved", bucket(group, RESOLVED), wire.ACTION, [wire.encode(line)])
+        await self._put("resolved", bucket(press.group or entity, RESOLVED), wire.ACTION, [wire.encode(line)])
         self.counts["presses"] += 1
 
     async def _press_all(self) -> None:
         """What people have done by now and has not been told yet."""
-        due = [press for press in self.waiting if press.us < self.until_us]
+        due = self._due()
         self.waiting = [press for press in self.waiting if press not in due]
         for press in due:
             await self._press(press)
         await self._drain()
 
-    def _group(self, entity: str) -> str | None:
-        """What an entity is bucketed by, once the engine has told of it."""
-        for (hub, _), owners in self.owners.items():
-            for owner in owners if hub == "resolved" else ():
-                resolved = owner.owned
-                for state in resolved.types.values() if isinstance(resolved, Resolved) else ():
-                    number = state.ids.find(entity)
-                    if number is not None:
-                        return state.groups.names[state.group_of[number]]
-        return None
+    def _due(self) -> list[Press]:
+        """What people have done by now, on entities that the engine has told of: only those are on a page."""
+        rows_ = self.memory.tables["Entities"]
+        self.known |= {str(msgspec.json.decode(row)["EntityId"]) for row in rows_[self.read :]}
+        self.read = len(rows_)
+        return [
+            press
+            for press in self.waiting
+            if press.us < self.until_us and entity_id(TENANT, press.entity, press.match_key) in self.known
+        ]
 
     async def _work(self) -> None:
         """A few partitions take a batch each, and people press what they can."""
         for place in self.rng.sample(list(self.owners), self.rng.randint(1, len(self.owners))):
             await self._batch(place)
-        due = [press for press in self.waiting if press.us < self.until_us]
+        due = self._due()
         if due and self.rng.random() < 0.3:
             press = self.rng.choice(due)
-            if self._group(entity_id(TENANT, press.entity, press.match_key)) is not None:
-                self.waiting.remove(press)
-                await self._press(press)
+            self.waiting.remove(press)
+            await self._press(press)
 
     async def _drain(self) -> None:
         """Work until every partition has taken all there is."""

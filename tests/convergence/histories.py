@@ -39,13 +39,14 @@ class Told(NamedTuple):
 
 
 class Press(NamedTuple):
-    """A person resolved the alert of a rule on the entity with this match key."""
+    """A person resolved the alert of a rule on the entity with this match key; ``group``: what orders share."""
 
     id: str
     entity: str  # its type
     match_key: str
     rule: str
     us: int
+    group: str = ""
 
 
 class History(NamedTuple):
@@ -193,7 +194,8 @@ def _presses(rng: random.Random, told: list[Told], seed: int) -> tuple[Press, ..
         if match_key:
             rule = rng.choice(PRESSED[entity])
             us = START_US + rng.randrange(LENGTH_S) * SECOND_US + rng.choice([0, 7])
-            found.append(Press(f"press-{seed}-{number}", entity, match_key, rule, us))
+            group = f"order/{one.after['customer']}" if entity == "order" else ""
+            found.append(Press(f"press-{seed}-{number}", entity, match_key, rule, us, group))
     return tuple(found)
 
 

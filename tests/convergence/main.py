@@ -9,6 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from itertools import islice
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -53,11 +54,11 @@ def main(arguments: list[str] | None = None) -> int:
 def _cases(first: int, count: int, processes: int) -> Iterator[Case]:
     seeds = iter(range(first, first + count))
     with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
-        waiting = {pool.submit(run, seed) for seed, _ in zip(seeds, range(processes * WINDOW), strict=False)}
+        waiting = {pool.submit(run, seed) for seed in islice(seeds, processes * WINDOW)}
         while waiting:
             done = next(as_completed(waiting))
             waiting.remove(done)
-            waiting |= {pool.submit(run, seed) for seed, _ in zip(seeds, range(1), strict=False)}
+            waiting |= {pool.submit(run, seed) for seed in islice(seeds, 1)}
             yield done.result()
 
 

@@ -334,7 +334,7 @@ class _World:
         episode = self.open.get((row.slot, rule.name))
         if episode is None:
             return
-        if rule.kind in ("threshold", "drift"):
+        if rule.kind in ("threshold", "drift") and not episode["ended"]:
             episode["closed"] = True
         else:
             del self.open[row.slot, rule.name]

@@ -13,7 +13,7 @@ from tests.convergence.main import ENOUGH, main
 from tests.convergence.mutants import MUTANTS
 from tests.convergence.reference import Outcome
 
-SEEDS = range(1000, 1008)
+SEEDS = range(1000, 1005)
 FOUND = {
     3: "a line that turned out to be wrong was never taken back",
     8: "what a replay does to siblings was not stored",
@@ -21,8 +21,9 @@ FOUND = {
 }
 """Seeds of cases that differed once, and what was wrong then."""
 CAUGHT_BY = {
-    "a dropped version is forgotten": 1,
+    "a dropped version is forgotten": 5,
     "the fence is ignored": 4,
+    "what was not yet published is forgotten by a restart": 1,
     "what a replay does to siblings is not stored": 8,
     "what a person did is ignored": 27,
 }
