@@ -2,11 +2,51 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 from flockiq.shared.errors import ConfigError, Problem
 from flockiq.shared.ports import AlertStore, Analytics, Blobs, EventStream, Registry, Secrets, StateStore
 from flockiq.shared.settings import Settings, read
+
+
+class Family(Protocol):
+    """Adapters of one kind for all ports: opens one, and keeps what they share.
+
+    Opening touches nothing outside this process. Blobs come first: others keep there what is too large for them.
+    """
+
+    def events(self, blobs: Blobs) -> EventStream:
+        """The event stream."""
+        ...
+
+    def state(self) -> StateStore:
+        """The state store."""
+        ...
+
+    def alerts(self) -> AlertStore:
+        """The alert store."""
+        ...
+
+    def registry(self) -> Registry:
+        """The registry."""
+        ...
+
+    def analytics(self, blobs: Blobs) -> Analytics:
+        """The analytics."""
+        ...
+
+    def secrets(self) -> Secrets:
+        """The secrets."""
+        ...
+
+    def blobs(self) -> Blobs:
+        """The blobs."""
+        ...
+
+    async def close(self) -> None:
+        """Release what its adapters share, after they are closed."""
+        ...
 
 
 class Services(NamedTuple):
@@ -20,11 +60,14 @@ class Services(NamedTuple):
     analytics: Analytics
     secrets: Secrets
     blobs: Blobs
+    families: Sequence[Family] = ()
 
     async def close(self) -> None:
-        """Close every port."""
+        """Close every port, then what they share."""
         for port in (self.events, self.state, self.alerts, self.registry, self.analytics, self.secrets, self.blobs):
             await port.close()
+        for family in self.families:
+            await family.close()
 
 
 _open: Services | None = None
@@ -39,14 +82,40 @@ def services() -> Services:
 
 
 def connect(settings: Settings) -> Services:
-    """Open the adapters ``settings`` name. ConfigError if it names none that exist."""
-    if settings.adapters == "embedded":
-        from flockiq.shared.adapters.embedded.connect import connect as embedded  # noqa: PLC0415 - heavy, and not in Azure
+    """Open the adapters ``settings`` choose for each port. ConfigError if it names none that exist."""
+    families: dict[str, Family] = {}
 
-        return embedded(settings)
-    raise ConfigError(
-        [Problem("FLOCKIQ_ADAPTERS", 0, "", f"there are no adapters called {settings.adapters!r}", "embedded")]
+    def of(port: str) -> Family:
+        name = settings.adapters_of.get(port, settings.adapters)
+        if name not in families:
+            setting = f"FLOCKIQ_ADAPTERS_{port.upper()}" if port in settings.adapters_of else "FLOCKIQ_ADAPTERS"
+            families[name] = _family(name, setting, settings)
+        return families[name]
+
+    blobs = of("blobs").blobs()
+    return Services(
+        settings=settings,
+        events=of("events").events(blobs),
+        state=of("state").state(),
+        alerts=of("alerts").alerts(),
+        registry=of("registry").registry(),
+        analytics=of("analytics").analytics(blobs),
+        secrets=of("secrets").secrets(),
+        blobs=blobs,
+        families=tuple(families.values()),
     )
+
+
+def _family(name: str, setting: str, settings: Settings) -> Family:
+    if name == "embedded":
+        from flockiq.shared.adapters.embedded.connect import Embedded  # noqa: PLC0415 - heavy, and not in Azure
+
+        return Embedded(settings)
+    if name == "azure":
+        from flockiq.shared.adapters.azure.connect import Azure  # noqa: PLC0415 - the SDKs are heavy too
+
+        return Azure(settings)
+    raise ConfigError([Problem(setting, 0, "", f"there are no adapters called {name!r}", "embedded or azure")])
 
 
 async def close() -> None:

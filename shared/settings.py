@@ -16,6 +16,9 @@ import msgspec
 HUBS: Mapping[str, int] = {"changes": 4, "resolved": 4, "work": 4, "files": 1, "entities": 4, "deltas": 4}
 """Every hub and its default partition count on one machine; Bicep sets more."""
 
+PORTS = ("events", "state", "alerts", "registry", "analytics", "secrets", "blobs")
+"""The seven ports, as settings name them."""
+
 CONSUMER_GROUP = "$Default"
 
 
@@ -23,6 +26,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What a process runs with."""
 
     adapters: str = "embedded"  # FLOCKIQ_ADAPTERS: embedded | azure
+    adapters_of: Mapping[str, str] = msgspec.field(default_factory=dict)  # FLOCKIQ_ADAPTERS_EVENTS, …: of one port
     data: Path = Path("data")  # FLOCKIQ_DATA: the embedded adapters' folder
     config: Path = Path("config")  # FLOCKIQ_CONFIG
     tenant: str = "default"  # FLOCKIQ_TENANT
@@ -39,6 +43,9 @@ def read(environment: Mapping[str, str] = os.environ) -> Settings:
         variable = f"FLOCKIQ_{name.upper()}"
         if name == "partitions":
             given[name] = {hub: int(environment.get(f"{variable}_{hub.upper()}", n)) for hub, n in HUBS.items()}
+        elif name == "adapters_of":
+            chosen = {port: environment.get(f"FLOCKIQ_ADAPTERS_{port.upper()}") for port in PORTS}
+            given[name] = {port: family for port, family in chosen.items() if family}
         elif variable in environment:
             given[name] = environment[variable]
     return msgspec.convert(given, Settings, strict=False, dec_hook=_hook)

@@ -11,22 +11,46 @@ from flockiq.shared.adapters.embedded.events import SqliteEvents
 from flockiq.shared.adapters.embedded.registry import SqliteRegistry
 from flockiq.shared.adapters.embedded.secrets import EnvironmentSecrets
 from flockiq.shared.adapters.embedded.state import SqliteState
-from flockiq.shared.services import Services
+from flockiq.shared.ports import Blobs
 from flockiq.shared.settings import Settings
 
 EVENTHOUSE = Path(__file__).resolve().parents[3] / "eventhouse"
 
 
-def connect(settings: Settings) -> Services:
-    """The services of this machine, kept in ``settings.data``."""
-    data = settings.data
-    return Services(
-        settings=settings,
-        events=SqliteEvents(data / "events.db", settings.partitions),
-        state=SqliteState(data / "state" / "logs.db"),
-        alerts=SqliteAlerts(data / "alerts.db"),
-        registry=SqliteRegistry(data / "registry.db"),
-        analytics=DuckdbAnalytics(data / "analytics.duckdb", EVENTHOUSE),
-        secrets=EnvironmentSecrets(),
-        blobs=FolderBlobs(data / "blobs"),
-    )
+class Embedded:
+    """The adapters of this machine, kept in ``settings.data``; see ``shared.services.Family``."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._data = settings.data
+        self._partitions = settings.partitions
+
+    def events(self, _blobs: Blobs) -> SqliteEvents:
+        """Hubs as a sqlite log."""
+        return SqliteEvents(self._data / "events.db", self._partitions)
+
+    def state(self) -> SqliteState:
+        """State logs in one sqlite file."""
+        return SqliteState(self._data / "state" / "logs.db")
+
+    def alerts(self) -> SqliteAlerts:
+        """Alerts in sqlite."""
+        return SqliteAlerts(self._data / "alerts.db")
+
+    def registry(self) -> SqliteRegistry:
+        """Cursors and leases in sqlite."""
+        return SqliteRegistry(self._data / "registry.db")
+
+    def analytics(self, _blobs: Blobs) -> DuckdbAnalytics:
+        """History in DuckDB."""
+        return DuckdbAnalytics(self._data / "analytics.duckdb", EVENTHOUSE)
+
+    def secrets(self) -> EnvironmentSecrets:
+        """Secrets from the environment."""
+        return EnvironmentSecrets()
+
+    def blobs(self) -> FolderBlobs:
+        """Blobs as files."""
+        return FolderBlobs(self._data / "blobs")
+
+    async def close(self) -> None:
+        """Nothing is shared."""

@@ -1,0 +1,68 @@
+"""The Azure adapters of the ports, and the identity they share; nothing is reached before its first use."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import cached_property
+
+from azure.core.credentials_async import AsyncTokenCredential
+
+from flockiq.shared.adapters.azure.identity import credential
+from flockiq.shared.errors import ConfigError, Problem
+from flockiq.shared.ports import AlertStore, Analytics, Blobs, EventStream, Registry, Secrets, StateStore
+from flockiq.shared.settings import Settings
+
+
+class Azure:
+    """The adapters over Azure's services; see ``shared.services.Family``.
+
+    ``environment`` is where the resources are named, in the words of the Functions host and the SDKs.
+    """
+
+    def __init__(self, settings: Settings, environment: Mapping[str, str] = os.environ) -> None:
+        self._settings = settings
+        self._environment = environment
+
+    @cached_property
+    def credential(self) -> AsyncTokenCredential:
+        """The identity of every client of this process."""
+        return credential(self._environment)
+
+    def events(self, _blobs: Blobs) -> EventStream:
+        """Event Hubs; what is too large for an event is kept in the blobs."""
+        raise _missing("events")
+
+    def state(self) -> StateStore:
+        """State logs in append blobs."""
+        raise _missing("state")
+
+    def alerts(self) -> AlertStore:
+        """Alerts in Cosmos DB."""
+        raise _missing("alerts")
+
+    def registry(self) -> Registry:
+        """Cursors and leases in Cosmos DB."""
+        raise _missing("registry")
+
+    def analytics(self, _blobs: Blobs) -> Analytics:
+        """History in the Eventhouse; what could not be ingested waits in the blobs."""
+        raise _missing("analytics")
+
+    def secrets(self) -> Secrets:
+        """Secrets from Key Vault."""
+        raise _missing("secrets")
+
+    def blobs(self) -> Blobs:
+        """Blobs in Azure Storage."""
+        raise _missing("blobs")
+
+    async def close(self) -> None:
+        """End the identity's own connections."""
+        if "credential" in self.__dict__:
+            await self.credential.close()
+
+
+def _missing(port: str) -> ConfigError:
+    setting = f"FLOCKIQ_ADAPTERS_{port.upper()}"
+    return ConfigError([Problem(setting, 0, "", f"there is no adapter in Azure for {port}", f"{setting}=embedded")])
