@@ -10,8 +10,9 @@ import numpy as np
 
 from flockiq.merge.golden import UNSEEN
 from flockiq.pipeline.history import History, beyond
+from flockiq.pipeline.play import judge_again, play
 from flockiq.pipeline.reader import Reader
-from flockiq.pipeline.world import DeltaRows, Plan, World, judge_again, play
+from flockiq.pipeline.world import DeltaRows, Plan, World
 from flockiq.shared.lanes import Bools, Int64s, Texts
 from flockiq.shared.rows import VOID, Rows
 from flockiq.signal.episodes import Step, corrected
@@ -190,7 +191,7 @@ class TypeState:
         entities = np.unique(np.concatenate([logged.entity, late.entity]))
         before, after = self.base.part(entities, groups), self.base.part(entities, groups)
         old_rows, new_rows = _local(logged, entities, groups), _local(late, entities, groups)
-        old = play(before, self.plan, _told(old_rows), texts)
+        old = play(before, self.plan, _told(old_rows), texts, judging=False)
         new = play(after, self.plan, _told(_joined(old_rows.take(stands), new_rows)), texts)
         after.episodes.passes(self.plan.by_name, clock_us)
         steps = after.episodes.taken()

@@ -1,9 +1,8 @@
-"""The world of one entity type in one partition, and the one step that moves it: ``advance``.
+"""The world of one entity type in one partition.
 
-A world is every stage's state side by side: golden records (merge), drift and baselines
-(compare), condition bits and open episodes (signal). ``advance`` takes one round, at most one row
-of a group, through fold → compare → signal. The live world, the base that late data is replayed
-from and the scratch worlds of a replay are all moved by this one function, so they cannot differ.
+A world is every stage's state side by side: golden records (merge), drift and baselines (compare),
+condition bits and open episodes (signal). The live world, the base that late data is replayed from
+and the scratch worlds of a replay are all moved by one function, pipeline/play.py, so they cannot differ.
 """
 
 from __future__ import annotations
@@ -15,16 +14,12 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
-from flockiq.compare.anomalies import Series, observe
-from flockiq.compare.deltas import Deltas, deltas
-from flockiq.compare.drift import disagree
-from flockiq.merge.golden import UNSEEN, Folded, Golden, fold
+from flockiq.compare.anomalies import Series
+from flockiq.merge.golden import Golden
 from flockiq.shared.arrays import Arrays
-from flockiq.shared.lanes import ABSENT, NULL, Bools, Int64s, Texts, numbers
+from flockiq.shared.lanes import Bools, Int64s
 from flockiq.shared.layout import Layout
 from flockiq.shared.positions import hash_id
-from flockiq.shared.rows import ACTION, Rows, in_order, round_numbers
-from flockiq.signal.conditions import Observed, Seen, evaluate
 from flockiq.signal.episodes import Episodes
 from flockiq.signal.watch import Watch
 
@@ -143,133 +138,3 @@ class World:
                 self.episodes.open[old] = mine
             else:
                 self.episodes.open.pop(old, None)
-
-
-def play(world: World, plan: Plan, rows: Rows, texts: Texts) -> DeltaRows:
-    """Take any number of rows through ``world``, each group's in the order of their positions."""
-    if not len(rows):
-        return DeltaRows.joined([])
-    rows = rows.take(in_order(rows))
-    rounds = round_numbers(rows.group)
-    by_round = np.argsort(rounds, kind="stable")
-    ends = np.cumsum(np.bincount(rounds))
-    parts: list[DeltaRows] = []
-    start = 0
-    for end in ends.tolist():
-        parts.append(advance(world, plan, rows.take(by_round[start:end]), texts))
-        start = end
-    return DeltaRows.joined(parts)
-
-
-def advance(world: World, plan: Plan, rows: Rows, texts: Texts) -> DeltaRows:
-    """Take one round through fold → compare → signal; ``rows.group`` must not repeat."""
-    acted = rows.op == ACTION
-    if acted.any():
-        _act(world, plan, rows.take(acted))
-        rows = rows.take(~acted)
-    layout = plan.layout
-    entity = rows.entity
-    unseen = (world.golden.state[entity] == UNSEEN).all(axis=1)
-    folded = fold(world.golden, layout, rows, texts)
-    found = deltas(folded.before, folded.after)
-    winner = folded.source[found.row, found.field].astype(np.int64)
-    source = np.where(winner >= 0, winner, rows.source[found.row])
-    # What conditions read changes only with a golden value or a source's own: other rows need no judging.
-    touched = folded.moved | unseen
-    touched[found.row] = True
-    judged = np.flatnonzero(touched)
-    if len(judged):
-        _judge(world, plan, rows, folded, found, source, judged, texts)
-    return DeltaRows(
-        entity=entity[found.row],
-        field=found.field,
-        kind=found.kind,
-        old=found.old,
-        new=found.new,
-        event=rows.event[found.row],
-        us=rows.us[found.row],
-        rr=rows.rr[found.row],
-        source=source,
-    )
-
-
-def judge_again(world: World, plan: Plan, entities: Int64s, shown: Int64s, texts: Texts) -> None:
-    """Judge entities as they stand, because the rules have changed; ``shown``: text lanes of their names."""
-    layout, golden = plan.layout, world.golden
-    newest = golden.seen_us[entities].argmax(axis=1)
-    none = np.zeros(0, np.int64)
-    drift = disagree(golden.value[entities], layout, texts)
-    seen = Seen(
-        entity=entities,
-        us=golden.seen_us[entities, newest],
-        event=golden.event[entities, newest],
-        key=shown,
-        golden=golden.golden[entities],
-        drift=drift,
-        delta_row=none,
-        delta_field=none,
-        delta_old=none,
-        delta_new=none,
-        delta_source=(),
-        observed=(),
-    )
-    world.signs.holds[entities] = evaluate(
-        plan.states, layout, seen, world.signs.holds[entities], world.episodes, texts
-    )
-    world.signs.drift[entities] = drift
-
-
-def _judge(
-    world: World,
-    plan: Plan,
-    rows: Rows,
-    folded: Folded,
-    found: Deltas,
-    source: Int64s,
-    judged: Int64s,
-    texts: Texts,
-) -> None:
-    """Compare the sources of some rows of a round, and take their conditions through it."""
-    layout, entity = plan.layout, rows.entity[judged]
-    place = np.zeros(len(rows), np.int64)
-    place[judged] = np.arange(len(judged))
-    drift = disagree(world.golden.value[entity], layout, texts)
-    observed = [one._replace(row=place[one.row]) for one in _observe(world, layout, rows, found)]
-    seen = Seen(
-        entity=entity,
-        us=rows.us[judged],
-        event=rows.event[judged],
-        key=rows.shown[judged],
-        golden=folded.after[judged],
-        drift=drift,
-        delta_row=place[found.row],
-        delta_field=found.field,
-        delta_old=found.old,
-        delta_new=found.new,
-        delta_source=[layout.sources[number] for number in source.tolist()] if plan.watches else (),
-        observed=observed,
-    )
-    world.signs.holds[entity] = evaluate(plan.watches, layout, seen, world.signs.holds[entity], world.episodes, texts)
-    world.signs.drift[entity] = drift
-
-
-def _observe(world: World, layout: Layout, rows: Rows, found: Deltas) -> list[Observed]:
-    observed = []
-    for number, baseline in enumerate(layout.baselines):
-        mine = (found.field == baseline.field) & (found.new != NULL) & (found.new != ABSENT)
-        row = found.row[mine]
-        if not len(row):
-            continue
-        field = layout.fields[baseline.field]
-        value = numbers(field.kind, field.scale, found.new[mine])
-        findings = observe(world.series, number, baseline, rows.group[row], value, rows.us[row])
-        observed.append(Observed(baseline.field, row, value, *findings))
-    return observed
-
-
-def _act(world: World, plan: Plan, rows: Rows) -> None:
-    by_number = {watch.number: watch for watch in plan.watches}
-    for entity, number, us in zip(rows.entity.tolist(), rows.rr.tolist(), rows.us.tolist(), strict=True):
-        watch = by_number.get(number)
-        if watch is not None:
-            world.episodes.closes(entity, watch, us)

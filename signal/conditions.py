@@ -1,208 +1,211 @@
-"""Conditions over a round of folded rows: which rules begin, go on, end or happen.
+"""Conditions over folded rows: which rules begin, go on, end or happen.
 
-Conditions are evaluated as columns for every row at once; what changed is the old bits XOR the
-new, and only those few rows are looked at one by one.
+Conditions are evaluated as columns, for every row of a batch at once; what changed is the old bits
+XOR the new, and only those few rows are looked at one by one, in the order of their rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
 
-from flockiq.shared.cel.columns import Column
-from flockiq.shared.lanes import Bools, Floats, Int64s, Scalar, Texts, numbers, value_of
+from flockiq.shared.lanes import Bools, Int64s, Scalar, Texts, value_of
 from flockiq.shared.layout import Layout
+from flockiq.signal.columns import Columns, DeltaColumns
 from flockiq.signal.episodes import Episodes
-from flockiq.signal.watch import Watch, column, floats, golden_columns, holds, shown_values
+from flockiq.signal.seen import Act, Observed, Seen
+from flockiq.signal.watch import Watch, floats, holds, shown_values
 
 BEYOND = 4.0  # deviations: an anomaly rule without a condition means this
 
 
-class Observed(NamedTuple):
-    """Scores of one baseline: ``row`` int64 [k] in the round, the rest float64 [k]."""
+class _Hit(NamedTuple):
+    """Something for an episode: of the row (in Seen) and the rule, in the order they are to be told."""
 
-    field: int
-    row: Int64s
-    value: Floats
-    score: Floats
-    expected: Floats
-    low: Floats
-    high: Floats
-
-
-class Seen(NamedTuple):
-    """One round of r rows as the conditions read it.
-
-    entity, us, event: int64 [r]; key: text lanes int64 [r]; golden: int64 [r, F] after the fold;
-    drift: bool [r, T]; the deltas' row, field, old, new: int64 [d]; source: int8 [d] winner index.
-    """
-
-    entity: Int64s
-    us: Int64s
-    event: Int64s
-    key: Int64s
-    golden: Int64s
-    drift: Bools
-    delta_row: Int64s
-    delta_field: Int64s
-    delta_old: Int64s
-    delta_new: Int64s
-    delta_source: Sequence[str]
-    observed: Sequence[Observed]
+    row: int
+    order: int
+    watch: Watch
+    was: bool
+    true: bool
+    extra: dict[str, Scalar] | None  # what an event's alert shows besides; None for a state
 
 
 def evaluate(
-    watches: Sequence[Watch], layout: Layout, seen: Seen, before: Int64s, episodes: Episodes, texts: Texts
+    watches: Sequence[Watch],
+    layout: Layout,
+    seen: Seen,
+    before: Int64s,
+    episodes: Episodes,
+    texts: Texts,
+    acts: Sequence[Act] = (),
 ) -> Int64s:
-    """Take the episodes through one round; returns the new holds words, int64 [r], from the old."""
-    n = len(seen.entity)
-    after = before.copy()
-    columns = _Columns(layout, seen, texts)
-    for watch in watches:
+    """Take the episodes through some rows; returns the holds words after each, int64 [r].
+
+    ``before``: the words of the rows' entities before all of them, int64 [r].
+    """
+    judging = _Judging(layout, seen, texts)
+    after = _words(watches, judging, before)
+    was = np.where(seen.previous >= 0, after[seen.previous], before) if len(after) else after
+    hits: list[_Hit] = []
+    for order, watch in enumerate(watches):
         if watch.is_state:
-            true = _state(watch, layout, seen, columns)
-            bit = np.int64(1 << watch.number)
-            after = np.where(true, after | bit, after & ~bit)
-            _turn(watch, layout, seen, (before & bit) != 0, true, episodes, texts)
+            hits += judging.turns(order, watch, was, after)
         elif watch.kind == "change":
-            _changes(watch, layout, seen, columns, episodes, texts)
+            hits += judging.changes(order, watch)
         else:
-            _anomalies(watch, layout, seen, columns, episodes, texts)
-    if len(after) != n:
-        raise AssertionError("a condition changed the number of rows")
+            hits += judging.anomalies(order, watch)
+    hits.sort(key=itemgetter(0, 1))
+    _tell(hits, acts, judging, episodes)
     return after
 
 
-def _values(watch: Watch, layout: Layout, seen: Seen, row: int, texts: Texts) -> dict[str, Scalar]:
-    values = shown_values(watch, layout, seen.golden[row], texts)
-    if "key" in watch.shown:
-        values["key"] = texts.text(int(seen.key[row]))
-    return values
+def _words(watches: Sequence[Watch], judging: _Judging, before: Int64s) -> Int64s:
+    """The bits of the states that hold after each row."""
+    after, states = np.zeros(len(before), np.int64), 0
+    for watch in watches:
+        if watch.is_state:
+            bit = np.int64(1 << watch.number)
+            true = judging.state(watch)
+            after |= before & bit if true is None else np.where(true, bit, np.int64(0))
+            states |= 1 << watch.number
+    return after | (before & ~np.int64(states))
 
 
-class _Columns:
-    """A round's golden fields as columns, each made once for all rules that read it."""
+def _tell(hits: Sequence[_Hit], acts: Sequence[Act], judging: _Judging, episodes: Episodes) -> None:
+    """Take the episodes through the hits, and through what people did between them."""
+    seen, waiting = judging.seen, list(reversed(acts))
+    for hit in hits:
+        while waiting and waiting[-1].row < seen.row[hit.row]:
+            _act(waiting.pop(), episodes)
+        entity, us = int(seen.entity[hit.row]), int(seen.us[hit.row])
+        if hit.extra is not None:
+            values = judging.values(hit.watch, hit.row) | hit.extra
+            episodes.happens(entity, hit.watch, us, int(seen.event[hit.row]), values)
+        elif hit.true and hit.was:
+            episodes.goes_on(entity, hit.watch, us, judging.values(hit.watch, hit.row))
+        elif hit.true:
+            episodes.begins(entity, hit.watch, us, int(seen.event[hit.row]), judging.values(hit.watch, hit.row))
+        else:
+            episodes.ends(entity, hit.watch, us)
+    while waiting:
+        _act(waiting.pop(), episodes)
+
+
+def _act(act: Act, episodes: Episodes) -> None:
+    episodes.closes(act.entity, act.watch, act.us)
+
+
+class _Judging:
+    """Some rows under judgement: every column they need is made once for all rules."""
 
     def __init__(self, layout: Layout, seen: Seen, texts: Texts) -> None:
-        self._layout, self._seen, self._texts = layout, seen, texts
-        self._made: dict[str, Column] = {}
+        self.layout, self.seen, self.texts = layout, seen, texts
+        self.columns = Columns(layout, seen.golden, seen.key, texts)
+        self.deltas = DeltaColumns(layout, seen, self.columns, texts)
+        self._fresh = bool(seen.fresh.any())
+        self._moved = frozenset(np.unique(seen.delta_field).tolist())
 
-    def of(self, watch: Watch, rows: Int64s | None = None) -> dict[str, Column]:
-        """The columns a rule reads, of all rows or of some."""
-        found: dict[str, Column] = {}
-        for name in watch.names:
-            made = self._column(name)
-            if made is not None:
-                found[name] = made if rows is None else Column(made.values[rows], made.null[rows])
+    def values(self, watch: Watch, row: int) -> dict[str, Scalar]:
+        """What an alert of a rule shows of a row."""
+        values = shown_values(watch, self.layout, self.seen.golden[row], self.texts)
+        if "key" in watch.shown:
+            values["key"] = self.texts.text(int(self.seen.key[row]))
+        return values
+
+    def state(self, watch: Watch) -> Bools | None:
+        """Where a state rule holds, bool [r]; None where no row changes whether it does."""
+        n = len(self.seen.entity)
+        if watch.kind == "threshold":
+            if not self._fresh and not self._moved & self._fields(watch.names):
+                return None  # nothing that the condition reads is new
+            return holds(watch.condition, self.columns.of(watch.names), n)
+        true = np.zeros(n, np.bool_)
+        for number, tolerance in enumerate(self.layout.tolerances):
+            if tolerance.field in watch.fields:
+                true |= self.seen.drift[:, number]
+        rows = np.flatnonzero(true)
+        if len(rows) and watch.condition is not None:
+            true[rows] = holds(watch.condition, self.columns.of(watch.names, rows), len(rows))
+        return true
+
+    def turns(self, order: int, watch: Watch, was: Int64s, after: Int64s) -> list[_Hit]:
+        """Where a state begins, ends, or goes on with something to tell."""
+        bit = np.int64(1 << watch.number)
+        old, new = (was & bit) != 0, (after & bit) != 0
+        lasting = old & new
+        told = old != new
+        if lasting.any():
+            told |= lasting if watch.for_us else lasting & self._shows_else(watch)
+        rows = np.flatnonzero(told).tolist()
+        return [_Hit(row, order, watch, bool(old[row]), bool(new[row]), None) for row in rows]
+
+    def changes(self, order: int, watch: Watch) -> list[_Hit]:
+        """Where a change happened that a rule watches for."""
+        hits: list[_Hit] = []
+        for number in watch.fields:
+            found = self.deltas.of(number)
+            if found is None:
+                continue
+            field = self.layout.fields[number]
+            for hit in np.flatnonzero(holds(watch.condition, found.columns(watch.names), len(found.row))).tolist():
+                extra: dict[str, Scalar] = {
+                    "field": field.name,
+                    "source": self.layout.sources[int(found.source[hit])],
+                    "old": value_of(field.kind, field.scale, int(found.old[hit]), self.texts),
+                    "new": value_of(field.kind, field.scale, int(found.new[hit]), self.texts),
+                }
+                hits.append(_Hit(int(found.row[hit]), order, watch, was=False, true=True, extra=extra))
+        return hits
+
+    def anomalies(self, order: int, watch: Watch) -> list[_Hit]:
+        """Where a number was unlike its own history."""
+        hits: list[_Hit] = []
+        for observed in self.seen.observed:
+            if observed.field in watch.fields:
+                hits += [
+                    _Hit(int(observed.row[hit]), order, watch, was=False, true=True, extra=_shown(observed, hit))
+                    for hit in np.flatnonzero(self._unusual(watch, observed)).tolist()
+                ]
+        return hits
+
+    def _unusual(self, watch: Watch, observed: Observed) -> Bools:
+        known = ~np.isnan(observed.score)
+        if watch.condition is None:
+            with np.errstate(invalid="ignore"):
+                beyond: Bools = known & (np.abs(observed.score) > BEYOND)
+            return beyond
+        rows = np.flatnonzero(known)
+        columns = self.columns.of(watch.names, observed.row[rows]) | {
+            "score": floats(observed.score[rows]),
+            "new": floats(observed.value[rows]),
+            "expected": floats(observed.expected[rows]),
+            "low": floats(observed.low[rows]),
+            "high": floats(observed.high[rows]),
+        }
+        known[rows] = holds(watch.condition, columns, len(rows))
+        return known
+
+    def _shows_else(self, watch: Watch) -> Bools:
+        """Where a delta is of a field that the rule's alerts show, bool [r]."""
+        found = np.zeros(len(self.seen.entity), np.bool_)
+        shown = self._fields(watch.shown)
+        if shown & self._moved:
+            found[self.seen.delta_row[np.isin(self.seen.delta_field, list(shown))]] = True
         return found
 
-    def _column(self, name: str) -> Column | None:
-        made = self._made.get(name)
-        if made is None:
-            if name == "key":
-                made = column("string", 0, self._seen.key, self._texts)
-            else:
-                made = golden_columns((name,), self._layout, self._seen.golden, self._texts).get(name)
-            if made is not None:
-                self._made[name] = made
-        return made
+    def _fields(self, names: Sequence[str]) -> frozenset[int]:
+        index = self.layout.numbers
+        return frozenset(index[name] for name in names if name in index)
 
 
-def _holds(watch: Watch, columns: Mapping[str, Column], n: int) -> Bools:
-    return holds(watch.condition, columns, n)
-
-
-def _state(watch: Watch, layout: Layout, seen: Seen, columns: _Columns) -> Bools:
-    """Where a state rule holds, bool [r]."""
-    n = len(seen.entity)
-    if watch.kind == "threshold":
-        return _holds(watch, columns.of(watch), n)
-    watched = [number for number, tolerance in enumerate(layout.tolerances) if tolerance.field in watch.fields]
-    true = np.zeros(n, np.bool_)
-    for number in watched:
-        true |= seen.drift[:, number]
-    rows = np.flatnonzero(true)
-    if len(rows) and watch.condition is not None:
-        true[rows] = _holds(watch, columns.of(watch, rows), len(rows))
-    return true
-
-
-def _turn(watch: Watch, layout: Layout, seen: Seen, was: Bools, true: Bools, episodes: Episodes, texts: Texts) -> None:
-    for row in np.flatnonzero(was | true).tolist():
-        entity, us = int(seen.entity[row]), int(seen.us[row])
-        if true[row] and not was[row]:
-            episodes.begins(entity, watch, us, int(seen.event[row]), _values(watch, layout, seen, row, texts))
-        elif true[row]:
-            episodes.goes_on(entity, watch, us, _values(watch, layout, seen, row, texts))
-        else:
-            episodes.ends(entity, watch, us)
-
-
-def _changes(watch: Watch, layout: Layout, seen: Seen, shared: _Columns, episodes: Episodes, texts: Texts) -> None:
-    for number in watch.fields:
-        deltas = np.flatnonzero(seen.delta_field == number)
-        if not len(deltas):
-            continue
-        field = layout.fields[number]
-        old, new, rows = seen.delta_old[deltas], seen.delta_new[deltas], seen.delta_row[deltas]
-        columns = shared.of(watch, rows)
-        columns |= {
-            "old": column(field.kind, field.scale, old, texts),
-            "new": column(field.kind, field.scale, new, texts),
-            "relative_change": floats(
-                relative(numbers(field.kind, field.scale, old), numbers(field.kind, field.scale, new))
-            ),
-        }
-        if {"field", "source"} & set(watch.names):
-            columns["field"] = column("string", 0, np.full(len(rows), texts.lane(field.name)), texts)
-            sources = [texts.lane(seen.delta_source[delta]) for delta in deltas.tolist()]
-            columns["source"] = column("string", 0, np.array(sources, np.int64), texts)
-        for hit in np.flatnonzero(_holds(watch, columns, len(rows))).tolist():
-            row = int(rows[hit])
-            values = _values(watch, layout, seen, row, texts) | {
-                "field": field.name,
-                "source": seen.delta_source[int(deltas[hit])],
-                "old": value_of(field.kind, field.scale, int(old[hit]), texts),
-                "new": value_of(field.kind, field.scale, int(new[hit]), texts),
-            }
-            episodes.happens(int(seen.entity[row]), watch, int(seen.us[row]), int(seen.event[row]), values)
-
-
-def relative(old: Floats, new: Floats) -> Floats:
-    """(new - old) / |old|; NaN where there is no old number to relate to."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        change = (new - old) / np.abs(old)
-    change[~np.isfinite(change)] = np.nan
-    return change
-
-
-def _anomalies(watch: Watch, layout: Layout, seen: Seen, shared: _Columns, episodes: Episodes, texts: Texts) -> None:
-    for observed in seen.observed:
-        if observed.field not in watch.fields:
-            continue
-        known = ~np.isnan(observed.score)
-        columns = shared.of(watch, observed.row) | {
-            "score": floats(observed.score),
-            "new": floats(observed.value),
-            "expected": floats(observed.expected),
-            "low": floats(observed.low),
-            "high": floats(observed.high),
-        }
-        with np.errstate(invalid="ignore"):
-            true = known & (
-                np.abs(observed.score) > BEYOND
-                if watch.condition is None
-                else _holds(watch, columns, len(observed.row))
-            )
-        for hit in np.flatnonzero(true).tolist():
-            row = int(observed.row[hit])
-            values = _values(watch, layout, seen, row, texts) | {
-                "score": round(float(observed.score[hit]), 3),
-                "new": float(observed.value[hit]),
-                "expected": round(float(observed.expected[hit]), 2),
-                "low": round(float(observed.low[hit]), 2),
-                "high": round(float(observed.high[hit]), 2),
-            }
-            episodes.happens(int(seen.entity[row]), watch, int(seen.us[row]), int(seen.event[row]), values)
+def _shown(observed: Observed, hit: int) -> dict[str, Scalar]:
+    return {
+        "score": round(float(observed.score[hit]), 3),
+        "new": float(observed.value[hit]),
+        "expected": round(float(observed.expected[hit]), 2),
+        "low": round(float(observed.low[hit]), 2),
+        "high": round(float(observed.high[hit]), 2),
+    }

@@ -12,7 +12,7 @@ import numpy as np
 from flockiq.merge import batch, golden
 from flockiq.merge.forward import Forwarded
 from flockiq.merge.records import Records
-from flockiq.pipeline import world
+from flockiq.pipeline import play, rounds
 from flockiq.pipeline.told import Telling
 from flockiq.pipeline.types import TypeState
 from flockiq.pipeline.world import World
@@ -97,22 +97,22 @@ def _repeats_folded() -> AbstractContextManager[Any]:
 
 
 def _wrong_cause() -> AbstractContextManager[Any]:
-    evaluate = world.evaluate
+    evaluate = play.evaluate
 
     def blaming(watches: Any, layout: Any, seen: Any, *given: Any) -> Any:
         return evaluate(watches, layout, seen._replace(event=seen.key), *given)
 
-    return patch.object(world, "evaluate", blaming)
+    return patch.object(play, "evaluate", blaming)
 
 
 def _learnt_twice() -> AbstractContextManager[Any]:
-    observe = world.observe
+    observe = rounds.observe
 
     def twice(*given: Any) -> Any:
         observe(*given)
         return observe(*given)
 
-    return patch.object(world, "observe", twice)
+    return patch.object(rounds, "observe", twice)
 
 
 def _rank_reversed() -> AbstractContextManager[Any]:
@@ -161,7 +161,7 @@ def _voids_untold() -> AbstractContextManager[Any]:
 
 
 def _resolution_ignored() -> AbstractContextManager[Any]:
-    return patch.object(world, "_act", lambda *_: None)
+    return patch.object(Episodes, "closes", lambda *_: None)
 
 
 def _clock_unheard() -> AbstractContextManager[Any]:
@@ -172,7 +172,7 @@ def _drift_unseen() -> AbstractContextManager[Any]:
     def agreed(value: Any, layout: Any, _texts: Any) -> Any:
         return np.zeros((len(value), len(layout.tolerances)), np.bool_)
 
-    return patch.object(world, "disagree", agreed)
+    return patch.object(rounds, "disagree", agreed)
 
 
 MUTANTS: Mapping[str, Mutant] = {

@@ -1,0 +1,100 @@
+"""The columns that conditions read, each made once for all rules that read it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from flockiq.shared.cel.columns import Column
+from flockiq.shared.lanes import Floats, Int64s, Texts, numbers
+from flockiq.shared.layout import Layout
+from flockiq.signal.seen import Seen
+from flockiq.signal.watch import column, floats, golden_columns
+
+
+class Columns:
+    """The golden fields and the key of r rows."""
+
+    def __init__(self, layout: Layout, golden: Int64s, key: Int64s, texts: Texts) -> None:
+        self._layout, self._golden, self._key, self._texts = layout, golden, key, texts
+        self._made: dict[str, Column | None] = {}
+
+    def of(self, names: Sequence[str], rows: Int64s | None = None) -> dict[str, Column]:
+        """The named columns, of all rows or of some; names that are neither field nor key are left out."""
+        found: dict[str, Column] = {}
+        for name in names:
+            made = self._column(name)
+            if made is not None:
+                found[name] = made if rows is None else Column(made.values[rows], made.null[rows])
+        return found
+
+    def text(self, lanes: Int64s) -> Column:
+        """A column of texts."""
+        return column("string", 0, lanes, self._texts)
+
+    def _column(self, name: str) -> Column | None:
+        if name not in self._made:
+            if name == "key":
+                self._made[name] = self.text(self._key)
+            else:
+                self._made[name] = golden_columns((name,), self._layout, self._golden, self._texts).get(name)
+        return self._made[name]
+
+
+class FieldDeltas(NamedTuple):
+    """The deltas of one field: row, old, new, source int64 [k], and their columns."""
+
+    row: Int64s
+    old: Int64s
+    new: Int64s
+    source: Int64s
+    numbers: dict[str, Column]
+    texts: dict[str, Int64s]
+    golden: Columns
+
+    def columns(self, names: Sequence[str]) -> dict[str, Column]:
+        """What a change rule reads."""
+        said = {name: self.golden.text(lanes) for name, lanes in self.texts.items() if name in names}
+        return self.golden.of(names, self.row) | self.numbers | said
+
+
+class DeltaColumns:
+    """Deltas field by field."""
+
+    def __init__(self, layout: Layout, deltas: Seen, golden: Columns, texts: Texts) -> None:
+        self._layout, self._deltas, self._golden, self._texts = layout, deltas, golden, texts
+        self._made: dict[int, FieldDeltas | None] = {}
+
+    def of(self, number: int) -> FieldDeltas | None:
+        """The deltas of a field; None if there are none."""
+        if number not in self._made:
+            self._made[number] = self._make(number)
+        return self._made[number]
+
+    def _make(self, number: int) -> FieldDeltas | None:
+        told = self._deltas
+        at = np.flatnonzero(told.delta_field == number)
+        if not len(at):
+            return None
+        field, texts = self._layout.fields[number], self._texts
+        old, new, source = told.delta_old[at], told.delta_new[at], told.delta_source[at]
+        named = np.array([texts.lane(name) for name in self._layout.sources], np.int64)
+        measured = {
+            "old": column(field.kind, field.scale, old, texts),
+            "new": column(field.kind, field.scale, new, texts),
+            "relative_change": floats(
+                relative(numbers(field.kind, field.scale, old), numbers(field.kind, field.scale, new))
+            ),
+        }
+        said = {"field": np.full(len(at), texts.lane(field.name)), "source": named[source]}
+        return FieldDeltas(told.delta_row[at], old, new, source, measured, said, self._golden)
+
+
+def relative(old: Floats, new: Floats) -> Floats:
+    """(new - old) / |old|; NaN where there is no old number to relate to."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        change = (new - old) / np.abs(old)
+    change[~np.isfinite(change)] = np.nan
+    return change

@@ -1,0 +1,56 @@
+"""What the stages before give to signal: rows as conditions read them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from flockiq.shared.lanes import Bools, Floats, Int64s
+from flockiq.signal.watch import Watch
+
+
+class Observed(NamedTuple):
+    """Scores of one baseline: ``row`` int64 [k], the rest float64 [k]."""
+
+    field: int
+    row: Int64s
+    value: Floats
+    score: Floats
+    expected: Floats
+    low: Floats
+    high: Floats
+
+
+class Seen(NamedTuple):
+    """r rows as the conditions read them, each entity's in the order they happened.
+
+    row: int64 [r], ascending: where it stands among all rows, acts included; previous: int64 [r], the
+    row of the same entity before it, or -1. entity, us, event: int64 [r]; key: text lanes int64 [r];
+    golden: int64 [r, F] after the fold; fresh: bool [r], nothing was known of the entity before;
+    drift: bool [r, T]; the deltas' row (in these r), field, old, new, source: int64 [d].
+    """
+
+    row: Int64s
+    previous: Int64s
+    entity: Int64s
+    us: Int64s
+    event: Int64s
+    key: Int64s
+    golden: Int64s
+    fresh: Bools
+    drift: Bools
+    delta_row: Int64s
+    delta_field: Int64s
+    delta_old: Int64s
+    delta_new: Int64s
+    delta_source: Int64s
+    observed: Sequence[Observed]
+
+
+class Act(NamedTuple):
+    """A person resolved a rule's alert: where it stands among the rows, of which entity, when."""
+
+    row: int
+    entity: int
+    watch: Watch
+    us: int
