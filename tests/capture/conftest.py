@@ -14,9 +14,8 @@ import pytest
 from flockiq.capture import schedule, slice  # noqa: A004 - the design's word
 from flockiq.capture.sources import Capture, clock_us
 from flockiq.shared import wire
-from flockiq.shared.adapters.embedded.connect import connect
 from flockiq.shared.config.sources import SourceFile
-from flockiq.shared.services import Services
+from flockiq.shared.services import Services, connect
 from flockiq.shared.settings import Settings
 from flockiq.shared.status import StreamStatus, statuses
 

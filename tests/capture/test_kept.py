@@ -7,9 +7,8 @@ from pathlib import Path
 
 import msgspec
 
-from flockiq.shared.adapters.embedded.connect import connect
 from flockiq.shared.deadletters import MAX_BODY_BYTES, DeadLetter, bury
-from flockiq.shared.services import Services
+from flockiq.shared.services import Services, connect
 from flockiq.shared.settings import Settings
 from flockiq.shared.status import StreamStatus, arrived, statuses, touch
 from tests.capture.conftest import Ledger

@@ -21,8 +21,8 @@ from flockiq.cli import metadata
 from flockiq.cli.main import main
 from flockiq.local.samples import systems
 from flockiq.shared import wire
-from flockiq.shared.adapters.embedded.connect import connect
 from flockiq.shared.errors import SourceError
+from flockiq.shared.services import connect
 from flockiq.shared.settings import Settings
 from flockiq.shared.status import StreamStatus, touch
 from tests.capture.peers.server import serve

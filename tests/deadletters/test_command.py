@@ -19,9 +19,8 @@ from flockiq.cli.dead_letters import KEY_SETTING
 from flockiq.cli.hold import data_folder
 from flockiq.cli.main import main
 from flockiq.serve.app import application
-from flockiq.shared.adapters.embedded.connect import connect
 from flockiq.shared.deadletters import DeadLetter, bury
-from flockiq.shared.services import Services
+from flockiq.shared.services import Services, connect
 from flockiq.shared.settings import Settings
 from tests.deadletters.world import US, change
 

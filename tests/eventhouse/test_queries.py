@@ -8,10 +8,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from flockiq.shared.adapters.embedded.connect import connect
 from flockiq.shared.instants import rfc3339
 from flockiq.shared.positions import entity_id
-from flockiq.shared.services import Services
+from flockiq.shared.services import Services, connect
 from flockiq.shared.settings import Settings
 from tests.eventhouse.conftest import EVENTHOUSE
 from tests.serve.sample import (

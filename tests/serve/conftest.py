@@ -9,8 +9,7 @@ import httpx
 import pytest
 
 from flockiq.serve.app import application
-from flockiq.shared.adapters.embedded.connect import connect
-from flockiq.shared.services import Services
+from flockiq.shared.services import Services, connect
 from flockiq.shared.settings import Settings
 from tests.serve.sample import fill, now_us
 
