@@ -30,6 +30,8 @@ class Cursor(msgspec.Struct, frozen=True, omit_defaults=True):
     reading: Literal["full", "delta", "since"] = "full"
     next: str = ""
     delta: str = ""
+    job: str = ""  # that the source prepares the read in progress by
+    job_us: int = 0  # when it was submitted
     pages: int = 0  # of the read in progress
     counted: int = 0  # records of the read in progress
     total: int = -1  # as many as the source said there would be; -1: it did not
@@ -54,6 +56,8 @@ def definition_of(stream: Stream) -> str:
     }
     if isinstance(stream.incremental, Watermark):
         further["incremental"] = stream.incremental.model_dump(exclude={"lookback", "settle", "reconcile"})
+    if stream.job is not None:
+        further["job"] = stream.job.model_dump(include={"submit", "status", "results", "results_at"})
     if any(further.values()):
         asked.append(further)
     return hash_id(msgspec.json.encode(asked).decode())
@@ -71,7 +75,7 @@ def begin(cursor: Cursor, stream: Stream, now_us: int) -> Cursor:
         comparable = cursor.primary_key == stream.primary_key
         cursor = start_over(cursor, "what is asked of the stream was changed in its config")
         cursor = cursor if comparable else msgspec.structs.replace(cursor, known=0)
-    if isinstance(stream.incremental, Watermark) and not cursor.next:
+    if isinstance(stream.incremental, Watermark) and not cursor.next and not cursor.job:
         cursor = _bounded(cursor, stream.incremental, now_us)
     return msgspec.structs.replace(
         cursor,
@@ -101,6 +105,8 @@ def start_over(cursor: Cursor, reason: str) -> Cursor:
         reading="full",
         next="",
         delta="",
+        job="",
+        job_us=0,
         pages=0,
         counted=0,
         total=-1,
@@ -115,7 +121,17 @@ def start_over(cursor: Cursor, reason: str) -> Cursor:
 
 def again(cursor: Cursor) -> Cursor:
     """The read in progress from its first page: the link it was to go on with is no longer served."""
-    return msgspec.structs.replace(cursor, next="", pages=0, counted=0, total=-1)
+    return msgspec.structs.replace(cursor, next="", job="", job_us=0, pages=0, counted=0, total=-1)
+
+
+def submitted(cursor: Cursor, job: str, now_us: int) -> Cursor:
+    """After the source was given a job that prepares the read; to be stored before it is asked for again."""
+    return msgspec.structs.replace(cursor, job=job, job_us=now_us)
+
+
+def prepared(cursor: Cursor, link: str, total: int) -> Cursor:
+    """After the job has results, which begin at ``link``."""
+    return msgspec.structs.replace(cursor, next=link, total=total)
 
 
 def count(cursor: Cursor, items: int, total: int) -> Cursor:

@@ -11,6 +11,7 @@ import httpx
 import msgspec
 
 from flockiq.capture import cursor as steps
+from flockiq.capture.badrow import BadRow
 from flockiq.capture.batch import FEW, Batch
 from flockiq.capture.columns import ColumnsHeld
 from flockiq.capture.cursor import Cursor, Cursors
@@ -18,6 +19,7 @@ from flockiq.capture.deliveries import last_told
 from flockiq.capture.http.client import Answer, SourceClient, Tally
 from flockiq.capture.http.guard import Origin
 from flockiq.capture.http.quota import Allowance
+from flockiq.capture.jobs import JobFailed, Jobs, NotReady
 from flockiq.capture.keys import KeySets
 from flockiq.capture.known import Known
 from flockiq.capture.protocols.page import At, Expired, Page, StreamProtocol
@@ -41,7 +43,9 @@ class Result(msgspec.Struct):
     greatest_us: int = 0  # source time
     schema: list[str] = []  # how the stream's columns changed
     resynced: str = ""  # why a full read with delete reconciliation was begun
+    begun_again: str = ""  # why a read was begun once more, from where it began
     more: bool = False  # the slice's time ran out before the read's end
+    rest_us: int = 0  # how long the source wants to be left alone before there is more
 
 
 class Reading:
@@ -76,6 +80,7 @@ class Reading:
         self._mark = ""
         self.result = Result()
         self.cursor = Cursor()
+        self._jobs = Jobs(source, self._config, client, now_us, self.result.tally) if self._config.job else None
 
     async def run(self) -> Result:
         """Read until the source has nothing more for now, or the slice's time is up.
@@ -87,8 +92,14 @@ class Reading:
         self._batch.begin(self.cursor.run, self.cursor.run_us)
         await self._known.begin(before, self.cursor, self._save)
         await self._columns.load()
+        if before.job != self.cursor.job:
+            await self._discard(before.job)  # what is asked of the stream was changed
         try:
             return await self._read()
+        except NotReady as waiting:
+            await self._flush()
+            self.result.more, self.result.rest_us = True, waiting.pause_us
+            return self.result
         except SourceUnavailable:
             await self._flush()  # what it gave before it fell silent need not be asked for again
             raise
@@ -132,10 +143,10 @@ class Reading:
         try:
             return await self._ask_meanwhile()
         except Expired as expired:
-            if self._begins:
+            if self._begins and not self.cursor.job:
                 raise SourceError(f"the source calls the first page of a read expired: {expired}") from expired
             await self._flush()
-            if self.cursor.reading == "since":
+            if self.cursor.reading == "since" or (self.cursor.job and not self.cursor.pages):
                 await self._again(f"the source no longer serves the link of a page: {expired}")
             else:
                 await self._resync(f"the source no longer serves its link: {expired}")
@@ -156,6 +167,8 @@ class Reading:
             asking.cancel()
 
     async def _ask(self) -> tuple[Page, Answer]:
+        if self._jobs is not None and not self.cursor.next:
+            await self._prepare(self._jobs)
         cursor, begins = self.cursor, self._begins
         at = At(cursor.since_us, cursor.until_us, cursor.counted)
         link = cursor.next or (self._protocol.first(at) if begins else cursor.delta)
@@ -166,6 +179,29 @@ class Reading:
             self._protocol.require(page)
         return page, answer
 
+    async def _prepare(self, jobs: Jobs) -> None:
+        """Go on once the source has prepared the read. NotReady: later. SourceError: it could not, and is to try again.
+
+        The job is stored before it is asked for, and its results' link before that is followed.
+        """
+        if not self.cursor.job:
+            job = await jobs.submit(At(self.cursor.since_us, self.cursor.until_us))
+            self.cursor = steps.submitted(self.cursor, job, self._now_us())
+            await self._save()
+        try:
+            results = await jobs.results(self.cursor.job, self.cursor.job_us)
+        except JobFailed as failed:
+            await self._again(str(failed))
+            raise SourceError(f"{failed}; another is submitted at the next try") from failed
+        link = self._kept(results.link, self._client.origins.base)
+        self.cursor = steps.prepared(self.cursor, link, results.total)
+        await self._save()
+
+    async def _discard(self, job: str) -> None:
+        """Let the source forget a job that nobody asks for any more."""
+        if job and self._jobs is not None:
+            await self._jobs.discard(job)
+
     @property
     def _begins(self) -> bool:
         """Whether the next page is the first of a read that begins with no link."""
@@ -175,6 +211,7 @@ class Reading:
         """Begin a full read at whose end deletions are found; said aloud, for it may take long."""
         log.warning("%s/%s is read again from the start: %s", self._source, self._stream, reason)
         before, run = self.cursor, self.cursor.run
+        await self._discard(before.job)
         after = steps.start_over(before, reason)
         if before.keys == run:  # begun in this very run, whose number the new set takes
             after = msgspec.structs.replace(after, known=before.known)
@@ -188,7 +225,9 @@ class Reading:
     async def _again(self, reason: str) -> None:
         """Begin the read once more, from where it began."""
         log.warning("%s/%s: %s; the read is begun again", self._source, self._stream, reason)
+        await self._discard(self.cursor.job)
         self.cursor = steps.again(self.cursor)
+        self.result.begun_again = reason
         await self._cursors.save(self.cursor)
         self._asked.clear()
         self._mark = ""
@@ -228,6 +267,7 @@ class Reading:
         watermark = self._config.incremental.kind == "watermark"
         self.cursor = steps.finish(self.cursor, delta, self._batch.greatest_us, watermark=watermark)
         await self._flush(always=self.cursor != before)
+        await self._discard(before.job)
         if compared:
             await self._known.forget(compared)
         await self._known.fold()
@@ -276,7 +316,10 @@ class Reading:
             if number % _BREATH == _BREATH - 1:
                 await asyncio.sleep(0)
         for item in page.unreadable:
-            self._batch.set_aside(BadRecord("is no JSON object with a key"), item, captured_us)
+            if isinstance(item, BadRow):
+                self._batch.set_aside(item, item.body, captured_us)
+            else:
+                self._batch.set_aside(BadRecord("is no JSON object with a key"), item, captured_us)
         for key in page.deleted:
             self._delete(key)
         self._columns.page_taken()

@@ -155,8 +155,9 @@ def _next_turn(
     interval = source.interval(work.stream)
     read_us = max(capture.now_us(), work.sent_us)  # slices sent meanwhile are answered too
     if not ended.error:
-        more = reading is not None and reading.result.more
-        return turns.succeeded(turn, read_us, capture.now_us() if more else work.due_us + interval)
+        result = reading.result if reading is not None else Result()
+        due_us = capture.now_us() + result.rest_us if result.more else work.due_us + interval
+        return turns.succeeded(turn, read_us, due_us)
     longest = max(source.limits.back_off, interval)
     wait = backoff(turn.failures + 1, longest / _MICRO, first_s=interval / _MICRO)
     return turns.failed(turn, read_us, capture.now_us() + int(max(wait, ended.retry_after_s or 0.0) * _MICRO))
@@ -199,7 +200,8 @@ async def _tell(
 async def _log_run(capture: Capture, work: wire.WorkData, reading: Reading, ended: Ended, began_us: int) -> None:
     """A row of table Runs for a run worth one."""
     result, run = reading.result, reading.cursor.run
-    if not (result.records or ended.error or result.resynced or result.schema or run % _TOLD_RUNS == 0):
+    said = ended.error or result.resynced or result.begun_again or "; ".join(result.schema)
+    if not (result.records or said or run % _TOLD_RUNS == 0):
         return
     row = {
         "RunId": hash_id(capture.tenant, work.source, work.stream, str(run)),
@@ -213,6 +215,6 @@ async def _log_run(capture: Capture, work: wire.WorkData, reading: Reading, ende
         "Requests": result.tally.requests,
         "Bytes": result.tally.received,
         "Outcome": ended.outcome,
-        "Error": ended.error or result.resynced or "; ".join(result.schema),
+        "Error": said,
     }
     await capture.services.analytics.ingest("Runs", msgspec.json.encode(row))

@@ -21,6 +21,7 @@ from flockiq.shared.errors import FlockIQError, SourceError
 from flockiq.shared.fields import FieldType
 
 RECORDS: Final = 50  # looked at where a source does not describe itself
+ODATA: Final = ("dataverse", "odata_v2", "odata_v4")  # these describe themselves in $metadata
 STREAMS: Final = 20  # suggested at most
 COLUMNS: Final = 40  # of each
 _MODIFIED: Final = re.compile(r"(last_?)?(modified|changed?|updated?)(_?(on|at|time|date|timestamp))*", re.IGNORECASE)
@@ -40,7 +41,7 @@ class _Definitions(msgspec.Struct):
 
 async def discovered(capture: Capture, source: Source) -> list[Shape]:
     """The streams that a source has, or those of its file. FlockIQError says why it can't be told."""
-    if source.polled and source.connector != "rest":
+    if source.connector in ODATA:
         described = await _described(capture, source)
         if described:
             tracked = await _tracked(capture, source) if source.connector == "dataverse" else frozenset[str]()
@@ -152,7 +153,7 @@ def _stream(shape: Shape, source: Source, entities: Mapping[str, Entity], made: 
     stream["primary_key"] = list(shape.keys)
     if modified:
         stream["modified"] = modified
-    if source.connector not in ("rest", "files"):
+    if source.connector in ODATA:
         stream["incremental"] = {"kind": "delta" if shape.delta else "full"}
         stream["select"] = list(dict.fromkeys([*shape.keys, *fields.values(), *([modified] if modified else [])]))
     return stream | {"entity": entity, "fields": fields}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -13,8 +14,9 @@ from pydantic import BaseModel
 
 from flockiq.capture.badrow import BadRow
 from flockiq.capture.files import is_for
-from flockiq.capture.http.client import Tally
-from flockiq.capture.protocols.page import At, Expired
+from flockiq.capture.http.client import SourceClient, Tally
+from flockiq.capture.jobs import JobFailed, Jobs, NotReady
+from flockiq.capture.protocols.page import BEGINNING, At, Expired, StreamProtocol
 from flockiq.capture.protocols.registry import PROTOCOLS
 from flockiq.capture.publish import Lines
 from flockiq.capture.records import Reader, Record
@@ -32,6 +34,7 @@ from flockiq.shared.services import connect
 
 PAGES: Final = 10  # asked for at most
 FILES: Final = 10_000  # names looked through at most
+_NO_RECORD: Final = "is no JSON object with a key"
 
 
 class Found(NamedTuple):
@@ -130,9 +133,35 @@ async def _asked(capture: Capture, source: Source, stream: str, limit: int) -> P
     config = source.streams[stream]
     small = config.model_copy(update={"page_size": min(config.page_size, limit)})
     protocol, client = PROTOCOLS[source.connector](source, small), capture.client(source)
+    if small.job is None:
+        return await _pages(client, protocol, protocol.first(), limit)
+    jobs = Jobs(source, small, client, capture.now_us, Tally())
+    job = await jobs.submit(BEGINNING, sample=True)
+    try:
+        link = await _prepared(jobs, job, capture, source.limits.slice_time)
+        return await _pages(client, protocol, link, limit)
+    finally:
+        await jobs.discard(job)
+
+
+async def _prepared(jobs: Jobs, job: str, capture: Capture, patience_us: int) -> str:
+    """The link of a job's results. SourceError if it has none in ``patience_us``."""
+    submitted_us = capture.now_us()
+    while True:
+        try:
+            return (await jobs.results(job, submitted_us)).link
+        except NotReady as waiting:
+            if capture.now_us() + waiting.pause_us > submitted_us + patience_us:
+                raise SourceError(f"{waiting} after {patience_us / 1e6:,.0f} s (limits.slice_time)") from waiting
+            await asyncio.sleep(waiting.pause_us / 1e6)
+        except (JobFailed, Expired) as failed:
+            raise SourceError(str(failed)) from failed
+
+
+async def _pages(client: SourceClient, protocol: StreamProtocol, link: str, limit: int) -> Peeked:
+    """The first pages' records, up to ``limit``."""
     records: list[Record] = []
     unreadable: list[str] = []
-    link = protocol.first()
     for number in range(PAGES):
         answer = await client.get(link, protocol.headers(first=number == 0), Tally())
         try:
@@ -142,7 +171,7 @@ async def _asked(capture: Capture, source: Source, stream: str, limit: int) -> P
         if number == 0:
             protocol.require(page)
         records += page.records
-        unreadable += ["is no JSON object with a key"] * len(page.unreadable)
+        unreadable += [str(item) if isinstance(item, BadRow) else _NO_RECORD for item in page.unreadable]
         if len(records) >= limit or not page.next:
             break
         link = str(client.origins.resolve(page.next, answer.url))

@@ -251,6 +251,8 @@ def _stands(cursor: Cursor) -> str:
     """Where a cursor stands, in words."""
     if not cursor.run:
         return "at the start"
+    if cursor.job and not cursor.next:
+        return f"{cursor.reading} read, waiting for job {cursor.job}"
     if cursor.next or cursor.resync:
         return f"{cursor.reading} read, page {cursor.pages + 1}"
     return f"{cursor.reading}, run {cursor.run}"

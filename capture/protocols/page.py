@@ -7,6 +7,7 @@ from typing import Final, NamedTuple, Protocol
 
 import httpx
 
+from flockiq.capture.badrow import BadRow
 from flockiq.capture.http.client import Answer
 from flockiq.capture.records import Record
 from flockiq.shared.config.sources import Source, Stream
@@ -32,7 +33,7 @@ class Page(NamedTuple):
 
     records: Sequence[Record]
     deleted: Sequence[str] = ()  # keys, for protocols that tell of deletions
-    unreadable: Sequence[bytes] = ()  # items of the page that are no records
+    unreadable: Sequence[bytes | BadRow] = ()  # items of the page that are no records, and why if that is known
     next: str = ""  # link of the page after this one
     delta: str = ""  # link that will tell what changes from now on; on the last page only
     tracked: bool = False  # the source confirmed that it tracks changes

@@ -15,4 +15,5 @@ PROTOCOLS: Final[Mapping[str, ProtocolMaker]] = {
     "odata_v4": ODataV4,
     "rest": Rest,
     "salesforce": Rest,
+    "salesforce_bulk": Rest,
 }

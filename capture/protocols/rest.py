@@ -7,23 +7,27 @@ from typing import Any, Final
 
 import msgspec
 
+from flockiq.capture.badrow import BadRow
 from flockiq.capture.http.client import Answer
 from flockiq.capture.protocols.following import Turned, first_parameters, following
 from flockiq.capture.protocols.page import BEGINNING, At, Expired, Page, query
 from flockiq.capture.protocols.phrases import phrased, standing, window
-from flockiq.capture.protocols.places import count_at, opened, records_at, steps
+from flockiq.capture.protocols.places import Answered, count_at, opened, records_at, steps
 from flockiq.capture.records import Record
+from flockiq.capture.rows import rows
 from flockiq.shared.config.reading import CountedPages, Watermark
 from flockiq.shared.config.sources import Source, Stream
-from flockiq.shared.errors import SourceError
+from flockiq.shared.errors import BadRecord, SourceError
 from flockiq.shared.positions import hash_id
 
+_NOT_FOUND: Final = 404
 _GONE: Final = 410
 _SAID: Final = 300
+_ACCEPT: Final = {"csv": "text/csv", "ndjson": "application/x-ndjson", "parquet": "application/vnd.apache.parquet"}
 
 
 class Rest:
-    """A stream of a source described in YAML."""
+    """A stream of a source described in YAML; its answers are JSON, or what its ``format`` says."""
 
     delta = False
 
@@ -33,6 +37,7 @@ class Rest:
         self._way = steps(stream.records)
         self._total = steps(stream.paginate.total)
         self._words = standing(stream)
+        self._unpacked = source.limits.unpacked_bytes
 
     def first(self, at: At = BEGINNING) -> str:
         """The link of a read's first page: its parameters, paging's own, and since when."""
@@ -47,14 +52,15 @@ class Rest:
 
     def headers(self, *, first: bool) -> Mapping[str, str]:  # noqa: ARG002 - the protocol's interface
         """What the stream declares, beyond its connection."""
-        return phrased(self._stream.headers, self._words)
+        written = self._stream.format
+        accepted = {"accept": _ACCEPT[written.kind]} if written is not None else {}
+        return accepted | phrased(self._stream.headers, self._words)
 
     def parse(self, answer: Answer, *, polling: bool, at: At = BEGINNING) -> Page:
         """Understand an answer."""
         if not answer.ok:
             self._refused(answer, polling=polling)
-        body = opened(answer.body)
-        records, unreadable = records_at(body, self._way)
+        body, records, unreadable = self._read(answer.body)
         total = count_at(body, self._total) if self._total else -1
         items = len(records) + len(unreadable)
         link = following(self._stream, Turned(answer, body, records, items, total, at))
@@ -63,9 +69,26 @@ class Rest:
     def require(self, page: Page) -> None:
         """Nothing: what is missing shows on the page."""
 
+    def _read(self, body: bytes) -> tuple[Answered, list[Record], list[bytes | BadRow]]:
+        """An answer taken apart as far as it can be, its records, and what stands among them without being one."""
+        written = self._stream.format
+        if written is None:
+            answer = opened(body)
+            records, unreadable = records_at(answer, self._way)
+            return answer, records, [*unreadable]
+        if not body.strip():
+            return {}, [], []  # no records, and so not even a header
+        try:
+            found = list(rows(body, written, self._unpacked))
+        except BadRecord as error:
+            raise SourceError(f"the answer is no {written.kind}: {error}") from error
+        good = [row for row in found if not isinstance(row, BadRow)]
+        return {}, good, [row for row in found if isinstance(row, BadRow)]
+
     def _refused(self, answer: Answer, *, polling: bool) -> None:
         said = "".join(each if each.isprintable() else " " for each in answer.body[:_SAID].decode("utf-8", "replace"))
-        if polling and (answer.status == _GONE or any(word.encode() in answer.body for word in self._stream.expired)):
+        gone = answer.status == _GONE or (answer.status == _NOT_FOUND and self._stream.job is not None)
+        if polling and (gone or any(word.encode() in answer.body for word in self._stream.expired)):
             raise Expired(said)
         raise SourceError(f"the source answers {answer.status}: {said.strip() or 'without a reason'}")
 

@@ -15,14 +15,15 @@ from flockiq.shared.config.connection import SECOND, Connection, Limits
 from flockiq.shared.config.connectors import completed
 from flockiq.shared.config.durations import Duration
 from flockiq.shared.config.files import FileFormat, Files
+from flockiq.shared.config.jobs import Job
 from flockiq.shared.config.names import FieldName, Model, Name
 from flockiq.shared.config.reading import Columns, Full, Incremental, OnePage, Paginate, Where
 from flockiq.shared.config.webhooks import Told, Webhook
 
 Scalar = str | int | float | bool | None
 
-POLLED = ("dataverse", "odata_v2", "odata_v4", "rest", "salesforce")
-DESCRIBED = ("rest", "salesforce")  # read as records and paginate say
+POLLED = ("dataverse", "odata_v2", "odata_v4", "rest", "salesforce", "salesforce_bulk")
+DESCRIBED = ("rest", "salesforce", "salesforce_bulk")  # read as records and paginate say
 
 
 class DeletedWhen(Model):
@@ -63,6 +64,9 @@ class Stream(Model):
         Field(description="rest: where in an answer its records are, e.g. data.items; the whole answer if empty."),
     ] = ""
     paginate: Annotated[Paginate, Field(description="rest: how pages follow one another.")] = OnePage()
+    job: Annotated[
+        Job | None, Field(description="rest: how the source is made to prepare a read, if it has to be.")
+    ] = None
     expired: Annotated[
         tuple[str, ...],
         Field(description="rest: words in a refusal of a page that mean its link or token is too old to go on with."),
@@ -81,7 +85,10 @@ class Stream(Model):
     page_size: Annotated[int, Field(ge=1, le=50_000, description="Records a page, if the source listens.")] = 1_000
     every: Annotated[Duration | None, Field(description="How often to read, if not as the source says.")] = None
     pattern: Annotated[str, Field(description="Names of this stream's files; * and ? stand for anything.")] = ""
-    format: Annotated[FileFormat | None, Field(description="How this stream's files are written.")] = None
+    format: Annotated[
+        FileFormat | None,
+        Field(description="How this stream's files are written; rest: its answers, if they are not JSON."),
+    ] = None
     webhook: Annotated[Told | None, Field(description="What of a webhook's events is this stream's record.")] = None
     deleted_when: Annotated[DeletedWhen | None, Field(description="How a record says that it was deleted.")] = None
     entity: Annotated[Name, Field(description="The entity type that the records describe.")]
@@ -102,7 +109,7 @@ class SourceFile(Model):
 
     source: Annotated[Name, Field(description="The source's name, used everywhere.")]
     connector: Annotated[
-        Literal["dataverse", "odata_v2", "odata_v4", "rest", "salesforce", "webhook", "files"],
+        Literal["dataverse", "odata_v2", "odata_v4", "rest", "salesforce", "salesforce_bulk", "webhook", "files"],
         Field(description="What it speaks."),
     ]
     enabled: Annotated[bool, Field(description="Whether it is read.")] = True
@@ -159,10 +166,17 @@ def _misread(connector: str, stream: Stream) -> str:
     """Why a stream can't be read as it says, "" if it can."""
     described = connector in DESCRIBED
     if not described and (
-        stream.records or stream.expired or stream.request or stream.headers or stream.paginate.kind != "none"
+        stream.records
+        or stream.expired
+        or stream.request
+        or stream.headers
+        or stream.job
+        or stream.paginate.kind != "none"
     ):
-        return "has no use for request, headers, records, paginate or expired | they are for connector: rest"
-    if connector == "salesforce" and not stream.select:
+        return "has no use for request, headers, records, paginate, expired or job | they are for connector: rest"
+    if described and stream.format is not None and _looks_inside(stream):
+        return "looks into answers that are not JSON | records and places of paginate are for JSON"
+    if connector.startswith("salesforce") and not stream.select:
         return "lacks select | the fields to ask for, SOQL has no *"
     if described and stream.incremental.kind == "delta":
         return "can't follow delta links | incremental: {kind: watermark} or {kind: full}"
@@ -173,6 +187,12 @@ def _misread(connector: str, stream: Stream) -> str:
     if stream.paginate.kind == "keyset" and not (stream.modified and len(stream.primary_key) == 1):
         return "can't page by keyset | it needs modified and a single primary_key"
     return ""
+
+
+def _looks_inside(stream: Stream) -> bool:
+    """Whether something has to be found in an answer besides its records."""
+    pages = stream.paginate
+    return bool(stream.records or pages.more or pages.done or pages.total or pages.kind in ("next_url", "cursor"))
 
 
 def matches(pattern: str, name: str) -> bool:
