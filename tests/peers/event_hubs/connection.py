@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import struct
-import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -12,6 +11,7 @@ from azure.eventhub._pyamqp.error import AMQPError
 from azure.eventhub._pyamqp.performatives import (
     BeginFrame,
     CloseFrame,
+    DetachFrame,
     EndFrame,
     FlowFrame,
     OpenFrame,
@@ -266,11 +266,4 @@ class Connection:
 
 def detach(session: Session, handle: int, error: AMQPError | None) -> None:
     """End a link for good."""
-    from azure.eventhub._pyamqp.performatives import DetachFrame
-
     session.send(DetachFrame(handle=handle, closed=True, error=error))
-
-
-def now() -> float:
-    """Seconds since 1970."""
-    return time.time()

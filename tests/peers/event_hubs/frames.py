@@ -70,9 +70,7 @@ def message(*, correlation_id: Any, application: dict[str, Any], value: Any = No
     output = bytearray()
     encode_payload(
         output,
-        Message(
-            properties=Properties(correlation_id=correlation_id), application_properties=application, value=value
-        ),
+        Message(properties=Properties(correlation_id=correlation_id), application_properties=application, value=value),
     )
     return bytes(output)
 

@@ -248,36 +248,42 @@ class Egress(Deliverer):
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def _run(self) -> None:
-        faults = self.connection.faults
         while not self.closed:
             partition = self.connection.hubs.partition(self.place.hub, self.place.partition or 0)
             more = partition.more
             events = partition.after(self._next, max(0, min(self.credit, CHUNK)))
             for event in events:
-                if not self.authorised(self.place.hub):
-                    return
-                if faults.strikes("slow", self._where):
-                    await asyncio.sleep(self.connection.slow_s)
-                if faults.strikes("stolen", self._where):
-                    self.detach(STOLEN, "New receiver with a higher epoch is created hence this one is disconnected.")
-                    return
-                if faults.strikes("detached", self._where):
-                    self.detach(FORCED, "The link was force detached by the broker.")
+                if self.closed or await self._fails():
                     return
                 await self.deliver(self._annotated(event))
                 self._next = event.sequence + 1
-                if self.closed:
-                    return
             if not events:
-                self.wake.clear()
-                waits = [asyncio.ensure_future(self.wake.wait()), asyncio.ensure_future(more.wait())]
-                try:
-                    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-                finally:
-                    for wait in waits:
-                        wait.cancel()
-                if more.is_set() and self.credit <= 0:
-                    await self.wake.wait()
+                await self._news(more)
+
+    async def _fails(self) -> bool:
+        """Whether something ended this link before an event."""
+        faults = self.connection.faults
+        if not self.authorised(self.place.hub):
+            return True
+        if faults.strikes("slow", self._where):
+            await asyncio.sleep(self.connection.slow_s)
+        if faults.strikes("stolen", self._where):
+            self.detach(STOLEN, "New receiver with a higher epoch is created hence this one is disconnected.")
+        elif faults.strikes("detached", self._where):
+            self.detach(FORCED, "The link was force detached by the broker.")
+        return self.closed
+
+    async def _news(self, more: asyncio.Event) -> None:
+        """Wait for more events, or for credit."""
+        self.wake.clear()
+        waits = [asyncio.ensure_future(self.wake.wait())]
+        if self.credit > 0:
+            waits.append(asyncio.ensure_future(more.wait()))
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
 
     def interrupted(self) -> bool:
         """See ``Deliverer.interrupted``."""
@@ -383,25 +389,29 @@ def attach(session: Session, fields: list[Any]) -> Link | None:
     """The link that an attach asks for; None if it was refused."""
     plain = Link(session, fields)
     try:
-        if plain.address in {"$cbs", "$management"}:
-            if plain.client_receives:
-                answers = Deliverer(session, fields)
-                answers.attach()
-                return answers
-            node = (Cbs if plain.address == "$cbs" else Management)(session, fields)
-            node.begin()
-            return node
-        hub = session.connection.hubs.place(plain.address).hub
-        if not session.connection.may(hub, time.time()):
-            raise Refused(UNAUTHORIZED, "Unauthorized access. 'Send' or 'Listen' claim(s) are required.")
-        if plain.client_receives:
-            receiver = Egress(session, fields)
-            receiver.begin()
-            return receiver
-        sender = Ingress(session, fields)
-        sender.begin(session.connection.hubs.max_message_bytes)
-        return sender
+        return _made(plain.address, plain.client_receives, session, fields)
     except Refused as refused:
         plain.attach(refused=True)
         plain.detach(refused.condition, str(refused))
         return None
+
+
+def _made(address: str, client_receives: bool, session: Session, fields: list[Any]) -> Link:  # noqa: FBT001 - as AMQP's role is
+    if address in {"$cbs", "$management"}:
+        if client_receives:
+            answers = Deliverer(session, fields)
+            answers.attach()
+            return answers
+        node = (Cbs if address == "$cbs" else Management)(session, fields)
+        node.begin()
+        return node
+    hub = session.connection.hubs.place(address).hub
+    if not session.connection.may(hub, time.time()):
+        raise Refused(UNAUTHORIZED, "Unauthorized access. 'Send' or 'Listen' claim(s) are required.")
+    if client_receives:
+        receiver = Egress(session, fields)
+        receiver.begin()
+        return receiver
+    sender = Ingress(session, fields)
+    sender.begin(session.connection.hubs.max_message_bytes)
+    return sender

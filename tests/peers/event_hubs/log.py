@@ -86,6 +86,8 @@ class Partition:
             return self.end
         number = int(value) + (0 if inclusive else 1)
         if by == "sequence-number":
+            if number > self.end:
+                raise ValueError(f"The supplied sequence number '{value}' is invalid. The last is '{self.end - 1}'")
             return number
         if by == "offset":
             return next((event.sequence for event in self.events if event.offset >= number), self.end)

@@ -134,9 +134,7 @@ class EventHubs:
         self._port = self._server.sockets[0].getsockname()[1]
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connection = Connection(
-            reader, writer, hubs=self._hubs, faults=self.faults, slow_s=self._slow_s, attach=attach
-        )
+        connection = Connection(reader, writer, hubs=self._hubs, faults=self.faults, slow_s=self._slow_s, attach=attach)
         self._connections.add(connection)
         try:
             await connection.serve()
