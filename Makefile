@@ -41,7 +41,7 @@ convergence: N = 1000
 convergence: $(DEV) ## Hold N histories (N=1000) in every order against a row-by-row reference; ARGS="--seed 7"
 	@$(PYTHON) -m tests.convergence.main --cases $(N) $(ARGS)
 
-bench: $(DEV) ## Measure speed; ONLY=engine|peers|growth|pipeline, ARGS="--events 200000"
+bench: $(DEV) ## Measure speed; ONLY=engine|peers|growth|pipeline|capture, ARGS="--events 200000"
 	@$(PYTHON) -m flockiq.bench.main $(if $(ONLY),--only $(ONLY)) $(ARGS)
 
 clean: ## Remove .venv, caches and the data folder of earlier runs

@@ -36,6 +36,8 @@ FIGURES: Sequence[Figure] = (
     Figure("engine", ("state", "load_s"), "loading a partition's state", "most", 1, 0.2, "s"),
     Figure("pipeline", ("records_per_s",), "the whole pipeline, records", "least", 40_000, 100_000, "/s"),
     Figure("pipeline", ("p99_ms",), "its p99 at half that load", "most", 1_000, 200, "ms"),
+    Figure("capture", ("ratio_to_floor",), "capture over the floor", "most", 4, 2.5, "x"),
+    Figure("capture", ("memory_growth",), "its memory, ten times as much", "most", 1.3, 1.1, "x"),
 )
 
 
@@ -85,7 +87,29 @@ def table(found: Mapping[str, Any]) -> Table:
                 "", f"{name}: outputs equal the reference's", _yes(one["outputs_equal_reference"]), "", "", ""
             )
     _peers(drawn, found.get("peers", {}))
+    _capture(drawn, found.get("capture", {}))
     return drawn
+
+
+def _capture(drawn: Table, one: Mapping[str, Any]) -> None:
+    if not one:
+        return
+    drawn.add_section()
+    for name, text in (
+        ("floor, CPU a record", f"{one['floor_us']:,.1f} µs"),
+        ("capture, CPU a record", f"{one['capture_us']:,.1f} µs"),
+        ("records a second", f"{one['records_per_s']:,}"),
+        (f"peak memory, {one['few']:,} records", f"{one['peak_rss_mb_few']:,} MB"),
+        (f"peak memory, {one['records']:,} records", f"{one['peak_rss_mb']:,} MB"),
+        ("every record in the log", _yes(one["all_in_the_log"])),
+    ):
+        drawn.add_row("capture", name, text, "", "", "")
+    dlt = one["dlt"]
+    if "us" in dlt:
+        drawn.add_row(
+            "", f"dlt, CPU a record ({dlt['times_slower']:,.1f} times ours)", f"{dlt['us']:,.1f} µs", "", "", ""
+        )
+        drawn.add_row("", "dlt: outputs equal", _yes(dlt["outputs_equal"]), "", "", "")
 
 
 def _peers(drawn: Table, peers: Mapping[str, Any]) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
+from flockiq.bench.capture_part import capture_part
 from flockiq.bench.engine_part import engine_part
 from flockiq.bench.figures import table
 from flockiq.bench.growth_part import growth_part
@@ -20,7 +21,7 @@ from flockiq.bench.machine import machine
 from flockiq.bench.peers_part import peers_part
 from flockiq.bench.pipeline_part import pipeline_part
 
-PARTS = ("engine", "peers", "growth", "pipeline")
+PARTS = ("engine", "peers", "growth", "pipeline", "capture")
 WIDTH = 100  # of what goes to a file
 RESULTS = Path(__file__).parent / "results.json"
 
@@ -34,6 +35,7 @@ class Options(argparse.Namespace):
     growth_events: int
     peer_events: int
     pipeline_records: int
+    capture_records: int
     results: Path
 
 
@@ -50,6 +52,9 @@ def parsed(arguments: list[str] | None = None) -> Options:
     )
     parser.add_argument("--peer-events", type=int, default=100_000, help="of the job that all engines do")
     parser.add_argument("--pipeline-records", type=int, default=200_000, help="records through the whole pipeline")
+    parser.add_argument(
+        "--capture-records", type=int, default=1_000_000, help="records captured; a tenth of them also in dlt"
+    )
     parser.add_argument("--results", type=Path, default=RESULTS, help="where results are written")
     return parser.parse_args(arguments, namespace=Options())
 
@@ -68,6 +73,8 @@ def run(options: Options, console: Console) -> dict[str, object]:
                 measured = engine_part(options.events, options.reps, say)
             case "growth":
                 measured = growth_part(options.growth_events, say)
+            case "capture":
+                measured = capture_part(options.capture_records, options.reps, say)
             case "peers":
                 measured = peers_part(options.peer_events, say)
             case _:

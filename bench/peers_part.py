@@ -57,15 +57,14 @@ def peers_part(events: int, say: Say) -> dict[str, object]:
         },
     }
     for name, file_lines in (("bytewax", work.facts.lines), ("pyspark", MICRO_BATCH)):
-        missing = _missing(name)
-        if missing:
-            say(f"peers: {name} is skipped: {missing}")
-            found[name] = {"skipped": missing}
+        if lacks := missing(name):
+            say(f"peers: {name} is skipped: {lacks}")
+            found[name] = {"skipped": lacks}
             continue
         say(f"peers: the same in {name}")
         with tempfile.TemporaryDirectory(dir=CACHE) as folder:
             write_plain(work, Path(folder) / "events", file_lines)
-            cpu_s, given = run_peer(f"with_{name}.py", Path(folder))
+            cpu_s, given = run_peer(f"with_{name}.py", Path(folder), str(Path(folder) / "events"))
         rate = work.facts.lines / cpu_s
         found[name] = {
             "events_per_cpu_s": round(rate),
@@ -76,7 +75,7 @@ def peers_part(events: int, say: Say) -> dict[str, object]:
     return found
 
 
-def _missing(name: str) -> str:
+def missing(name: str) -> str:
     """What stands in the way of running a peer; nothing if it can run."""
     if not PYTHON.exists():
         return f"it is not installed; {HOW}"
@@ -136,12 +135,15 @@ def write_plain(work: Workload, folder: Path, file_lines: int) -> None:
         os.utime(path, (_FIRST_FILE_S + number, _FIRST_FILE_S + number))
 
 
-def run_peer(script: str, folder: Path) -> tuple[float, dict[str, Any]]:
-    """CPU seconds of a peer's whole session between its two words, and its outputs' digest."""
+def run_peer(script: str, folder: Path, argument: str) -> tuple[float, dict[str, Any]]:
+    """CPU seconds of a peer's whole session between its two words, and its outputs' digest.
+
+    ``folder`` takes its log; ``argument`` says where its input is.
+    """
     with (
         (folder / "log").open("wb") as log,
         subprocess.Popen(  # noqa: S603 - our own script
-            [PYTHON, PEERS / script, folder / "events"],
+            [PYTHON, PEERS / script, argument],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
