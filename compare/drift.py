@@ -14,7 +14,7 @@ from flockiq.shared.layout import Layout, Tolerance
 _SPACE = re.compile(r"\s+")
 _PUNCTUATION = re.compile(r"[^\w\s]|_")
 _SEPARATORS = re.compile(r"[,;]")
-_ROUNDING = 1e-15  # of the larger number: 0.4 and 0.3 are no further apart than 0.1
+ROUNDING = 1e-15  # of the larger number: 0.4 and 0.3 are no further apart than 0.1
 _NUMERIC = ("decimal", "float", "integer", "date", "timestamp")
 
 
@@ -22,12 +22,12 @@ def disagree(value: Int64s, layout: Layout, texts: Texts) -> Bools:
     """Which tolerances are exceeded: bool [n, T] for values int64 [n, S, F] and T tolerances."""
     found = np.zeros((len(value), len(layout.tolerances)), np.bool_)
     for number, tolerance in enumerate(layout.tolerances):
-        found[:, number] = _exceeded(value[:, :, tolerance.field], layout, tolerance, texts)
+        found[:, number] = exceeded(value[:, :, tolerance.field], layout, tolerance, texts)
     return found
 
 
-def _exceeded(value: Int64s, layout: Layout, tolerance: Tolerance, texts: Texts) -> Bools:
-    """For one field, int64 [n, S]: whether any two sources that have a value differ too much."""
+def exceeded(value: Int64s, layout: Layout, tolerance: Tolerance, texts: Texts) -> Bools:
+    """For the tolerance's field, int64 [n, S]: whether any two sources that have a value differ too much."""
     field = layout.fields[tolerance.field]
     filled = (value != ABSENT) & (value != NULL)
     several: Bools = filled.sum(axis=1) > 1
@@ -38,7 +38,7 @@ def _exceeded(value: Int64s, layout: Layout, tolerance: Tolerance, texts: Texts)
         with np.errstate(invalid="ignore"):
             larger = np.maximum(np.abs(low), np.abs(high))
             allowed = np.maximum(tolerance.absolute, tolerance.relative * larger)
-            apart: Bools = several & (high - low > allowed + _ROUNDING * larger)
+            apart: Bools = several & (high - low > allowed + ROUNDING * larger)
             return apart
     if tolerance.ignore or tolerance.as_set:
         suspect = several & _differ(value, filled)

@@ -17,7 +17,7 @@ NULL (said to be empty). They are far from INT64_MIN, so that differences do not
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal
 
 import msgspec
@@ -26,6 +26,7 @@ import numpy.typing as npt
 import xxhash
 
 from flockiq.shared.instants import EARLIEST_US, LATEST_US, rfc3339
+from flockiq.shared.lanetable import NOTHING, Lookup, places
 
 Int64s = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -75,6 +76,9 @@ class Texts:
         self.lanes: dict[object, int] = _TextLanes(self)
         self.lanes.update({text: lane for lane, text in self._texts.items()})
         self.added: dict[int, str] = {}
+        self._unmeasured: list[int] = list(self._texts)
+        self._lengths = places(0)
+        self._measured = 0
 
     def __len__(self) -> int:
         return len(self._texts)
@@ -87,6 +91,7 @@ class Texts:
         """Keep texts under lanes of the caller's making."""
         self._texts.update(texts)
         self.added.update(texts)
+        self._unmeasured += texts
 
     def text(self, lane: int) -> str:
         """The text behind a lane; KeyError if it was never kept."""
@@ -98,6 +103,19 @@ class Texts:
         known = np.array([len(self._texts.get(int(lane), "")) for lane in unique], np.int64)
         return known[where].reshape(lanes.shape)
 
+    def table(self, insert: Callable[[Int64s, Int64s, Int64s, Int64s], int]) -> Lookup:
+        """The lengths by lane, as a table for compiled code; ``insert`` puts keys with values into one."""
+        if self._unmeasured:
+            new = np.array(self._unmeasured, np.int64)
+            lengths = np.array([len(self._texts.get(lane, "")) for lane in self._unmeasured], np.int64)
+            if 2 * (self._measured + len(new)) > len(self._lengths.keys):
+                old, self._lengths = self._lengths, places(2 * (self._measured + len(new)))
+                there = old.keys != NOTHING
+                insert(*self._lengths, old.keys[there], old.values[there])
+            self._measured += insert(*self._lengths, new, lengths)
+            self._unmeasured = []
+        return self._lengths
+
     def taken(self) -> dict[int, str]:
         """What was added since the last call."""
         added, self.added = self.added, {}
@@ -106,6 +124,7 @@ class Texts:
     def restore(self, texts: Mapping[int, str]) -> None:
         """Know these texts again, as read from a state log."""
         self._texts.update(texts)
+        self._unmeasured += texts
         self.lanes.update({text: lane for lane, text in texts.items()})
 
     def only(self, lanes: Iterable[int]) -> dict[int, str]:

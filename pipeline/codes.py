@@ -1,0 +1,190 @@
+"""A layout as arrays of numbers, for compiled passes."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from flockiq.shared.lanes import Bools, Floats, Int64s
+from flockiq.shared.layout import Field, Layout
+
+RANK, RECENT, COMPLETE, LONGEST, HIGHEST, LOWEST, FREQUENT = range(7)
+PLAIN, SCALED, BITS = range(3)
+EXACT, NUMERIC, NORMALISED = range(3)
+
+_RULES = {
+    "rank": RANK,
+    "recent": RECENT,
+    "complete": COMPLETE,
+    "longest": LONGEST,
+    "highest": HIGHEST,
+    "lowest": LOWEST,
+    "frequent": FREQUENT,
+}
+_NUMERIC_KINDS = ("decimal", "float", "integer", "date", "timestamp")
+
+
+class Codes(NamedTuple):
+    """One layout. F fields, S sources, L rules in the longest cascade, T tolerances, B baselines.
+
+    cascade: int8 [F, L], -1 past its end; ranks: int64 [F, S]. Of tolerances: field int64 [T], how int8 [T]
+    (EXACT, NUMERIC, NORMALISED), form and power as below, absolute and relative float64 [T]. Of baselines:
+    field, warm_up, refractory_us int64 [B], form, power, alpha. A form says how a lane becomes a
+    number: PLAIN, SCALED (over power) or BITS.
+    """
+
+    cascade: npt.NDArray[np.int8]
+    ranks: Int64s
+    drift_field: Int64s
+    drift_how: npt.NDArray[np.int8]
+    drift_form: npt.NDArray[np.int8]
+    drift_power: Floats
+    drift_absolute: Floats
+    drift_relative: Floats
+    base_field: Int64s
+    base_form: npt.NDArray[np.int8]
+    base_power: Floats
+    base_alpha: Floats
+    base_warm_up: Int64s
+    base_refractory_us: Int64s
+
+    @property
+    def by_length(self) -> bool:
+        """Whether a cascade asks how long texts are."""
+        return bool((self.cascade == LONGEST).any())
+
+
+class GoldenColumns(NamedTuple):
+    """The columns of ``merge.golden.Golden``, by the same names."""
+
+    value: Int64s
+    us: Int64s
+    rr: Int64s
+    hash: Int64s
+    seen_us: Int64s
+    seen_rr: Int64s
+    seen_hash: Int64s
+    state: npt.NDArray[np.int8]
+    key: Int64s
+    event: Int64s
+    golden: Int64s
+    winner: npt.NDArray[np.int8]
+    rule: npt.NDArray[np.int8]
+
+
+class SeriesColumns(NamedTuple):
+    """The columns of ``compare.anomalies.Series``; ``learnt`` is its count."""
+
+    learnt: Int64s
+    mean: Floats
+    variance: Floats
+    quiet_us: Int64s
+
+
+class RowColumns(NamedTuple):
+    """Those columns of ``shared.rows.Rows`` that a fold reads."""
+
+    entity: Int64s
+    group: Int64s
+    source: Int64s
+    op: npt.NDArray[np.int8]
+    us: Int64s
+    rr: Int64s
+    hash: Int64s
+    key: Int64s
+    event: Int64s
+    value: Int64s
+
+
+class Out(NamedTuple):
+    """Room for what a fold of n rows gives: at most n judged rows, n * F deltas, n * B observations.
+
+    said: int64 [n, T, S], what each source says where a tolerance is NORMALISED.
+    """
+
+    judged: Int64s
+    fresh: Bools
+    golden: Int64s
+    drift: Bools
+    said: Int64s
+    row: Int64s
+    field: Int64s
+    kind: npt.NDArray[np.int8]
+    old: Int64s
+    new: Int64s
+    source: Int64s
+    seen_row: Int64s
+    seen_base: Int64s
+    seen_value: Floats
+    seen_score: Floats
+    seen_expected: Floats
+    seen_low: Floats
+    seen_high: Floats
+
+
+def room(layout: Layout, n: int) -> Out:
+    """Room for a fold of n rows."""
+    fields, sources = len(layout.fields), len(layout.sources)
+    tolerances, deltas, observed = len(layout.tolerances), n * fields, n * len(layout.baselines)
+    return Out(
+        judged=np.empty(n, np.int64),
+        fresh=np.empty(n, np.bool_),
+        golden=np.empty((n, fields), np.int64),
+        drift=np.empty((n, tolerances), np.bool_),
+        said=np.empty((n, tolerances, sources), np.int64),
+        row=np.empty(deltas, np.int64),
+        field=np.empty(deltas, np.int64),
+        kind=np.empty(deltas, np.int8),
+        old=np.empty(deltas, np.int64),
+        new=np.empty(deltas, np.int64),
+        source=np.empty(deltas, np.int64),
+        seen_row=np.empty(observed, np.int64),
+        seen_base=np.empty(observed, np.int64),
+        seen_value=np.empty(observed, np.float64),
+        seen_score=np.empty(observed, np.float64),
+        seen_expected=np.empty(observed, np.float64),
+        seen_low=np.empty(observed, np.float64),
+        seen_high=np.empty(observed, np.float64),
+    )
+
+
+@lru_cache(maxsize=256)
+def codes(layout: Layout) -> Codes:
+    """The codes of a layout."""
+    fields, sources = len(layout.fields), len(layout.sources)
+    longest = max(map(len, layout.survivorship), default=0)
+    cascade = np.full((fields, max(longest, 1)), -1, np.int8)
+    for number, rules in enumerate(layout.survivorship):
+        cascade[number, : len(rules)] = [_RULES[rule] for rule in rules]
+    drifting = [layout.fields[one.field] for one in layout.tolerances]
+    learning = [layout.fields[one.field] for one in layout.baselines]
+    return Codes(
+        cascade=cascade,
+        ranks=np.array(layout.ranks, np.int64).reshape(fields, sources),
+        drift_field=np.array([one.field for one in layout.tolerances], np.int64),
+        drift_how=np.array([_how(layout, number) for number in range(len(drifting))], np.int8),
+        drift_form=np.array([_form(field) for field in drifting], np.int8),
+        drift_power=np.array([10.0**field.scale for field in drifting], np.float64),
+        drift_absolute=np.array([one.absolute for one in layout.tolerances], np.float64),
+        drift_relative=np.array([one.relative for one in layout.tolerances], np.float64),
+        base_field=np.array([one.field for one in layout.baselines], np.int64),
+        base_form=np.array([_form(field) for field in learning], np.int8),
+        base_power=np.array([10.0**field.scale for field in learning], np.float64),
+        base_alpha=np.array([one.alpha for one in layout.baselines], np.float64),
+        base_warm_up=np.array([one.warm_up for one in layout.baselines], np.int64),
+        base_refractory_us=np.array([one.refractory_us for one in layout.baselines], np.int64),
+    )
+
+
+def _form(field: Field) -> int:
+    return BITS if field.kind == "float" else SCALED if field.kind == "decimal" else PLAIN
+
+
+def _how(layout: Layout, number: int) -> int:
+    tolerance = layout.tolerances[number]
+    if layout.fields[tolerance.field].kind in _NUMERIC_KINDS and (tolerance.absolute or tolerance.relative):
+        return NUMERIC
+    return NORMALISED if tolerance.ignore or tolerance.as_set else EXACT
