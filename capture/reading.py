@@ -17,12 +17,12 @@ from flockiq.capture.columns import ColumnsHeld
 from flockiq.capture.cursor import Cursor, Cursors
 from flockiq.capture.deliveries import last_told
 from flockiq.capture.http.client import Answer, SourceClient, Tally
-from flockiq.capture.http.guard import Origin
 from flockiq.capture.http.quota import Allowance
-from flockiq.capture.jobs import JobFailed, Jobs, NotReady
+from flockiq.capture.jobs import JobFailed, NotReady
 from flockiq.capture.keys import KeySets
 from flockiq.capture.known import Known
-from flockiq.capture.protocols.page import At, Expired, Page, StreamProtocol
+from flockiq.capture.pages import Pages, begins
+from flockiq.capture.protocols.page import Expired, Page, StreamProtocol
 from flockiq.capture.unchanged import Lately
 from flockiq.shared.config.sources import Source
 from flockiq.shared.errors import BadRecord, SourceError, SourceUnavailable
@@ -64,8 +64,6 @@ class Reading:
     ) -> None:
         tenant = services.settings.tenant
         self._services = services
-        self._client = client
-        self._protocol = protocol
         self._limits = source.limits
         self._source = source.source
         self._stream = stream
@@ -76,11 +74,9 @@ class Reading:
         self._known = Known(self._config, key_sets, Lately() if lately is None else lately)
         self._batch = Batch(services, source, stream, partitions)
         self._columns = ColumnsHeld(self._config.columns, services.registry, f"{tenant}/{source.source}/{stream}")
-        self._asked: set[str] = set()
-        self._mark = ""
         self.result = Result()
         self.cursor = Cursor()
-        self._jobs = Jobs(source, self._config, client, now_us, self.result.tally) if self._config.job else None
+        self._pages = Pages(source, self._config, client, protocol, now_us, self.result.tally)
 
     async def run(self) -> Result:
         """Read until the source has nothing more for now, or the slice's time is up.
@@ -93,7 +89,7 @@ class Reading:
         await self._known.begin(before, self.cursor, self._save)
         await self._columns.load()
         if before.job != self.cursor.job:
-            await self._discard(before.job)  # what is asked of the stream was changed
+            await self._pages.discard(before.job)  # what is asked of the stream was changed
         try:
             return await self._read()
         except NotReady as waiting:
@@ -107,7 +103,7 @@ class Reading:
     @property
     def allowance(self) -> Allowance | None:
         """What the source last told of its allowance."""
-        return self._client.allowance
+        return self._pages.allowance
 
     async def _read(self) -> Result:
         loop = asyncio.get_running_loop()
@@ -115,12 +111,12 @@ class Reading:
         flush_at = loop.time() + FLUSH_AFTER_S
         while True:
             page, answer = await self._page()
-            self._count(page)
+            self.cursor = self._pages.count(self.cursor, page)
             await self._take(page)
             if not page.next:
                 await self._end(page, answer.url)
                 return self.result
-            self._turn(page.next, answer.url)
+            self.cursor = self._pages.turn(self.cursor, page.next, answer.url, self._batch.greatest_us)
             if loop.time() >= until:
                 await self._flush()
                 self.result.more = True
@@ -143,7 +139,7 @@ class Reading:
         try:
             return await self._ask_meanwhile()
         except Expired as expired:
-            if self._begins and not self.cursor.job:
+            if begins(self.cursor) and not self.cursor.job:
                 raise SourceError(f"the source calls the first page of a read expired: {expired}") from expired
             await self._flush()
             if self.cursor.reading == "since" or (self.cursor.job and not self.cursor.pages):
@@ -167,51 +163,18 @@ class Reading:
             asking.cancel()
 
     async def _ask(self) -> tuple[Page, Answer]:
-        if self._jobs is not None and not self.cursor.next:
-            await self._prepare(self._jobs)
-        cursor, begins = self.cursor, self._begins
-        at = At(cursor.since_us, cursor.until_us, cursor.counted)
-        link = cursor.next or (self._protocol.first(at) if begins else cursor.delta)
-        self._asked.add(link)
-        answer = await self._client.get(link, self._protocol.headers(first=begins), self.result.tally)
-        page = self._protocol.parse(answer, polling=not begins, at=at)
-        if begins and cursor.reading == "full":
-            self._protocol.require(page)
-        return page, answer
-
-    async def _prepare(self, jobs: Jobs) -> None:
-        """Go on once the source has prepared the read. NotReady: later. SourceError: it could not, and is to try again.
-
-        The job is stored before it is asked for, and its results' link before that is followed.
-        """
-        if not self.cursor.job:
-            job = await jobs.submit(At(self.cursor.since_us, self.cursor.until_us))
-            self.cursor = steps.submitted(self.cursor, job, self._now_us())
-            await self._save()
         try:
-            results = await jobs.results(self.cursor.job, self.cursor.job_us)
+            await self._pages.prepare(self.cursor, self._move)
         except JobFailed as failed:
             await self._again(str(failed))
             raise SourceError(f"{failed}; another is submitted at the next try") from failed
-        link = self._kept(results.link, self._client.origins.base)
-        self.cursor = steps.prepared(self.cursor, link, results.total)
-        await self._save()
-
-    async def _discard(self, job: str) -> None:
-        """Let the source forget a job that nobody asks for any more."""
-        if job and self._jobs is not None:
-            await self._jobs.discard(job)
-
-    @property
-    def _begins(self) -> bool:
-        """Whether the next page is the first of a read that begins with no link."""
-        return not self.cursor.next and self.cursor.reading != "delta"
+        return await self._pages.ask(self.cursor)
 
     async def _resync(self, reason: str) -> None:
         """Begin a full read at whose end deletions are found; said aloud, for it may take long."""
         log.warning("%s/%s is read again from the start: %s", self._source, self._stream, reason)
         before, run = self.cursor, self.cursor.run
-        await self._discard(before.job)
+        await self._pages.discard(before.job)
         after = steps.start_over(before, reason)
         if before.keys == run:  # begun in this very run, whose number the new set takes
             after = msgspec.structs.replace(after, known=before.known)
@@ -219,39 +182,20 @@ class Reading:
         self.cursor = msgspec.structs.replace(after, keys=run)
         await self._known.begin(before, self.cursor, self._save)
         self.result.resynced = reason
-        self._asked.clear()
-        self._mark = ""
+        self._pages.begin_again()
 
     async def _again(self, reason: str) -> None:
         """Begin the read once more, from where it began."""
         log.warning("%s/%s: %s; the read is begun again", self._source, self._stream, reason)
-        await self._discard(self.cursor.job)
+        await self._pages.discard(self.cursor.job)
         self.cursor = steps.again(self.cursor)
         self.result.begun_again = reason
         await self._cursors.save(self.cursor)
-        self._asked.clear()
-        self._mark = ""
-
-    def _count(self, page: Page) -> None:
-        """Count a page's records. SourceError if it is the page before it once more."""
-        if page.mark and page.mark == self._mark:
-            raise SourceError(
-                "the source gives the same page again, whatever page it is asked for; see the parameters of paginate:"
-            )
-        self._mark = page.mark
-        self.cursor = steps.count(self.cursor, page.items, page.total)
-
-    def _turn(self, link: str, current: httpx.URL) -> None:
-        following = self._kept(link, current)
-        if following in self._asked:
-            raise SourceError("the source's pages run in a circle: a next link was followed before")
-        if self.cursor.pages + 1 >= self._limits.pages:
-            raise SourceError(f"the read has over {self._limits.pages:,} pages; raise limits.pages if that is right")
-        self.cursor = steps.turn_page(self.cursor, following, self._batch.greatest_us)
+        self._pages.begin_again()
 
     async def _end(self, page: Page, current: httpx.URL) -> None:
         """After the last page: find what was deleted, publish, keep the delta link."""
-        if self._protocol.delta and not page.delta:
+        if self._pages.protocol.delta and not page.delta:
             raise SourceError(
                 "the read ends without a delta link, so later changes would be missed; enable change tracking in the "
                 "source, or set incremental: {kind: full}"
@@ -262,12 +206,12 @@ class Reading:
         if compared:
             await self._flush()
             await self._reconcile()
-        delta = self._kept(page.delta, current) if page.delta else ""
+        delta = self._pages.kept(page.delta, current) if page.delta else ""
         before = self.cursor
         watermark = self._config.incremental.kind == "watermark"
         self.cursor = steps.finish(self.cursor, delta, self._batch.greatest_us, watermark=watermark)
         await self._flush(always=self.cursor != before)
-        await self._discard(before.job)
+        await self._pages.discard(before.job)
         if compared:
             await self._known.forget(compared)
         await self._known.fold()
@@ -344,9 +288,7 @@ class Reading:
     async def _save(self) -> None:
         await self._cursors.save(self.cursor)
 
-    def _kept(self, link: str, current: httpx.URL) -> str:
-        """A link as the cursor keeps it: checked, and without base_url's origin, which may move."""
-        url = self._client.origins.resolve(link, current)
-        if Origin.of(url) == Origin.of(self._client.origins.base):
-            return url.raw_path.decode("ascii")
-        return str(url)
+    async def _move(self, cursor: Cursor) -> None:
+        """Keep where the read stands now."""
+        self.cursor = cursor
+        await self._save()
