@@ -20,6 +20,10 @@ PORTS = ("events", "state", "alerts", "registry", "analytics", "secrets", "blobs
 """The seven ports, as settings name them."""
 
 CONSUMER_GROUP = "$Default"
+"""Whose checkpoints the functions have; a host holds its partitions alone."""
+
+READ_GROUP = "flockiq-read"
+"""Who reads beside the functions: replays, and how old the oldest waiting event is."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,8 +1,8 @@
-"""Each port's suite runs over every family of adapters.
+"""Each port's suite runs over every family of adapters that has the port.
 
 A family makes a place for data and opens adapters over it, as often as a test asks: two opened
 adapters are two owners, one opened after another was closed is a restart. A new family is one
-more entry of FAMILIES.
+more entry of FAMILIES; it says of which ports it is.
 """
 
 from __future__ import annotations
@@ -10,15 +10,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import pytest
 
 from flockiq.shared.ports import AlertStore, Analytics, Blobs, EventStream, Registry, Secrets, StateStore
 from flockiq.shared.services import Services, connect
-from flockiq.shared.settings import read
+from flockiq.shared.settings import PORTS, read
+from tests.peers.peers import Peers
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTITIONS = {"FLOCKIQ_PARTITIONS_CHANGES": "4", "FLOCKIQ_PARTITIONS_FILES": "1"}
@@ -26,6 +28,9 @@ PARTITIONS = {"FLOCKIQ_PARTITIONS_CHANGES": "4", "FLOCKIQ_PARTITIONS_FILES": "1"
 
 class Family(Protocol):
     """What a family of adapters gives its suites."""
+
+    ports: ClassVar[Collection[str]]
+    """The ports whose suites run over it."""
 
     def environment(self) -> Mapping[str, str]:
         """The settings that choose these adapters over this test's data."""
@@ -39,7 +44,9 @@ class Family(Protocol):
 class Embedded:
     """sqlite, DuckDB and folders in a temporary folder."""
 
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ports: ClassVar[Collection[str]] = PORTS
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, _stack: ExitStack) -> None:
         self._folder = folder
         self._monkeypatch = monkeypatch
         kept = folder / "secrets.json"
@@ -56,13 +63,43 @@ class Embedded:
         self._monkeypatch.setenv(f"FLOCKIQ_SECRET_{name.upper().replace('-', '_')}", value)
 
 
-FAMILIES: Mapping[str, Callable[[Path, pytest.MonkeyPatch], Family]] = {"embedded": Embedded}
+class Azure:
+    """Microsoft's SDKs against the peers; a port that is not among ``ports`` is embedded."""
+
+    ports: ClassVar[Collection[str]] = ("events",)
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, stack: ExitStack) -> None:
+        self._embedded = Embedded(folder, monkeypatch, stack)
+        peers = stack.enter_context(Peers())
+        for name, value in peers.environment(self.ports).items():
+            monkeypatch.setenv(name, value)
+
+    def environment(self) -> Mapping[str, str]:
+        """See ``Family.environment``."""
+        chosen = {f"FLOCKIQ_ADAPTERS_{port.upper()}": "azure" for port in self.ports}
+        return {**self._embedded.environment(), **chosen}
+
+    def set_secret(self, name: str, value: str) -> None:
+        """See ``Family.set_secret``."""
+        self._embedded.set_secret(name, value)
 
 
-@pytest.fixture(params=FAMILIES)
-def family(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Family:
+FAMILIES: Mapping[str, type[Embedded | Azure]] = {"embedded": Embedded, "azure": Azure}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run the suite in test_PORT.py over the families that have that port."""
+    if "family" in metafunc.fixturenames:
+        port = metafunc.module.__name__.rpartition("test_")[2]
+        having = [name for name, family in FAMILIES.items() if port in family.ports]
+        metafunc.parametrize("family", having, indirect=True)
+
+
+@pytest.fixture
+def family(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Family]:
     """One family of adapters over data of this test alone."""
-    return FAMILIES[request.param](tmp_path, monkeypatch)
+    with ExitStack() as stack:
+        yield FAMILIES[request.param](tmp_path, monkeypatch, stack)
 
 
 @pytest.fixture

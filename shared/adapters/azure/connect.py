@@ -8,6 +8,8 @@ from functools import cached_property
 
 from azure.core.credentials_async import AsyncTokenCredential
 
+from flockiq.shared.adapters.azure.events.namespace import Namespace
+from flockiq.shared.adapters.azure.events.stream import HubEvents
 from flockiq.shared.adapters.azure.identity import credential
 from flockiq.shared.errors import ConfigError, Problem
 from flockiq.shared.ports import AlertStore, Analytics, Blobs, EventStream, Registry, Secrets, StateStore
@@ -29,9 +31,10 @@ class Azure:
         """The identity of every client of this process."""
         return credential(self._environment)
 
-    def events(self, _blobs: Blobs) -> EventStream:
+    def events(self, blobs: Blobs) -> EventStream:
         """Event Hubs; what is too large for an event is kept in the blobs."""
-        raise _missing("events")
+        namespace = Namespace(self._environment, lambda: self.credential)
+        return HubEvents(namespace, self._settings.partitions, blobs)
 
     def state(self) -> StateStore:
         """State logs in append blobs."""

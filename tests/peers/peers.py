@@ -1,0 +1,35 @@
+"""The peers, each started when it is first asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from contextlib import ExitStack
+from functools import cached_property
+from typing import Self
+
+from tests.peers.event_hubs.peer import EventHubs
+
+HUBS: Mapping[str, int] = {"changes": 4, "resolved": 4, "work": 4, "files": 1, "entities": 4, "deltas": 4}
+
+
+class Peers:
+    """Azure on 127.0.0.1, from entering to leaving."""
+
+    def __enter__(self) -> Self:
+        self._stack = ExitStack()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._stack.close()
+
+    @cached_property
+    def event_hubs(self) -> EventHubs:
+        """Event Hubs, with the app's hubs."""
+        return self._stack.enter_context(EventHubs(HUBS))
+
+    def environment(self, ports: Collection[str]) -> Mapping[str, str]:
+        """The app settings that name the peers of ``ports``, which are started."""
+        settings: dict[str, str] = {}
+        if "events" in ports:
+            settings |= self.event_hubs.environment
+        return settings
