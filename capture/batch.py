@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Literal
 
 import msgspec
 
 from flockiq.capture.publish import HUB, Lines, publish
 from flockiq.capture.records import Reader, Record, Taken
+from flockiq.capture.sheet import Sheet
+from flockiq.capture.taking import taken_of
+from flockiq.shared import wire
 from flockiq.shared.config.sources import Source
 from flockiq.shared.deadletters import DeadLetter, bury
 from flockiq.shared.errors import BadRecord, SourceError
@@ -26,7 +29,9 @@ class Batch:
         self._services = services
         self._source = source.source
         self._stream = stream
-        self._reader = Reader(source.streams[stream], nesting=source.limits.nesting)
+        self._config = source.streams[stream]
+        self._nesting = source.limits.nesting
+        self._reader = Reader(self._config, nesting=self._nesting)
         self._lines = Lines(services.settings.tenant, source.source, stream, partitions)
         self._letters: list[DeadLetter] = []
         self._taken = 0
@@ -66,18 +71,45 @@ class Batch:
         self._taken += 1
         try:
             taken = self._reader.take(record)
-            if known is not None and known(taken):
-                self.greatest_us = max(self.greatest_us, taken.us)
-                return taken
-            said = op if taken.op == "r" else taken.op
-            position = Position(taken.us or self.run_us, self.run, self.row)
-            self._lines.add(said, taken.key, taken.after, position, captured_us)
+            if known is None or not known(taken):
+                self._add(taken, op if taken.op == "r" else taken.op, captured_us)
         except BadRecord as error:
             self._letter(error, msgspec.json.encode(record), captured_us)
             return None
-        self.row += 1
         self.greatest_us = max(self.greatest_us, taken.us)
         return taken
+
+    def take_page(
+        self, records: Sequence[Record], captured_us: int, *, known: Callable[[Taken], bool]
+    ) -> Iterator[Taken | Record]:
+        """Add a page's records as ``take`` does; what was taken of each, or the record that is set aside instead.
+
+        A page that is a Sheet is read at once.
+        """
+        if not isinstance(records, Sheet):
+            for record in records:
+                taken = self.take(record, captured_us, known=known)
+                yield record if taken is None else taken
+            return
+        for number, taken in enumerate(taken_of(records, self._config, nesting=self._nesting)):
+            if taken is None:
+                yield from self.take_page([records[number]], captured_us, known=known)
+                continue
+            self._taken += 1
+            if not known(taken):
+                try:
+                    self._add(taken, "r", captured_us)
+                except BadRecord as error:
+                    self._letter(error, msgspec.json.encode(records[number]), captured_us)
+                    yield records[number]
+                    continue
+            self.greatest_us = max(self.greatest_us, taken.us)
+            yield taken
+
+    def _add(self, taken: Taken, op: wire.Op, captured_us: int) -> None:
+        us, time = (taken.us, taken.time) if taken.us else (self.run_us, b"")
+        self._lines.add(op, taken.key, taken.after, Position(us, self.run, self.row), captured_us, time)
+        self.row += 1
 
     def delete(self, key: str, captured_us: int) -> None:
         """Add the deletion of a record, which has no time but the run's."""

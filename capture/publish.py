@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-import msgspec
-
+from flockiq.capture.lines import Writer
 from flockiq.shared import wire
 from flockiq.shared.errors import BadRecord
-from flockiq.shared.instants import rfc3339
 from flockiq.shared.ports import EventStream, OutgoingEvent
-from flockiq.shared.positions import Position, bucket, event_id, record_key
+from flockiq.shared.positions import Position
 
 HUB: Final = "changes"
 
@@ -20,38 +18,16 @@ class Lines:
     """A batch of change events of one stream, growing until it is published."""
 
     def __init__(self, tenant: str, source: str, stream: str, partitions: int) -> None:
-        self._tenant = tenant
-        self._source = source
-        self._stream = stream
+        self._writer = Writer(tenant, source, stream, partitions)
         self._lines: list[list[bytes]] = [[] for _ in range(partitions)]
         self.records = 0
         self.size = 0  # bytes
 
-    def add(self, op: wire.Op, key: str, after: bytes, position: Position, captured_us: int) -> None:
-        """Add one version of one record. BadRecord if it is too large to travel."""
-        line = wire.encode(
-            wire.Change(
-                id=event_id(self._tenant, self._source, self._stream, key, position, after),
-                source=self._source,
-                type=wire.CHANGE,
-                subject=f"{self._stream}/{key}",
-                time=rfc3339(position.us),
-                tenant=self._tenant,
-                data=wire.ChangeData(
-                    op=op,
-                    stream=self._stream,
-                    key=key,
-                    ts_us=position.us,
-                    run=position.run,
-                    row=position.row,
-                    captured_us=captured_us,
-                    after=msgspec.Raw(after),
-                ),
-            )
-        )
+    def add(self, op: wire.Op, key: str, after: bytes, position: Position, captured_us: int, time: bytes = b"") -> None:
+        """Add one version of one record; ``time`` is that of its position, written. BadRecord: it is too large."""
+        place, line = self._writer.write(op, key, after, position, captured_us, time)
         if len(line) > wire.MAX_LINE_BYTES:
             raise BadRecord(f"is too large to travel: {len(line):,} bytes, at most {wire.MAX_LINE_BYTES:,}")
-        place = bucket(record_key(self._tenant, self._source, self._stream, key), len(self._lines))
         self._lines[place].append(line)
         self.records += 1
         self.size += len(line)

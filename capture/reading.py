@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import httpx
@@ -23,6 +23,7 @@ from flockiq.capture.keys import KeySets
 from flockiq.capture.known import Known
 from flockiq.capture.pages import Pages, begins
 from flockiq.capture.protocols.page import Expired, Page, StreamProtocol
+from flockiq.capture.records import Record, Taken
 from flockiq.capture.unchanged import Lately
 from flockiq.shared.config.sources import Source
 from flockiq.shared.errors import BadRecord, SourceError, SourceUnavailable
@@ -245,18 +246,13 @@ class Reading:
     async def _take(self, page: Page) -> None:
         """Turn a page's records into lines, and what is no record into dead letters."""
         captured_us = self._now_us()
-        for number, record in enumerate(page.records):
-            try:
-                self._columns.check(record)
-            except BadRecord as error:
-                self._batch.set_aside(error, msgspec.json.encode(record), captured_us)
-                self._known.keep(record)
-                continue
-            taken = self._batch.take(record, captured_us, known=self._known.needs_no_telling)
-            if taken is None:
-                self._known.keep(record)
-            else:
+        records = self._admitted(page.records, captured_us) if self._config.columns else page.records
+        known = self._known.needs_no_telling
+        for number, taken in enumerate(self._batch.take_page(records, captured_us, known=known)):
+            if isinstance(taken, Taken):
                 self._known.take(taken)
+            else:
+                self._known.keep(taken)
             if number % _BREATH == _BREATH - 1:
                 await asyncio.sleep(0)
         for item in page.unreadable:
@@ -268,6 +264,18 @@ class Reading:
             self._delete(key)
         self._columns.page_taken()
         self._batch.judge()
+
+    def _admitted(self, records: Sequence[Record], captured_us: int) -> list[Record]:
+        """The records that the stream's columns admit; the others are set aside."""
+        admitted: list[Record] = []
+        for record in records:
+            try:
+                self._columns.check(record)
+                admitted.append(record)
+            except BadRecord as error:
+                self._batch.set_aside(error, msgspec.json.encode(record), captured_us)
+                self._known.keep(record)
+        return admitted
 
     def _delete(self, key: str) -> None:
         self._batch.delete(key, self._now_us())

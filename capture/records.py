@@ -13,7 +13,7 @@ from typing import Final, Literal, NamedTuple
 
 import msgspec
 
-from flockiq.shared.config.sources import Stream, matches
+from flockiq.shared.config.sources import DeletedWhen, Stream, matches
 from flockiq.shared.errors import BadRecord
 from flockiq.shared.instants import instant_us
 
@@ -42,6 +42,7 @@ class Taken(NamedTuple):
     us: int  # source time; 0 when it gives none
     op: Literal["r", "d"]
     after: bytes
+    time: bytes = b""  # the source time as RFC 3339, where that is known
 
 
 class Reader:
@@ -73,7 +74,7 @@ class Reader:
 
     def time_of(self, record: Record) -> int:
         """Microseconds of the record's source time; 0 if it gives none. BadRecord if it is no time."""
-        raw = record.get(self._modified)
+        raw = value_of(record, self._modified)
         return source_time(raw, self._modified) if raw is not None else 0
 
     def _note(self, fields: tuple[str, ...]) -> tuple[str, ...]:
@@ -84,9 +85,10 @@ class Reader:
 
     def _says_deleted(self, record: Record) -> bool:
         rule = self._deleted_when
-        if rule is None or rule.field not in record:
+        raw = value_of(record, rule.field) if rule is not None else None
+        if rule is None or raw is None:
             return False
-        said = text_of(record[rule.field])
+        said = text_of(raw)
         return said is not None and any(matches(value, said) for value in rule.values)
 
     def _made_plain(self, record: Record) -> bytes:
@@ -98,21 +100,46 @@ class Reader:
         return _encode({name: raw for name, raw in kept.items() if raw is not None})
 
 
+def says_deleted(rule: DeletedWhen, value: msgspec.Raw) -> bool:
+    """Whether a record with this value says that it was deleted. BadRecord if the value is nested."""
+    said = text_of(value)
+    return said is not None and any(matches(pattern, said) for pattern in rule.values)
+
+
 def is_noise(name: str) -> bool:
     """Whether a field is the protocol's own: ``@odata.etag``, ``name@odata.type``, ``__metadata``."""
     return "@" in name or name.startswith("__")
+
+
+def value_of(record: Mapping[str, msgspec.Raw], name: str) -> msgspec.Raw | None:
+    """A field's value; ``a.b`` reaches into the object at ``a``, unless there is a field of that very name."""
+    raw = record.get(name)
+    if raw is not None or "." not in name:
+        return raw
+    outer, _, inner = name.partition(".")
+    held = record.get(outer)
+    if held is None or bytes(held)[:1] != b"{":
+        return None
+    try:
+        return value_of(_object(held), inner)
+    except (msgspec.DecodeError, RecursionError):
+        return None
 
 
 def joined_key(record: Mapping[str, msgspec.Raw], primary_key: Sequence[str]) -> str:
     """The record's key; the parts of a composite one joined by ``/``. BadRecord if a part is missing."""
     if len(primary_key) == 1:
         return _key_part(record, primary_key[0])
-    parts = [_key_part(record, name) for name in primary_key]
+    return key_of_parts([_key_part(record, name) for name in primary_key])
+
+
+def key_of_parts(parts: Sequence[str]) -> str:
+    """The parts of a composite key as one."""
     return "/".join(part.replace("%", "%25").replace("/", "%2F") for part in parts)
 
 
 def _key_part(record: Mapping[str, msgspec.Raw], name: str) -> str:
-    raw = record.get(name)
+    raw = value_of(record, name)
     part = text_of(raw) if raw is not None else None
     if not part:
         raise BadRecord("is missing, and it identifies the record", field=name)

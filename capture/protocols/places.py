@@ -8,13 +8,13 @@ from typing import Final
 import msgspec
 
 from flockiq.capture.records import Record
+from flockiq.capture.sheet import Shape
 from flockiq.shared.errors import SourceError
 
 type Answered = dict[str, msgspec.Raw] | msgspec.Raw
 """An answer taken apart one level deep, or as it is when it is no object."""
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_records = msgspec.json.Decoder(list[Record]).decode
 _items = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _record = msgspec.json.Decoder(Record).decode
 _SHOWN: Final = 60  # characters of an answer that is no use
@@ -79,7 +79,7 @@ def count_at(answer: Answered, way: Sequence[str]) -> int:
     return int(said)
 
 
-def records_at(answer: Answered, way: Sequence[str]) -> tuple[list[Record], list[bytes]]:
+def records_at(answer: Answered, way: Sequence[str], shape: Shape) -> tuple[Sequence[Record], list[bytes]]:
     """The records there, and what stands among them without being one. SourceError if there is no list."""
     raw = answer if isinstance(answer, msgspec.Raw) and not way else found(answer, way)
     if raw is None and _is_null(answer, way):
@@ -90,7 +90,7 @@ def records_at(answer: Answered, way: Sequence[str]) -> tuple[list[Record], list
         raise SourceError(f"the answer has no list at records: {'.'.join(way) or '(the whole answer)'}; {there}"[:300])
     try:
         try:
-            return _records(written), []
+            return shape.read(written), []
         except msgspec.ValidationError:
             items = [bytes(item) for item in _items(written)]
             return [_record(item) for item in items if item[:1] == b"{"], [item for item in items if item[:1] != b"{"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -15,6 +15,7 @@ from flockiq.capture.protocols.phrases import phrased, standing, window
 from flockiq.capture.protocols.places import Answered, count_at, opened, records_at, steps
 from flockiq.capture.records import Record
 from flockiq.capture.rows import rows
+from flockiq.capture.sheet import Shape
 from flockiq.shared.config.reading import CountedPages, Watermark
 from flockiq.shared.config.sources import Source, Stream
 from flockiq.shared.errors import BadRecord, SourceError
@@ -37,6 +38,7 @@ class Rest:
         self._way = steps(stream.records)
         self._total = steps(stream.paginate.total)
         self._words = standing(stream)
+        self._shape = Shape()
         self._unpacked = source.limits.unpacked_bytes
 
     def first(self, at: At = BEGINNING) -> str:
@@ -69,12 +71,12 @@ class Rest:
     def require(self, page: Page) -> None:
         """Nothing: what is missing shows on the page."""
 
-    def _read(self, body: bytes) -> tuple[Answered, list[Record], list[bytes | BadRow]]:
+    def _read(self, body: bytes) -> tuple[Answered, Sequence[Record], list[bytes | BadRow]]:
         """An answer taken apart as far as it can be, its records, and what stands among them without being one."""
         written = self._stream.format
         if written is None:
             answer = opened(body)
-            records, unreadable = records_at(answer, self._way)
+            records, unreadable = records_at(answer, self._way, self._shape)
             return answer, records, [*unreadable]
         if not body.strip():
             return {}, [], []  # no records, and so not even a header
@@ -92,9 +94,9 @@ class Rest:
             raise Expired(said)
         raise SourceError(f"the source answers {answer.status}: {said.strip() or 'without a reason'}")
 
-    def _mark(self, records: list[Record]) -> str:
+    def _mark(self, records: Sequence[Record]) -> str:
         """The page's ends, if a source that ignores our parameter would give the same page for ever."""
         if not records or not isinstance(self._stream.paginate, CountedPages):
             return ""
         ends: list[Any] = [records[0], records[-1], len(records)]
-        return hash_id(msgspec.json.encode(ends).decode())
+        return hash_id(msgspec.json.encode(ends, order="sorted").decode())
