@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from flockiq.capture.protocols.odata import key_of_reference
+from flockiq.capture.protocols.removed import key_of_reference
 from flockiq.capture.records import Record, text_of
 from flockiq.capture.signatures import Delivery
 from flockiq.shared.config.sources import DeletedWhen, Source, Stream, matches

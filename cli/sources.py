@@ -75,9 +75,8 @@ async def _check(options: Options, source: Source) -> list[Verdict]:
             except FlockIQError as error:
                 verdicts.append(Verdict("FAIL", stream, f"{error}"))
                 continue
-            verdicts += _unmapped(
-                stream, peeked, [f if isinstance(f, str) else f.from_ for f in config.fields.values()]
-            )
+            named = [f if isinstance(f, str) else f.from_ for f in config.fields.values()]
+            verdicts += _unmapped(stream, peeked, [*named, config.modified] if config.modified else named)
         return verdicts
 
 

@@ -15,7 +15,7 @@ from flockiq.capture.http.client import Answer
 from flockiq.capture.protocols.page import At
 from flockiq.capture.protocols.phrases import phrased, standing, written
 from flockiq.capture.protocols.places import Answered, flag_at, steps, text_at
-from flockiq.capture.records import Record, joined_key, source_time, text_of
+from flockiq.capture.records import Record, joined_key, source_time, text_of, value_of
 from flockiq.shared.config.reading import (
     CountedPages,
     CursorPages,
@@ -121,7 +121,7 @@ def _after_last(pages: KeysetPages, stream: Stream, page: Turned) -> str:
     for record in reversed(page.records):
         try:
             key = joined_key(record, stream.primary_key)
-            raw = record.get(stream.modified)
+            raw = value_of(record, stream.modified)
             us = source_time(raw, stream.modified) if raw is not None else 0
         except BadRecord:
             continue  # it becomes a dead letter; its neighbour tells where it stood

@@ -7,19 +7,20 @@ V4: docs.oasis-open.org/odata/odata-json-format/v4.01, §4.5 and §15. Dataverse
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
-from urllib.parse import unquote
 
+import httpx
 import msgspec
 
 from flockiq.capture.http.client import Answer
 from flockiq.capture.protocols.page import BEGINNING, At, Expired, Page, query
 from flockiq.capture.protocols.phrases import phrased, standing, window
+from flockiq.capture.protocols.removed import deleted_key, is_tombstone, is_v2_tombstone, keys, parted
 from flockiq.capture.records import Record, joined_key
 from flockiq.shared.config.reading import Watermark
 from flockiq.shared.config.sources import Source, Stream
-from flockiq.shared.errors import BadRecord, SourceError
+from flockiq.shared.errors import SourceError
 
 _GONE: Final = 410
 _EXPIRY: Final = re.compile(
@@ -32,10 +33,17 @@ _TRACK: Final = "odata.track-changes"
 
 
 class _V4Page(msgspec.Struct):
+    """4.0 names its control information ``@odata.nextLink``; 4.01 may leave the prefix out (JSON Format, §4.6)."""
+
     value: list[Record]
-    next: str = msgspec.field(name="@odata.nextLink", default="")
-    delta: str = msgspec.field(name="@odata.deltaLink", default="")
-    count: int = msgspec.field(name="@odata.count", default=-1)
+    next_40: str = msgspec.field(name="@odata.nextLink", default="")
+    next_401: str = msgspec.field(name="@nextLink", default="")
+    delta_40: str = msgspec.field(name="@odata.deltaLink", default="")
+    delta_401: str = msgspec.field(name="@deltaLink", default="")
+    count_40: int = msgspec.field(name="@odata.count", default=-1)
+    count_401: int = msgspec.field(name="@count", default=-1)
+    context_40: str = msgspec.field(name="@odata.context", default="")
+    context_401: str = msgspec.field(name="@context", default="")
 
 
 class _LooseV4Page(_V4Page):
@@ -66,7 +74,6 @@ _loose_v4 = msgspec.json.Decoder(_LooseV4Page)
 _v2 = msgspec.json.Decoder(_V2Envelope)
 _loose_v2 = msgspec.json.Decoder(_LooseV2Envelope)
 _record = msgspec.json.Decoder(Record)
-_text = msgspec.json.Decoder(str)
 
 
 class ODataV4:
@@ -95,10 +102,15 @@ class ODataV4:
         """Understand an answer."""
         _accepted(answer, polling=polling)
         page, unreadable = _decoded(answer.body, _v4, _loose_v4, lambda page: page.value)
-        applied = answer.headers.get("preference-applied", "")
-        records, tombstones = _split(page.value, _is_tombstone)
-        deleted, nameless = _keys(tombstones, self._deleted_key)
-        return Page(records, deleted, [*unreadable, *nameless], page.next, page.delta, _TRACK in applied, page.count)
+        context = page.context_40 or page.context_401
+        following, delta = (
+            _seen_from(context, link, answer.url)
+            for link in (page.next_40 or page.next_401, page.delta_40 or page.delta_401)
+        )
+        records, tombstones = parted(page.value, is_tombstone)
+        deleted, nameless = keys(tombstones, lambda record: deleted_key(record, self._stream.primary_key))
+        count = max(page.count_40, page.count_401)
+        return Page(records, deleted, [*unreadable, *nameless], following, delta, _tracked(answer), count)
 
     def require(self, page: Page) -> None:
         """A source that ignores track-changes gives links that lose changes: better to know now."""
@@ -110,12 +122,6 @@ class ODataV4:
 
     def _select(self) -> dict[str, str]:
         return {"$select": ",".join(self._stream.select)} if self._stream.select else {}
-
-    def _deleted_key(self, record: Record) -> str:
-        for name in ("id", "@odata.id", "@id"):
-            if name in record:
-                return key_of_reference(_string(record[name]), self._stream.primary_key)
-        return joined_key(record, self._stream.primary_key)
 
 
 class Dataverse(ODataV4):
@@ -156,8 +162,8 @@ class ODataV2:
         if isinstance(envelope.d, list):
             return Page(envelope.d, unreadable=unreadable)
         page = envelope.d
-        records, tombstones = _split(page.results, _is_v2_tombstone)
-        deleted, nameless = _keys(tombstones, lambda record: joined_key(record, self._stream.primary_key))
+        records, tombstones = parted(page.results, is_v2_tombstone)
+        deleted, nameless = keys(tombstones, lambda record: joined_key(record, self._stream.primary_key))
         return Page(records, deleted, [*unreadable, *nameless], page.next, page.delta, total=_count(page.count))
 
     def require(self, page: Page) -> None:
@@ -217,58 +223,21 @@ def _decoded(
         raise SourceError(f"the answer is not a page of records: {error}"[:300] + f"; it begins {start!r}") from error
 
 
-def _is_v2_tombstone(record: Record) -> bool:
-    """Whether an ODP-based service says that the record was deleted (its change mode is C, U or D)."""
-    return "ODQ_CHANGEMODE" in record and bytes(record["ODQ_CHANGEMODE"]) == b'"D"'
+def _tracked(answer: Answer) -> bool:
+    """Whether the service says that it tracks changes; the prefix odata. is optional (Protocol 4.01, §8.2.8)."""
+    said = answer.headers.get("preference-applied", "").split(",")
+    return any(each.strip().removeprefix("odata.") == "track-changes" for each in said)
 
 
-def _is_tombstone(record: Record) -> bool:
-    if "@removed" in record:
-        return True
-    return "@odata.context" in record and "reason" in record and b"/$deletedEntity" in bytes(record["@odata.context"])
+def _seen_from(context: str, link: str, asked: httpx.URL) -> str:
+    """A link as the service means it: relative ones are seen from its context URL (JSON Format, §4.3).
 
-
-def _string(raw: msgspec.Raw) -> str:
+    Of that only the path counts: behind a proxy it may name a host of the inside.
+    """
+    if not link or not context:
+        return link
     try:
-        return _text.decode(raw)
-    except msgspec.DecodeError as error:
-        raise BadRecord("a deleted record's id is not text") from error
-
-
-def key_of_reference(reference: str, primary_key: Sequence[str]) -> str:
-    """The record key in an entity reference: ``guid``, ``accounts(guid)`` or a whole URL, one or several keys."""
-    found = re.search(r"\(([^()]*)\)/?$", reference)
-    inner = unquote(found[1]) if found else reference
-    if len(primary_key) == 1:
-        name, equals, value = inner.partition("=")
-        return _unquoted(value if equals and name.strip() == primary_key[0] else inner)
-    named = dict(part.split("=", 1) for part in re.findall(r"\w+=(?:'(?:[^']|'')*'|[^,]*)", inner))
-    try:
-        raws = {name: msgspec.Raw(msgspec.json.encode(_unquoted(named[name]))) for name in primary_key}
-    except KeyError as error:
-        raise BadRecord(f"a deleted record's id lacks {error}") from error
-    return joined_key(raws, primary_key)
-
-
-def _unquoted(literal: str) -> str:
-    """An OData key literal's value: ``'O''Neil'``, ``guid'…'``, ``42``."""
-    quoted = re.fullmatch(r"(?:guid|datetime|datetimeoffset|binary|X)?'(.*)'", literal.strip(), re.DOTALL)
-    return quoted[1].replace("''", "'") if quoted else literal.strip()
-
-
-def _split(records: list[Record], is_tombstone: Callable[[Record], bool]) -> tuple[list[Record], list[Record]]:
-    """Records, and what stands for deleted ones."""
-    tombstones = [record for record in records if is_tombstone(record)]
-    return ([record for record in records if not is_tombstone(record)] if tombstones else records), tombstones
-
-
-def _keys(tombstones: Sequence[Record], key_of: Callable[[Record], str]) -> tuple[list[str], list[bytes]]:
-    """The keys of deleted records, and the tombstones that name none."""
-    keys: list[str] = []
-    nameless: list[bytes] = []
-    for record in tombstones:
-        try:
-            keys.append(key_of(record))
-        except BadRecord:
-            nameless.append(msgspec.json.encode(record))
-    return keys, nameless
+        base = asked.join(asked.join(context.partition("#")[0]).raw_path.decode("ascii"))
+        return str(base.join(link))
+    except (httpx.InvalidURL, ValueError, UnicodeError):
+        return link  # what is no link is told where it is followed

@@ -29,7 +29,7 @@ DESCRIBED = ("rest", "salesforce", "salesforce_bulk")  # read as records and pag
 class DeletedWhen(Model):
     """A record that says of itself that it was deleted."""
 
-    field: Annotated[str, Field(min_length=1, description="The field to look at.")]
+    field: Annotated[str, Field(min_length=1, description="The field to look at; a.b reaches into objects.")]
     values: Annotated[
         tuple[str, ...],
         Field(min_length=1, description="Its values that mean deleted; * stands for anything."),
@@ -71,8 +71,12 @@ class Stream(Model):
         tuple[str, ...],
         Field(description="rest: words in a refusal of a page that mean its link or token is too old to go on with."),
     ] = ()
-    primary_key: Annotated[tuple[str, ...], Field(description="The fields that identify a record.")] = ()
-    modified: Annotated[str, Field(description="The field that says when a record changed in the source.")] = ""
+    primary_key: Annotated[
+        tuple[str, ...], Field(description="The fields that identify a record; a.b reaches into objects.")
+    ] = ()
+    modified: Annotated[
+        str, Field(description="The field that says when a record changed in the source; a.b reaches into objects.")
+    ] = ""
     incremental: Annotated[Incremental, Field(description="How changes since the last read are found.")] = Full()
     columns: Annotated[
         Columns | None,

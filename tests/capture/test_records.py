@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flockiq.capture.protocols.odata import key_of_reference
-from flockiq.capture.records import Reader, joined_key, source_time
+from flockiq.capture.protocols.removed import key_of_reference
+from flockiq.capture.records import Reader, joined_key, source_time, value_of
 from flockiq.shared.config.sources import Stream
 from flockiq.shared.errors import BadRecord
 
@@ -157,3 +157,35 @@ def test_a_record_that_says_it_was_deleted_is_a_tombstone() -> None:
     assert read.take(record('{"id": "1", "status": 0}')).op == "d"
     assert read.take(record('{"id": "1", "status": "here"}')).op == "r"
     assert read.take(record('{"id": "1"}')).op == "r"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("a", b"1"),
+        ("b.c", b"2"),
+        ("b.c.d", None),
+        ("e.f.g", b"3"),
+        ("x.y", b"4"),
+        ("n.o", None),
+        ("l.0", None),
+        ("b.z", None),
+    ],
+)
+def test_a_dotted_name_reaches_into_objects(name: str, value: bytes | None) -> None:
+    """A field of that very name goes before; null, lists and what is not there hold nothing."""
+    held = record('{"a":1,"b":{"c":2},"e":{"f":{"g":3}},"x.y":4,"x":{"y":5},"n":null,"l":[6]}')
+    found = value_of(held, name)
+    assert (None if found is None else bytes(found)) == value
+
+
+def test_key_time_and_deletion_may_lie_inside_a_record() -> None:
+    """As JSON:API has them; the error names the place."""
+    inside = reader(primary_key=["data.id"], modified="meta.at", deleted_when={"field": "meta.gone", "values": ["*"]})
+    taken = inside.take(record('{"data":{"id":7},"meta":{"at":"2026-03-01T05:00:00-05:00","gone":null}}'))
+    assert (taken.key, taken.us, taken.op) == ("7", EPOCH_US, "r")
+    assert inside.take(record('{"data":{"id":7},"meta":{"gone":"2026-03-01"}}')).op == "d"
+    with pytest.raises(BadRecord, match=r"data\.id: is missing"):
+        inside.take(record('{"data":{},"meta":{}}'))
+    with pytest.raises(BadRecord, match=r"meta\.at: .* is not a time"):
+        inside.take(record('{"data":{"id":7},"meta":{"at":"soon"}}'))
