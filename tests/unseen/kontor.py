@@ -133,7 +133,7 @@ class Kontor:
             for key, (number, row) in latest.items()
             if number > state["since"]
             and (row is not None or state["since"])
-            and (row is None or (holds(row) and only in ("", row["Region"])))
+            and (row is None or (holds(row) and only in ("", row.get("Region"))))
         ]
         found.sort(key=lambda each: (str((each[1] or {}).get(order, "")) if order else "", each[0]))
         found = found[: int(state["asked"].get("$top", len(found)))]
