@@ -7,9 +7,13 @@ make the same alert in any order, on any machine, however often they are told.
 
 from __future__ import annotations
 
-from typing import Literal
+import base64
+import binascii
+from typing import Annotated, Final, Literal
 
 import msgspec
+
+from flockiq.shared.errors import BadRecord
 
 Status = Literal["pending", "firing", "acknowledged", "resolved", "withdrawn"]
 Severity = Literal["info", "warning", "critical"]
@@ -107,6 +111,9 @@ class AlertPage(msgspec.Struct, frozen=True):
     continuation: str
 
 
+MAX_PAGE: Final = 1000
+"""The most alerts a page holds, whatever its query's limit."""
+
 OPEN: tuple[Status, ...] = ("pending", "firing", "acknowledged")
 
 
@@ -185,3 +192,19 @@ def entry(transition: AlertTransition, alert: Alert) -> HistoryEntry:
     return HistoryEntry(
         at_us=transition.at_us, by="flockiq", change=transition.change, status=alert.status, reason=transition.reason
     )
+
+
+_mark = msgspec.json.Decoder(tuple[Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)], str])
+
+
+def continuation(last: Alert) -> str:
+    """Where the page after ``last`` begins: the same place, whatever is opened or changes meanwhile."""
+    return base64.urlsafe_b64encode(msgspec.json.encode((last.opened_us, last.id))).decode()
+
+
+def place(text: str) -> tuple[int, str]:
+    """(opened_us, id) of the alert that a continuation follows. BadRecord for a text that is none."""
+    try:
+        return _mark.decode(base64.b64decode(text.encode(), altchars=b"-_", validate=True))
+    except (binascii.Error, msgspec.DecodeError, UnicodeError) as error:
+        raise BadRecord("is not one that a page of alerts gave", field="continuation") from error

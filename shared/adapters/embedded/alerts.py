@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import sqlite3
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -14,9 +12,7 @@ import msgspec
 from flockiq.shared import alerts as life
 from flockiq.shared.adapters.embedded.database import Database
 from flockiq.shared.alerts import Alert, AlertPage, AlertQuery, AlertTransition, HistoryEntry
-from flockiq.shared.errors import BadRecord, NotFound
-
-MAX_PAGE = 1000
+from flockiq.shared.errors import NotFound
 
 LASTING = "json_extract(CAST(body AS TEXT), '$.lasting')"
 SCHEMA = """
@@ -35,7 +31,6 @@ CREATE INDEX history_by_alert ON history (tenant, id, at_us, number)
 _encode = msgspec.json.Encoder().encode
 _alert = msgspec.json.Decoder(Alert)
 _entry = msgspec.json.Decoder(HistoryEntry)
-_mark = msgspec.json.Decoder(tuple[int, str])
 
 
 class SqliteAlerts:
@@ -70,12 +65,12 @@ class SqliteAlerts:
         return await self._database.read(lambda connection: _known(connection, tenant, alert_id))
 
     async def query(self, tenant: str, query: AlertQuery) -> AlertPage:
-        """See ``AlertStore.query``; a page holds at most MAX_PAGE. BadRecord for a continuation of no page."""
-        limit = min(max(query.limit, 1), MAX_PAGE)
+        """See ``AlertStore.query``; a page holds at most ``life.MAX_PAGE``. BadRecord for a continuation of no page."""
+        limit = min(max(query.limit, 1), life.MAX_PAGE)
         text, values = _question(tenant, query)
         rows = await self._database.read(lambda connection: connection.execute(text, (*values, limit + 1)).fetchall())
         found = [_alert.decode(body) for (body,) in rows[:limit]]
-        return AlertPage(found, _continuation(found[-1]) if len(rows) > limit else "")
+        return AlertPage(found, life.continuation(found[-1]) if len(rows) > limit else "")
 
     async def history(self, tenant: str, alert_id: str) -> Sequence[HistoryEntry]:
         """See ``AlertStore.history``; [] if unknown."""
@@ -160,18 +155,7 @@ def _question(tenant: str, query: AlertQuery) -> tuple[str, list[str | int]]:
     bound: list[str | int] = list(values)
     if query.continuation:
         conditions.append("(opened_us, id) < (?, ?)")
-        bound += _place(query.continuation)
+        bound += life.place(query.continuation)
     where = " AND ".join(conditions)
     return f"SELECT body FROM alerts WHERE {where} ORDER BY opened_us DESC, id DESC LIMIT ?", bound  # noqa: S608 - see above
 
-
-def _continuation(last: Alert) -> str:
-    """Where the next page begins: after this alert, whatever is opened or changes meanwhile."""
-    return base64.urlsafe_b64encode(_encode((last.opened_us, last.id))).decode()
-
-
-def _place(continuation: str) -> tuple[int, str]:
-    try:
-        return _mark.decode(base64.b64decode(continuation.encode(), altchars=b"-_", validate=True))
-    except (binascii.Error, msgspec.DecodeError, UnicodeError) as error:
-        raise BadRecord("is not one that a page of alerts gave", field="continuation") from error

@@ -196,7 +196,9 @@ def plan(query: Query) -> Mapping[str, Any]:
     where = query.text[start + 7 : end] if start >= 0 else "true"
     paths = [".".join(("c", *path)) for path, _ in query.order]
     items = ", ".join(f'{{"item": {path}}}' for path in paths)
-    ordered = ", ".join(f"{path} {'DESC' if down else 'ASC'}" for path, (_, down) in zip(paths, query.order, strict=True))
+    ordered = ", ".join(
+        f"{path} {'DESC' if down else 'ASC'}" for path, (_, down) in zip(paths, query.order, strict=True)
+    )
     return {
         "partitionedQueryExecutionInfoVersion": 2,
         "queryInfo": {

@@ -6,11 +6,10 @@ import base64
 import binascii
 import itertools
 import json
-import threading
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 from azure.cosmos import PartitionKey
@@ -78,7 +77,6 @@ class Container:
         self.boundary = (self.hashed(within) if within else "") + HALF
         self.scans: set[str] = set()
         """Paths that queries filtered by without an index."""
-        self.lock = threading.RLock()
         self._ids = itertools.count()
         self._first, self._moves = 0, 0
         self._documents: dict[tuple[str, str], Kept] = {}
@@ -125,8 +123,7 @@ class Container:
 
     def items(self) -> list[Item]:
         """Every document there is."""
-        with self.lock:
-            return [kept.item for kept in self._documents.values() if not self._expired(kept)]
+        return [kept.item for kept in self._documents.values() if not self._expired(kept)]
 
     def check_key(self, key: Sequence[str], item: Item) -> None:
         """400 if a document says another partition key than the request."""
@@ -142,7 +139,9 @@ class Container:
         item = kept.before if stale and kept.before is not None else kept.item
         return item, _kilobytes(item)
 
-    def write(self, operation: str, key: tuple[str, ...], name: str, item: Item, if_match: str = "") -> tuple[Item, float]:
+    def write(
+        self, operation: str, key: tuple[str, ...], name: str, item: Item, if_match: str = ""
+    ) -> tuple[Item, float]:
         """Create, replace, upsert or delete; gives what is kept and the charge."""
         kept = self._find(key, name)
         if operation == "Create" and kept is not None:
@@ -170,23 +169,42 @@ class Container:
 
     def batch(self, key: tuple[str, ...], operations: Sequence[Mapping[str, Any]]) -> tuple[list[Item], bool]:
         """Every operation's result, and whether all were done; else none was."""
-        kept, lsn = dict(self._documents), self._lsn
+        before: dict[tuple[str, str], Kept | None] = {}
         results: list[Item] = []
         for at, operation in enumerate(operations):
             body = operation.get("resourceBody") or {}
             name = str(operation.get("id") or body.get("id", ""))
+            before.setdefault((self.hashed(key), name), self._find(key, name))
             try:
-                item, charge = self.write(str(operation["operationType"]), key, name, body, operation.get("ifMatch", ""))
+                item, charge = self.write(
+                    str(operation["operationType"]), key, name, body, operation.get("ifMatch", "")
+                )
             except Answer as answer:
-                self._documents, self._lsn = kept, lsn
+                self._undo(before)
                 failed = {"statusCode": answer.status, "subStatusCode": answer.sub_status, "requestCharge": 1.0}
                 return [_UNDONE] * at + [failed] + [_UNDONE] * (len(operations) - at - 1), False
             status = 201 if operation["operationType"] == "Create" else 200
-            results.append({"statusCode": status, "requestCharge": charge, "eTag": item.get("_etag"), "resourceBody": item})
+            results.append(
+                {"statusCode": status, "requestCharge": charge, "eTag": item.get("_etag"), "resourceBody": item}
+            )
         return results, True
 
+    def _undo(self, before: Mapping[tuple[str, str], Kept | None]) -> None:
+        for place, kept in before.items():
+            self._documents.pop(place, None)
+            if kept is not None:
+                self._documents[place] = kept
+
     def query(
-        self, query: Query, low: str, high: str, key: tuple[str, ...], size: int, continuation: str, *, short: bool = False
+        self,
+        query: Query,
+        low: str,
+        high: str,
+        key: tuple[str, ...],
+        size: int,
+        continuation: str,
+        *,
+        short: bool = False,
     ) -> Page:
         """A page of what matches with low <= effective partition key < high; ``short``: an empty one if it can be."""
         self._check_indexes(query)
@@ -300,12 +318,3 @@ def _after(query: Query, found: Sequence[Kept], last: Sequence[Any]) -> int:
         return bool(kept.item["_rid"] <= rid)
 
     return sum(passed(kept) for kept in found)
-
-
-@dataclass
-class Account:
-    """A database and its containers."""
-
-    database: str
-    containers: Mapping[str, Container]
-    keys: Mapping[str, str] = field(default_factory=dict)
