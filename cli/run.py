@@ -79,7 +79,13 @@ async def _run(options: Options, console: Console) -> Ended:
             stack.enter_context(_environment(samples.environment))
         stack.push_async_callback(close)
         stack.push_async_callback(close_capture)
-        host = Host(APP, events=lambda: services().events, data=options.data, port=options.port)
+        host = Host(
+            APP,
+            events=lambda: services().events,
+            checkpoints=lambda: services().registry,
+            data=options.data,
+            port=options.port,
+        )
         stack.push_async_callback(host.stop)
         await host.start()
         stack.enter_context(announced(options.data, host.url))

@@ -22,6 +22,7 @@ from flockiq.local.host.errors import HostError
 from flockiq.local.host.files import HUB as FILES_HUB
 from flockiq.local.host.files import Watcher
 from flockiq.local.host.functions import EventHubTrigger, Function, TimerTrigger, declared
+from flockiq.local.host.hubs import Feed, feeding
 from flockiq.local.host.invoker import Invoker
 from flockiq.local.host.ledger import Ledger
 from flockiq.local.host.pumps import Pump
@@ -31,7 +32,7 @@ from flockiq.local.host.server import LOOPBACK, WebServer, listen
 from flockiq.local.host.stats import FunctionStats, PartitionStats
 from flockiq.local.host.timers import Timer
 from flockiq.local.host.web import WebApp
-from flockiq.shared.ports import EventStream
+from flockiq.shared.ports import EventStream, Registry
 
 log = logging.getLogger("flockiq.host")
 
@@ -42,6 +43,7 @@ class Host:
     ``events`` is the stream Event Hub triggers read, or a callable that gives it once the app is
     indexed (so that the app and the host share one). ``data`` is the folder of what the host keeps.
     App settings come from ``settings``, then the environment, then local.settings.json.
+    ``checkpoints`` gives the registry that hosts of one Event Hubs namespace share.
     ``open_on_loopback`` lets callers on this machine in without a key. Port 0 takes a free one.
     """
 
@@ -55,6 +57,7 @@ class Host:
         settings: Mapping[str, str] | None = None,
         open_on_loopback: bool = True,
         grace_s: float = 30,
+        checkpoints: Callable[[], Registry] | None = None,
     ) -> None:
         self._app = app.resolve()
         self._events = events
@@ -63,11 +66,12 @@ class Host:
         self._settings = dict(settings or {})
         self._open = open_on_loopback
         self._grace_s = grace_s
+        self._checkpoints = checkpoints
         self._stopping = asyncio.Event()
         self._closing = asyncio.Lock()
         self._ended: asyncio.Future[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        self._pumps: list[Pump] = []
+        self._pumps: list[Pump | Feed] = []
         self._closers: list[Callable[[], object]] = []
         self._server: WebServer | None = None
         self._invoker: Invoker | None = None
@@ -96,7 +100,7 @@ class Host:
 
     async def partitions(self) -> Sequence[PartitionStats]:
         """How far every function is in every partition it reads."""
-        return [await pump.stats() for pump in self._pumps]
+        return [stats for pump in self._pumps for stats in await pump.stats()]
 
     async def start(self) -> None:
         """Index the app, open HTTP, start timers and pumps. HostError, with nothing left open, if it can't run."""
@@ -167,11 +171,11 @@ class Host:
         events: EventStream,
         ledger: Ledger,
         limits: app_settings.EventHubs,
-    ) -> tuple[list[Timer], list[Pump], list[Watcher]]:
+    ) -> tuple[list[Timer], list[Pump | Feed], list[Watcher]]:
         assert self._invoker is not None  # noqa: S101 - made just before
         invoker, stopping = self._invoker, self._stopping
         timers: list[Timer] = []
-        pumps: list[Pump] = []
+        pumps: list[Pump | Feed] = []
         readers: dict[tuple[str, str], str] = {}
         for function in functions.values():
             trigger = function.trigger
@@ -184,19 +188,16 @@ class Host:
                         f"functions {other} and {function.name} read hub {trigger.hub} in the same consumer group, "
                         "where each event goes to one of them only; give each a group of its own."
                     )
-                pumps += [
-                    Pump(
-                        function,
-                        trigger,
-                        partition,
-                        events=events,
-                        ledger=ledger,
-                        invoker=invoker,
-                        limits=limits,
-                        stopping=stopping,
-                    )
-                    for partition in range(await events.partition_count(trigger.hub))
-                ]
+                pumps += await feeding(
+                    function,
+                    trigger,
+                    events=events,
+                    ledger=ledger,
+                    registry=self._checkpoints,
+                    invoker=invoker,
+                    limits=limits,
+                    stopping=stopping,
+                )
         hears_of_files = any(hub == FILES_HUB for hub, _ in readers)
         watchers = [Watcher(self._data, events, ledger, stopping)] if hears_of_files else []
         return timers, pumps, watchers

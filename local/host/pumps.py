@@ -146,13 +146,13 @@ class Pump:
                 with contextlib.suppress(Stopped):
                     await unless_stopped(self._stopping, asyncio.sleep(delay))
 
-    async def stats(self) -> PartitionStats:
-        """Lag (the end less the checkpoint) and events handled since the start."""
+    async def stats(self) -> Sequence[PartitionStats]:
+        """Its one partition: lag (the end less the checkpoint) and events handled since the start."""
         bounds = await self._events.bounds(self._place.hub, self._place.partition)
         checkpoint = self._ledger.checkpoint(self._place)
         done = bounds.first if checkpoint is None else max(bounds.first, checkpoint)
         lag = max(0, bounds.end - done)
-        return PartitionStats(self._place.hub, self._place.partition, self._function.name, lag, self._handled)
+        return [PartitionStats(self._place.hub, self._place.partition, self._function.name, lag, self._handled)]
 
     async def _drain(self) -> None:
         start = await self._start()

@@ -19,7 +19,6 @@ namespace; ``EventHub`` itself may hold an emulator's connection string."""
 NAMESPACE = f"{CONNECTION}__fullyQualifiedNamespace"
 
 BUSY_S = 4.0  # what the service asks a client to wait when it is busy
-IDLE_S = 300.0  # a connection that says nothing for so long is closed by this side, before the service does
 SEND_S = 20.0  # one try of one publication
 
 _BUSY: Final = {"server-busy", "timeout", "resource-limit-exceeded", "container-close"}
@@ -74,8 +73,8 @@ class Namespace:
         return Verdict(unavailable, again=True, least_s=BUSY_S if condition in _BUSY else 0.0)
 
     def _options(self) -> dict[str, Any]:
-        # One try each: retries.persist decides on another, with jitter and within a time.
-        return {"retry_total": 0, "idle_timeout": IDLE_S}
+        # One try each, and no wait after it: retries.persist decides on another, with jitter and within a time.
+        return {"retry_total": 0, "retry_backoff_factor": 0.0}
 
     def _emulator(self) -> str:
         text = self._environment.get(CONNECTION, "")

@@ -11,10 +11,11 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 from azure.eventhub import EventData
-from azure.eventhub.aio import EventHubConsumerClient, EventHubProducerClient
+from azure.eventhub.aio import CheckpointStore, EventHubConsumerClient, EventHubProducerClient
 
 from flockiq.shared import overflow
 from flockiq.shared.adapters.azure.events.namespace import Namespace
@@ -111,6 +112,12 @@ class HubEvents:
         end = said["last_enqueued_sequence_number"] + 1
         return Bounds(end if said["is_empty"] else said["beginning_sequence_number"], end)
 
+    def consumer(
+        self, hub: str, group: str, store: CheckpointStore | None = None, **given: Any
+    ) -> EventHubConsumerClient:
+        """The SDK's own client for a hub, for a host that brings its events to functions."""
+        return self._namespace.consumer(hub, group, store, **given)
+
     async def close(self) -> None:
         """See ``EventStream.close``; what is under way is let end."""
         lanes, self._lanes = self._lanes, {}
@@ -169,7 +176,7 @@ class HubEvents:
         if len(body) + len(msgspec.json.encode(event.properties)) + _FRAMING_BYTES > limit:
             body = await overflow.keep(self._blobs, hub, event.partition, body)
         data = EventData(body)
-        data.properties = dict(event.properties.items())
+        data.properties.update(event.properties)
         return data
 
     async def _take(self, key: Key, start: int, limit: int) -> Sequence[StoredEvent]:
