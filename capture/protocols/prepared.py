@@ -92,7 +92,7 @@ class Preparation:
         state = text_at(body, steps(said.state))
         if state in said.failed:
             why = text_at(body, steps(said.why)) if said.why else ""
-            return Failed(f"{state}: {why[:_SAID]}" if why else state)
+            return Failed(f"{state}: {_printable(why)}" if why else state)
         if state not in said.done:
             return None
         total = count_at(body, steps(said.total)) if said.total else -1
@@ -147,5 +147,9 @@ def _nested(said: dict[str, str]) -> dict[str, Any]:
 
 
 def _shown(body: bytes) -> str:
-    text = body[:_SAID].decode("utf-8", "replace")
-    return "".join(each if each.isprintable() else " " for each in text).strip() or "without a reason"
+    return _printable(body[:_SAID].decode("utf-8", "replace")) or "without a reason"
+
+
+def _printable(text: str) -> str:
+    """A source's words as errors hold them."""
+    return "".join(each if each.isprintable() else " " for each in text[:_SAID]).strip()
