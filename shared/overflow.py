@@ -37,13 +37,18 @@ async def keep(blobs: Blobs, hub: str, partition: int, body: bytes) -> bytes:
     return _MAGIC + msgspec.json.encode(Reference(path, len(body)))
 
 
+def refers(body: bytes) -> bool:
+    """Whether ``body`` is a reference, by its first bytes."""
+    return body.startswith(_MAGIC)
+
+
 async def whole(blobs: Blobs, body: bytes) -> bytes:
     """``body`` itself, or what it refers to.
 
     A reference to what is not there, or is not what it says, is given as it is: its reader finds no packed event
     and sets it aside, path and all.
     """
-    if not body.startswith(_MAGIC):
+    if not refers(body):
         return body
     try:
         reference = _decode(body[len(_MAGIC) :])

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
 
 import azure.functions as func
 
+from flockiq.shared import overflow
 from flockiq.shared.errors import TransientError
 from flockiq.shared.owner import Input, Owned, Owner
-from flockiq.shared.services import Services
+from flockiq.shared.services import Services, services
 from flockiq.shared.settings import CONSUMER_GROUP
 
 Handler = Callable[[list[func.EventHubEvent]], Awaitable[None]]
@@ -21,10 +24,15 @@ def on_hub(blueprint: func.Blueprint, name: str, hub: str) -> Callable[[Handler]
     """Register a function on ``hub``: whole batches as bytes, tried again for ever.
 
     The trigger checkpoints a batch whether its function succeeded or failed; retrying without end
-    holds the checkpoint. So only what another try may mend may leave the function.
+    holds the checkpoint. So only what another try may mend may leave the function. What was too large
+    for an event is brought from Blobs first.
     """
 
     def register(handler: Handler) -> object:
+        @functools.wraps(handler)  # the library reads the handler's own signature
+        async def handle(events: list[func.EventHubEvent]) -> None:
+            await handler([await _whole(event) for event in events])
+
         trigger = blueprint.event_hub_message_trigger(
             arg_name="events",
             event_hub_name=hub,
@@ -39,9 +47,33 @@ def on_hub(blueprint: func.Blueprint, name: str, hub: str) -> Callable[[Handler]
             minimum_interval="00:00:01",
             maximum_interval="00:01:00",
         )
-        return blueprint.function_name(name)(trigger(retry(handler)))
+        return blueprint.function_name(name)(trigger(retry(handle)))
 
     return register
+
+
+class _Whole(func.EventHubEvent):
+    """An event with the body it refers to; all else is its own."""
+
+    def __init__(self, event: func.EventHubEvent, body: bytes) -> None:
+        super().__init__(
+            body=body,
+            enqueued_time=event.enqueued_time,
+            partition_key=event.partition_key,
+            sequence_number=event.sequence_number,
+            offset=event.offset,
+        )
+        self._event = event
+
+    @property
+    def metadata(self) -> Mapping[str, Any] | None:
+        """The batch's metadata."""
+        return self._event.metadata
+
+
+async def _whole(event: func.EventHubEvent) -> func.EventHubEvent:
+    body = event.get_body()
+    return _Whole(event, await overflow.whole(services().blobs, body)) if overflow.refers(body) else event
 
 
 def partition_of(events: Sequence[func.EventHubEvent]) -> int:
