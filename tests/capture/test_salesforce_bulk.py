@@ -280,6 +280,24 @@ async def test_a_changed_query_ends_the_job_of_the_old_one(world: Open, org: Org
     assert not peer.jobs
 
 
+async def test_a_successor_goes_on_with_the_same_job_at_the_next_locator(world: Open, org: Org) -> None:
+    """A reader for each step: one job, and every page asked for once."""
+    peer, url = org
+    peer.takes = 3
+    source = bulk(url, job={"first_look": "10s"})
+    source["limits"] |= {"slice_time": "1ms"}
+    seen: list[tuple[int, int]] = []
+    for step in range(5):
+        async with world(source) as it:
+            it.ahead_us = step * 60_000_000
+            await it.poll()
+            assert (await it.status("sf", "accounts")).error == ""
+            seen.append((len(peer.calls), len(await it.changes())))
+    assert peer.calls == ["POST", *["GET 1"] * 3, *["GET 1/results"] * 3, "DELETE 1"]
+    assert peer.locators == ["L0000", "L0003", "L0006"]
+    assert seen == [(2, 0), (3, 0), (5, 3), (6, 6), (8, 8)]
+
+
 @pytest.mark.parametrize("fatal", range(1, 13))
 async def test_killed_at_any_write_it_goes_on_with_the_same_job_and_locator(
     services: Services, org: Org, monkeypatch: pytest.MonkeyPatch, fatal: int

@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from flockiq.capture.cursor import Cursor, Cursors
 from flockiq.cli import metadata
 from flockiq.cli.main import main
 from flockiq.local.samples import systems
@@ -264,12 +265,15 @@ async def test_status_tells_how_every_stream_stands(config: Path, tmp_path: Path
     now_us = 1_772_359_200_000_000
     failing = StreamStatus(last_run_us=now_us, records=1_234, error="answers 500", failures=3, outcome="unavailable")
     await touch(services, "erp", "orders", lambda _: failing)
+    waiting = Cursors(services.registry, services.settings.tenant, "erp", "invoices")
+    await waiting.save(Cursor(run=1, job="750R1"))
     await services.close()
     assert await asyncio.to_thread(run, config, tmp_path, "status") == 0
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
     assert "1,234" in lines["erp/orders"]
     assert "failing (3 in a row): answers 500" in lines["erp/orders"]
     assert "not read yet" in lines["erp/customers"]
+    assert "full read, waiting for job 750R1" in lines["erp/invoices"]
     assert "told" in lines["marketing/contacts"]
     assert run(config, tmp_path / "nothing", "status") == 1
     assert "Nothing has run in" in capsys.readouterr().err

@@ -56,6 +56,7 @@ class SalesforceBulk:
     jobs: dict[str, QueryJob] = field(default_factory=dict)
     submitted: list[dict[str, str]] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)  # "GET 2/results", by the job's number
+    locators: list[str] = field(default_factory=list)
     answers: list[Response | None] = field(default_factory=list)  # instead of the usual, in order
     failing: str = ""  # why jobs fail that are submitted now
     headerless: bool = False  # results without a record have not even a header
@@ -136,6 +137,7 @@ class SalesforceBulk:
             return _refused(400, "INVALIDJOBSTATE", f"Job is in state {job.state}")
         rows = job.rows[: len(job.rows) - self.lost]
         locator = request.query_params.get("locator", "L0000")
+        self.locators.append(locator)
         start = int(locator[1:]) if re.fullmatch(r"L\d{4}", locator) else -1
         if not 0 <= start <= len(rows):
             return _refused(400, "API_ERROR", f"Invalid locator: {locator}")
