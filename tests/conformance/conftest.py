@@ -66,7 +66,7 @@ class Embedded:
 class Azure:
     """Microsoft's SDKs against the peers; a port that is not among ``ports`` is embedded."""
 
-    ports: ClassVar[Collection[str]] = ("events",)
+    ports: ClassVar[Collection[str]] = ("events", "alerts", "registry")
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, stack: ExitStack) -> None:
         self._embedded = Embedded(folder, monkeypatch, stack)

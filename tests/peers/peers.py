@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 from functools import cached_property
+from pathlib import Path
 from typing import Self
 
+from tests.peers.cosmos.peer import CosmosDB
 from tests.peers.event_hubs.peer import EventHubs
 
 HUBS: Mapping[str, int] = {"changes": 4, "resolved": 4, "work": 4, "files": 1, "entities": 4, "deltas": 4}
+
+CONTAINERS = Path(__file__).resolve().parents[2] / "shared" / "adapters" / "azure" / "cosmos.json"
+TENANTS = ("t",)
+"""What a test's tenant is called whose alerts are on both physical partitions."""
 
 
 class Peers:
@@ -27,9 +34,17 @@ class Peers:
         """Event Hubs, with the app's hubs."""
         return self._stack.enter_context(EventHubs(HUBS))
 
+    @cached_property
+    def cosmos(self) -> CosmosDB:
+        """Cosmos DB, with the containers that infra/ makes."""
+        containers = json.loads(CONTAINERS.read_text(encoding="utf-8"))
+        return self._stack.enter_context(CosmosDB(containers, within={"alerts": TENANTS}))
+
     def environment(self, ports: Collection[str]) -> Mapping[str, str]:
         """The app settings that name the peers of ``ports``, which are started."""
         settings: dict[str, str] = {}
         if "events" in ports:
             settings |= self.event_hubs.environment
+        if {"alerts", "registry"} & set(ports):
+            settings |= self.cosmos.environment
         return settings

@@ -8,9 +8,12 @@ from functools import cached_property
 
 from azure.core.credentials_async import AsyncTokenCredential
 
+from flockiq.shared.adapters.azure.alerts import CosmosAlerts
+from flockiq.shared.adapters.azure.cosmos import Cosmos, connect
 from flockiq.shared.adapters.azure.events.namespace import Namespace
 from flockiq.shared.adapters.azure.events.stream import HubEvents
 from flockiq.shared.adapters.azure.identity import credential
+from flockiq.shared.adapters.azure.registry import CosmosRegistry
 from flockiq.shared.errors import ConfigError, Problem
 from flockiq.shared.ports import AlertStore, Analytics, Blobs, EventStream, Registry, Secrets, StateStore
 from flockiq.shared.settings import Settings
@@ -31,6 +34,11 @@ class Azure:
         """The identity of every client of this process."""
         return credential(self._environment)
 
+    @cached_property
+    def cosmos(self) -> Cosmos:
+        """The one database of alerts, cursors and leases."""
+        return connect(self._environment, lambda: self.credential)
+
     def events(self, blobs: Blobs) -> EventStream:
         """Event Hubs; what is too large for an event is kept in the blobs."""
         namespace = Namespace(self._environment, lambda: self.credential)
@@ -42,11 +50,11 @@ class Azure:
 
     def alerts(self) -> AlertStore:
         """Alerts in Cosmos DB."""
-        raise _missing("alerts")
+        return CosmosAlerts(self.cosmos)
 
     def registry(self) -> Registry:
         """Cursors and leases in Cosmos DB."""
-        raise _missing("registry")
+        return CosmosRegistry(self.cosmos)
 
     def analytics(self, _blobs: Blobs) -> Analytics:
         """History in the Eventhouse; what could not be ingested waits in the blobs."""

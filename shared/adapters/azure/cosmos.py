@@ -1,0 +1,251 @@
+"""One Cosmos DB database: its client, the pace it asks for, and what it charges.
+
+Everything the adapters do here may be done again: writes are conditional on an ETag (or on nothing being
+there), so what is tried again after an answer was lost ends in a conflict, and whoever meets a conflict reads.
+That is why retries are all in one place, and why the SDK's own are switched off.
+
+https://learn.microsoft.com/azure/cosmos-db/nosql/conceptual-resilient-sdk-applications
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote, urlsplit
+
+from azure.core.credentials_async import AsyncTokenCredential
+from azure.core.exceptions import AzureError, ClientAuthenticationError
+from azure.cosmos.aio import ContainerProxy, CosmosClient
+from azure.cosmos.documents import ConnectionPolicy
+from azure.cosmos.exceptions import CosmosHttpResponseError, CosmosResourceNotFoundError
+
+from flockiq.shared.adapters.azure.identity import emulator, is_here
+from flockiq.shared.errors import ConfigError, Problem, StoreUnavailable
+
+CONTAINERS: Final[Mapping[str, Mapping[str, Any]]] = json.loads(
+    (Path(__file__).parent / "cosmos.json").read_text(encoding="utf-8")
+)
+"""The containers as ARM's ``sqlContainers`` define them: what makes them reads the same file."""
+
+DATABASE: Final = "flockiq"
+LONGEST_WAIT_S: Final = 30.0
+CONNECT_S: Final = 5
+ANSWER_S: Final = 15
+_LONGEST_PAUSE_S: Final = 5.0
+_LATER: Final = frozenset({401, 408, 410, 429, 449, 500, 502, 503, 504})
+_CHARGE: Final = "x-ms-request-charge"
+_RETRY_AFTER: Final = "x-ms-retry-after-ms"
+
+type Note = Callable[..., None]
+"""What takes note of an answer's charge: the ``response_hook`` of the SDK's calls."""
+
+
+class Charges:
+    """Request units, requests, throttled requests and seconds waited, by operation (``alerts.apply``, …)."""
+
+    def __init__(self) -> None:
+        self.units: Counter[str] = Counter()
+        self.requests: Counter[str] = Counter()
+        self.throttled: Counter[str] = Counter()
+        self.waited_s: Counter[str] = Counter()
+
+    def note(self, operation: str, headers: Mapping[str, Any] | None) -> None:
+        """Count an answer with its charge, refused ones as well: they cost too."""
+        self.requests[operation] += 1
+        try:
+            # mypy knows Counter by int alone; units have fractions.
+            self.units[operation] += float((headers or {}).get(_CHARGE, 0))  # type: ignore[assignment]
+        except (TypeError, ValueError):
+            return
+
+
+class Cosmos:
+    """Reaches one database, shared by the adapters over it; nothing is opened before its first use.
+
+    ``credential`` is a key only for an emulator on this machine. ``verify`` is a file of certificates to
+    trust instead of the system's. A request is tried for ``longest_wait_s`` in all; then StoreUnavailable.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        credential: AsyncTokenCredential | str,
+        database: str = DATABASE,
+        *,
+        verify: str | None = None,
+        longest_wait_s: float = LONGEST_WAIT_S,
+        answer_s: float = ANSWER_S,
+    ) -> None:
+        if isinstance(credential, str) and not is_here(urlsplit(endpoint).hostname or ""):
+            wrong = f"a key is taken for an emulator on this machine only, not for {endpoint}"
+            raise ConfigError([Problem("CosmosDB", 0, "", wrong, "CosmosDB__accountEndpoint, and an identity")])
+        self.charges = Charges()
+        self._endpoint, self._credential, self._database = endpoint, credential, database
+        self._verify, self._longest_wait_s, self._answer_s = verify, longest_wait_s, answer_s
+        self._client: CosmosClient | None = None
+        self._opening = asyncio.Lock()
+        self._containers: dict[str, ContainerProxy] = {}
+        self._not_before = 0.0  # by the monotonic clock: the service asked everyone to wait until then
+
+    async def do[T](self, operation: str, container: str, work: Callable[[ContainerProxy, Note], Awaitable[T]]) -> T:
+        """What ``work`` gives, tried again while the service says "not now".
+
+        ``work`` passes the note to the SDK as ``response_hook``. It may have been done although it is tried
+        again. Other answers (404, 409, 412, 413) raise the SDK's own errors.
+        """
+
+        def note(headers: Mapping[str, Any], *_: object) -> None:
+            self.charges.note(operation, headers)
+
+        began, tried = time.monotonic(), 0
+        while True:
+            await self._turn(operation)
+            try:
+                return await work(await self._container(container), note)
+            except CosmosHttpResponseError as error:
+                self.charges.note(operation, error.headers)
+                if error.status_code == 403:  # noqa: PLR2004 - HTTP
+                    raise self._refused(error) from error
+                if error.status_code not in _LATER:
+                    raise
+                pause_s, why = self._asked_pause(operation, error, tried), f"answered {error.status_code}"
+                cause: Exception = error
+            except ClientAuthenticationError as error:
+                raise StoreUnavailable(f"Cosmos DB at {self._endpoint}: no token for it: {error.message}") from error
+            except (AzureError, TimeoutError, ConnectionError) as error:
+                pause_s, why, cause = _pause(tried), f"did not answer ({type(error).__name__})", error
+            tried += 1
+            if time.monotonic() - began + pause_s > self._longest_wait_s:
+                raise StoreUnavailable(
+                    f"Cosmos DB at {self._endpoint} {why} to {operation}, {tried} times in {self._longest_wait_s:g} s: "
+                    "it is tried again with the next delivery; if it goes on, see the account's health and throughput"
+                ) from cause
+            self.charges.waited_s[operation] += pause_s  # type: ignore[assignment]
+            await asyncio.sleep(pause_s)
+
+    async def ask(
+        self,
+        operation: str,
+        container: str,
+        text: str,
+        parameters: Mapping[str, object],
+        key: Sequence[str] | str | None = None,
+    ) -> list[Any]:
+        """Everything a query finds, within a partition key, the beginning of one, or (None) everywhere.
+
+        Of a hierarchical key's beginning the SDK asks one physical partition after another and appends what
+        each gives: ORDER BY, TOP and DISTINCT hold within each alone.
+        """
+        given = [{"name": f"@{name}", "value": value} for name, value in parameters.items()]
+        where: dict[str, Any] = {} if key is None else {"partition_key": key}
+
+        async def read(proxy: ContainerProxy, note: Note) -> list[Any]:
+            return [found async for found in proxy.query_items(text, parameters=given, response_hook=note, **where)]
+
+        return await self.do(operation, container, read)
+
+    async def close(self) -> None:
+        """Close the client; whoever made the credential closes that."""
+        if self._client is not None:
+            client, self._client = self._client, None
+            self._containers.clear()
+            await client.close()
+
+    async def _container(self, name: str) -> ContainerProxy:
+        if name not in self._containers:
+            async with self._opening:
+                if self._client is None:
+                    self._client = await self._open()
+                proxy = self._client.get_database_client(self._database).get_container_client(name)
+                try:
+                    await proxy.read()
+                except CosmosResourceNotFoundError as error:
+                    raise StoreUnavailable(
+                        f"Cosmos DB at {self._endpoint}: there is no container {name!r} in database {self._database!r}:"
+                        " deploy infra/, which makes it"
+                    ) from error
+                self._containers[name] = proxy
+        return self._containers[name]
+
+    async def _open(self) -> CosmosClient:
+        policy = ConnectionPolicy()
+        # Of throttled requests; an argument of 0 would mean the SDK's own nine.
+        policy.RetryOptions = type(policy.RetryOptions)(max_retry_attempt_count=0)
+        trusted: dict[str, Any] = {} if self._verify is None else {"connection_verify": self._verify}
+        client = CosmosClient(
+            self._endpoint,
+            self._credential,
+            connection_policy=policy,
+            retry_connect=0,
+            retry_read=0,
+            connection_timeout=CONNECT_S,
+            read_timeout=self._answer_s,
+            **trusted,
+        )
+        try:
+            return await client.__aenter__()
+        except BaseException:
+            await client.close()
+            raise
+
+    async def _turn(self, operation: str) -> None:
+        """Wait while the service asked everyone to."""
+        wait_s = min(self._not_before - time.monotonic(), self._longest_wait_s)
+        if wait_s > 0:
+            self.charges.waited_s[operation] += wait_s  # type: ignore[assignment]
+            await asyncio.sleep(wait_s)
+
+    def _asked_pause(self, operation: str, error: CosmosHttpResponseError, tried: int) -> float:
+        """How long to wait, in seconds: what a throttling service asks, of everyone, else by how often it was tried."""
+        if error.status_code != 429:  # noqa: PLR2004 - HTTP
+            return _pause(tried)
+        self.charges.throttled[operation] += 1
+        try:
+            asked_s = float((error.headers or {}).get(_RETRY_AFTER, "")) / 1000
+        except ValueError:
+            asked_s = 0.0
+        pause_s = max(asked_s, _pause(tried))
+        self._not_before = max(self._not_before, time.monotonic() + asked_s)
+        return pause_s
+
+    def _refused(self, error: CosmosHttpResponseError) -> StoreUnavailable:
+        return StoreUnavailable(
+            f"Cosmos DB at {self._endpoint} refuses this identity ({error.sub_status or 403}): give it the role "
+            "Cosmos DB Built-in Data Contributor on the account, and let the app's network in"
+        )
+
+
+def connect(environment: Mapping[str, str], credential: Callable[[], AsyncTokenCredential]) -> Cosmos:
+    """The database that the settings name; ConfigError if they name none.
+
+    ``CosmosDB__accountEndpoint`` is an account that lets the identity in; ``CosmosDB`` is an emulator's connection
+    string, as the Functions host has them. ``CosmosDB__database`` is the database, if it is not called ``flockiq``.
+    """
+    database = environment.get("CosmosDB__database", DATABASE)
+    given = environment.get("CosmosDB", "").strip()
+    if given:
+        parts = dict(part.split("=", 1) for part in emulator("CosmosDB", given).split(";") if "=" in part)
+        named = {name.strip().lower(): value.strip() for name, value in parts.items()}
+        return Cosmos(named.get("accountendpoint", ""), named.get("accountkey", ""), database)
+    endpoint = environment.get("CosmosDB__accountEndpoint", "").strip()
+    if not endpoint.startswith("https://"):
+        wrong = "it names no Cosmos DB account"
+        raise ConfigError([Problem("CosmosDB__accountEndpoint", 0, "", wrong, "https://NAME.documents.azure.com:443/")])
+    return Cosmos(endpoint, credential(), database)
+
+
+def name_id(name: str) -> str:
+    """A document id for any name, in letters, digits, ``-._~`` alone: ids may not hold slashes, ``?`` or ``#``."""
+    return quote(name, safe="").replace("~", "%7E").replace("%", "~")
+
+
+def _pause(tried: int) -> float:
+    """Seconds before the next try: doubling from 50 ms, of which a random half."""
+    whole: float = min(0.05 * 2**tried, _LONGEST_PAUSE_S)
+    return whole * random.uniform(0.5, 1.0)  # noqa: S311 - spreads retries
