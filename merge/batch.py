@@ -1,27 +1,57 @@
-"""One batch of changes: judged record by record, in rounds of columns, and forwarded where it is new."""
+"""One batch of changes: judged in rounds of columns, and forwarded where it is new."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from itertools import compress, repeat
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 
-from flockiq.merge.chain import WHOLE, Home, Version, encode, known_fields, told, with_late
+from flockiq.merge.arrived import Arrived
+from flockiq.merge.chain import (
+    WHOLE,
+    Home,
+    Version,
+    encode,
+    fields_of,
+    known_fields,
+    placing,
+    told,
+    with_late,
+)
 from flockiq.merge.forward import Forwarded
 from flockiq.merge.letters import Misfit, no_record
-from flockiq.merge.mapping import Mapped, Record, StreamPlan, mapped
-from flockiq.merge.match import NOWHERE, places
-from flockiq.merge.records import Newest, Records, content
-from flockiq.merge.stored import slim
+from flockiq.merge.mapping import MISSING, Mapped, StreamPlan, encoded, mapped_columns, raw_columns
+from flockiq.merge.match import NOWHERE, Place, Places
+from flockiq.merge.records import Newest, Records, contents
+from flockiq.merge.stored import Following
 from flockiq.shared import wire
+from flockiq.shared.lanes import Bools, Int64s
 from flockiq.shared.lines import UNREADABLE
-from flockiq.shared.positions import event_lane
 from flockiq.shared.rows import round_numbers
 
-_records = msgspec.json.Decoder(list[Any])
 _record = msgspec.json.Decoder().decode
+_version = Version._make
+
+
+class _Stream(NamedTuple):
+    """One stream's changes of the batch that can be judged: n rows.
+
+    said: the fields each says, as JSON; content: int64 [n], their hash; whole, gone: bool [n], by op;
+    columns: what says where records belong, per field of ``plan.placing``; number: int64 [n], of its record.
+    """
+
+    plan: StreamPlan
+    places: Places
+    arrived: Arrived
+    said: list[bytes]
+    content: Int64s
+    whole: Bools
+    gone: Bools
+    placing: list[tuple[Any, ...]]
+    number: Int64s
 
 
 class Batch:
@@ -34,143 +64,170 @@ class Batch:
         self.misfits: list[Misfit] = []
         self.duplicates = 0
         self.unchanged = 0
-        self._kept: list[tuple[str, Version]] = []
-        self._redone: set[str] = set()
+        self.following = Following()
+        self._redone: set[int] = set()
 
     @property
-    def kept(self) -> list[tuple[str, Version]]:
-        """Versions that followed the newest of their record, as they are stored."""
-        return [(name, version) for name, version in self._kept if name not in self._redone]
-
-    @property
-    def redone(self) -> list[str]:
+    def redone(self) -> list[int]:
         """The records whose versions were worked out again."""
         return sorted(self._redone)
 
-    def stream(self, plan: StreamPlan, found: Sequence[wire.Change]) -> None:
+    def stream(self, plan: StreamPlan, places: Places, found: Sequence[wire.Change]) -> None:
         """One stream's changes, in rounds in which no record repeats."""
-        found, records = self._readable(found)
+        found, table = self._mapped(plan, found)
         if not found:
             return
-        table = mapped(plan, records, [change.data.op in WHOLE for change in found])
-        _refuse_heavy(found, table)
-        for row, (field, reason) in sorted(table.bad.items()):
-            if found[row].data.op != "d":
-                self.misfits.append(Misfit(found[row], field, reason))
-        good = [row for row in range(len(found)) if row not in table.bad or found[row].data.op == "d"]
-        names = [f"{plan.source}/{plan.stream}/{found[row].data.key}" for row in good]
-        if not good:
-            return
-        _, group = np.unique(np.array(names, object), return_inverse=True)
-        order = np.argsort(group, kind="stable")
-        rounds = np.empty(len(good), np.int64)
-        rounds[order] = round_numbers(group[order])
-        for number in range(int(rounds.max()) + 1):
-            at = np.flatnonzero(rounds == number).tolist()
-            self._round(
-                plan, [found[good[one]] for one in at], table, [good[one] for one in at], [names[one] for one in at]
-            )
+        arrived = Arrived.of(found)
+        number = self.records.numbers([f"{plan.name}/{key}" for key in arrived.keys])
+        said = encoded(plan, table.columns)
+        ops = np.array(arrived.ops)
+        whole, gone = np.isin(ops, WHOLE), ops == "d"
+        nothing = [None] * len(found)
+        columns = [table.columns.get(name, nothing) for name in plan.placing]
+        where = list(zip(*columns, strict=True))
+        stream = _Stream(plan, places, arrived, said, contents(said), whole, gone, where, number)
+        order = np.argsort(number, kind="stable")
+        rounds = np.empty(len(found), np.int64)
+        rounds[order] = round_numbers(number[order])
+        by_round = np.argsort(rounds, kind="stable")
+        start = 0
+        for end in np.cumsum(np.bincount(rounds)).tolist():
+            self._round(stream, by_round[start:end])
+            start = end
 
-    def _readable(self, found: Sequence[wire.Change]) -> tuple[list[wire.Change], list[Record]]:
-        """The changes whose record is a JSON object, with it; the others become dead letters."""
+    def _mapped(self, plan: StreamPlan, found: Sequence[wire.Change]) -> tuple[Sequence[wire.Change], Mapped]:
+        """The changes whose record can be mapped, and their fields; the others become dead letters."""
         try:
-            records = _records.decode(b"[" + b",".join(bytes(change.data.after) for change in found) + b"]")
+            raw = raw_columns(plan, b"[" + b",".join([change.data.after for change in found]) + b"]")
         except UNREADABLE:
-            records = [_record_of(change) for change in found]
+            found = self._readable(found)
+            raw = raw_columns(plan, b"[" + b",".join([change.data.after for change in found]) + b"]")
+        table = mapped_columns(plan, raw, [change.data.op in WHOLE for change in found])
+        _refuse_heavy(plan, found, table)
+        bad = {row: why for row, why in table.bad.items() if found[row].data.op != "d"}
+        if not bad:
+            return found, table
+        self.misfits += [Misfit(found[row], *why) for row, why in sorted(bad.items())]
+        good = [row not in bad for row in range(len(found))]
+        columns = {name: list(compress(column, good)) for name, column in table.columns.items()}
+        return list(compress(found, good)), Mapped(columns, {})
+
+    def _readable(self, found: Sequence[wire.Change]) -> list[wire.Change]:
+        """The changes whose record is a JSON object; the others become dead letters."""
         kept: list[wire.Change] = []
-        objects: list[Record] = []
-        for change, record in zip(found, records, strict=True):
-            if isinstance(record, dict):
+        for change in found:
+            if isinstance(_record_of(change), dict):
                 kept.append(change)
-                objects.append(record)
             else:
                 self.misfits.append(Misfit(change, *no_record(change.data.after)))
-        return kept, objects
+        return kept
 
-    def _round(
-        self, plan: StreamPlan, found: list[wire.Change], table: Mapped, rows: list[int], names: list[str]
-    ) -> None:
-        """At most one version of a record."""
-        records = self.records
-        number = records.numbers(names)
-        last = [records.chains[one][-1] for one in number.tolist()]
-        said = [{} if change.data.op == "d" else table.said(row) for change, row in zip(found, rows, strict=True)]
-        known = [
-            known_fields(plan, before, given) if change.data.op == "u" else given
-            for change, before, given in zip(found, last, said, strict=True)
-        ]
-        fields = [
-            before.fields if change.data.op == "d" else encode(full)
-            for change, before, full in zip(found, last, known, strict=True)
-        ]
-        newest = _newest(found, fields)
-        whole = np.array([change.data.op in WHOLE for change in found], np.bool_)
-        verdict = records.judge(number, newest, [change.id for change in found], whole)
-        where = [before.place for before in last]
-        say = [row for row in np.flatnonzero(verdict.newest).tolist() if found[row].data.op != "d"]
-        placed = places(plan, [found[row].data.key for row in say], [known[row] for row in say], self.forwarded.tenant)
-        for row, place in zip(say, placed, strict=True):
-            where[row] = place
-        for row, change in enumerate(found):
-            op, one = change.data.op, int(number[row])
-            given = encode(said[row]) if op == "u" else b"{}" if op == "d" else fields[row]
-            at = (int(newest.us[row]), int(newest.rr[row]), int(newest.tie[row]))
-            version = Version(*at, change.id, op, self.now_us, given, fields[row], where[row], op == "d")
-            if verdict.late[row]:
-                self._late(plan, change, version, one, names[row])
+    def _round(self, stream: _Stream, at: Int64s) -> None:
+        """At most one version of a record: rows ``at`` of the stream."""
+        records, arrived, rows = self.records, stream.arrived, at.tolist()
+        number, whole, gone = stream.number[at], stream.whole[at], stream.gone[at]
+        last = records.last(number)
+        given = [stream.said[row] for row in rows]
+        fields, content, where = list(given), stream.content[at], [stream.placing[row] for row in rows]
+        partial = np.flatnonzero(~whole).tolist()
+        for row in partial:
+            if gone[row]:
+                given[row], fields[row] = b"{}", last[row].fields
             else:
-                self._follow(plan, change, version, one, names[row], unchanged=bool(verdict.unchanged[row]))
-        follows = ~verdict.late
-        records.newest.put(number[follows], newest.take(follows))
-        records.refresh(number[verdict.late])
+                known = known_fields(stream.plan, last[row], fields_of(given[row]))
+                fields[row], where[row] = encode(known), placing(stream.plan, known)
+        if partial:
+            content[partial] = contents([fields[row] for row in partial])
+        newest = Newest(us=arrived.us[at], rr=arrived.rr[at], tie=arrived.tie[at], content=content, gone=gone)
+        ids = [arrived.ids[row] for row in rows]
+        verdict = records.judge(number, newest, ids, whole)
+        place = self._placed(stream, rows, verdict.newest & ~gone, where, last)
+        for row in np.flatnonzero(verdict.unchanged).tolist():
+            fields[row] = last[row].fields  # kept once
+            if whole[row]:
+                given[row] = fields[row]
+        position = (newest.us.tolist(), newest.rr.tolist(), newest.tie.tolist())
+        ops = [arrived.ops[row] for row in rows]
+        columns = (*position, ids, ops, repeat(self.now_us), given, fields, place, gone.tolist())
+        versions = list(map(_version, zip(*columns, strict=False)))
+        if verdict.late.any():
+            for row in np.flatnonzero(verdict.late).tolist():
+                self._late(stream, rows[row], versions[row], int(number[row]))
+            follows = np.flatnonzero(~verdict.late).tolist()
+            newest = newest.take(~verdict.late)
+            records.refresh(number[verdict.late])
+            rows, versions, last = ([one[row] for row in follows] for one in (rows, versions, last))
+            number, unchanged = number[follows], verdict.unchanged[follows]
+        else:
+            unchanged = verdict.unchanged
+        self._follow(stream, rows, versions, last, unchanged)
+        numbers = number.tolist()
+        for record, version in zip(numbers, versions, strict=True):
+            records.keep(record, version)
+        self.following.add(numbers, versions, last)
+        records.newest.put(number, newest)
+
+    def _placed(
+        self, stream: _Stream, rows: list[int], say: Bools, where: Sequence[tuple[Any, ...]], last: Sequence[Version]
+    ) -> list[Place]:
+        """Where each version's record is: worked out where ``say``, else where it was."""
+        place = [before.place for before in last]
+        saying = np.flatnonzero(say).tolist()
+        keys = [stream.arrived.keys[rows[row]] for row in saying]
+        placing = [where[row] for row in saying]
+        if any(MISSING in one for one in placing):
+            placing = [tuple(None if value is MISSING else value for value in one) for one in placing]
+        for row, found in zip(saying, stream.places.of(keys, placing), strict=True):
+            place[row] = found
+        return place
 
     def _follow(
-        self, plan: StreamPlan, change: wire.Change, version: Version, number: int, name: str, *, unchanged: bool
+        self, stream: _Stream, rows: list[int], versions: list[Version], last: list[Version], unchanged: Bools
     ) -> None:
-        """A version that follows the newest."""
-        before = self.records.chains[number][-1]
-        if version.id == before.id:
-            self.duplicates += 1
-        elif unchanged:
-            self.unchanged += 1
-        elif version.place != NOWHERE:
-            for line in told(self._home(plan, change), before, version):
-                self.forwarded.line(plan, change, line)
-            self.forwarded.row(plan, version.place.entity_id, change)
-        if unchanged:
-            version = version._replace(fields=before.fields)  # kept once
-        self._kept.append((name, slim(before, version)))
-        self.records.keep(number, version)
+        """Versions that follow the newest: tell of those that are news."""
+        at: list[int] = []
+        where: list[Place] = []
+        said: list[bytes] = []
+        told_at: list[int] = []
+        entities: list[str] = []
+        for row, version, before, same in zip(rows, versions, last, unchanged.tolist(), strict=True):
+            if version.id == before.id:
+                self.duplicates += 1
+            elif same:
+                self.unchanged += 1
+            elif version.place != NOWHERE:
+                place = version.place
+                if before.place in (place, NOWHERE):
+                    at.append(row)
+                    where.append(place)
+                    said.append(version.given)
+                else:
+                    for line in told(self._home(stream, row), before, version):
+                        self.forwarded.line(stream.plan, stream.arrived.changes[row], line)
+                told_at.append(row)
+                entities.append(place.entity_id)
+        if at:
+            self.forwarded.lines(stream.plan, stream.arrived, at, where, said)
+        self.forwarded.rows(stream.plan, stream.arrived, told_at, entities)
 
-    def _home(self, plan: StreamPlan, change: wire.Change) -> Home:
-        return Home(plan, change.data.key, self.forwarded.tenant, self.forwarded.partitions)
+    def _home(self, stream: _Stream, row: int) -> Home:
+        return Home(stream.plan, stream.arrived.keys[row], stream.places, self.forwarded.addresses.partitions)
 
-    def _late(self, plan: StreamPlan, change: wire.Change, late: Version, number: int, name: str) -> None:
+    def _late(self, stream: _Stream, row: int, late: Version, number: int) -> None:
         """A version that does not follow the newest: those after it are worked out again."""
         chain = self.records.chains[number]
         if any(version.id == late.id and version.position == late.position for version in chain):
             self.duplicates += 1
             return
         unplaced = late._replace(fields=b"", place=NOWHERE)
-        redone, lines = with_late(self._home(plan, change), chain, unplaced)
+        redone, lines = with_late(self._home(stream, row), chain, unplaced)
         for line in lines:
-            self.forwarded.line(plan, change, line, anew=True)
+            self.forwarded.line(stream.plan, stream.arrived.changes[row], line, anew=True)
         mine = [line.place.entity_id for line in lines if line.id == late.id and line.op != "v"]
         if mine:
-            self.forwarded.row(plan, mine[0], change)
+            self.forwarded.rows(stream.plan, stream.arrived, [row], mine[:1])
         self.records.put(number, redone)
-        self._redone.add(name)
-
-
-def _newest(found: Sequence[wire.Change], fields: Sequence[bytes]) -> Newest:
-    """The versions as columns, each as if it were the newest of its record."""
-    return Newest(
-        us=np.array([change.data.ts_us for change in found], np.int64),
-        rr=np.array([change.data.run << 32 | change.data.row for change in found], np.int64),
-        tie=np.array([event_lane(change.id) for change in found], np.int64),
-        content=np.array([content(one) for one in fields], np.int64),
-        gone=np.array([change.data.op == "d" for change in found], np.bool_),
-    )
+        self._redone.add(number)
 
 
 def _record_of(change: wire.Change) -> object:
@@ -181,10 +238,11 @@ def _record_of(change: wire.Change) -> object:
         return None
 
 
-def _refuse_heavy(found: Sequence[wire.Change], table: Mapped) -> None:
+def _refuse_heavy(plan: StreamPlan, found: Sequence[wire.Change], table: Mapped) -> None:
     """Refuse records whose mapped fields are too large to be told of on the hubs."""
     for row in [row for row, change in enumerate(found) if len(change.data.after) > wire.MAX_FIELDS_BYTES]:
-        size = len(encode(table.said(row)))
+        (said,) = encoded(plan, {name: [column[row]] for name, column in table.columns.items()})
+        size = len(said)
         if size > wire.MAX_FIELDS_BYTES:
             reason = f"its fields have {size:,} bytes together, over the limit of {wire.MAX_FIELDS_BYTES:,}"
             table.bad.setdefault(row, ("", reason))

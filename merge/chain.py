@@ -16,7 +16,7 @@ from typing import NamedTuple
 import msgspec
 
 from flockiq.merge.mapping import StreamPlan
-from flockiq.merge.match import NOWHERE, Place, places
+from flockiq.merge.match import NOWHERE, Place, Places, Placing
 from flockiq.shared import wire
 from flockiq.shared.fields import Value
 from flockiq.shared.lanes import ABSENT
@@ -71,7 +71,7 @@ class Home(NamedTuple):
 
     plan: StreamPlan
     key: str
-    tenant: str
+    places: Places  # of the plan's stream
     partitions: int  # of hub resolved
 
     def same_fold(self, one: Place, other: Place) -> bool:
@@ -82,13 +82,18 @@ class Home(NamedTuple):
 
 
 encode = msgspec.json.Encoder().encode
-_fields = msgspec.json.Decoder(dict[str, str | int | float | bool | None]).decode
+fields_of = msgspec.json.Decoder(dict[str, str | int | float | bool | None]).decode
 
 
 def known_fields(plan: StreamPlan, before: Version, given: Mapping[str, Value]) -> dict[str, Value]:
     """What is known of a record once an update said ``given``; in the order of the plan."""
-    known = _fields(before.fields) | dict(given)
+    known = fields_of(before.fields) | dict(given)
     return {one.field.name: known[one.field.name] for one in plan.fields if one.field.name in known}
+
+
+def placing(plan: StreamPlan, known: Mapping[str, Value]) -> Placing:
+    """What of a record's known fields says where it belongs."""
+    return tuple(known.get(name) for name in plan.placing)
 
 
 def told(home: Home, before: Version, version: Version) -> list[Told]:
@@ -116,10 +121,10 @@ def after(home: Home, before: Version, version: Version) -> Version:
         return version._replace(fields=before.fields, place=before.place, gone=True)
     fields = version.given
     if version.op == "u":
-        fields = encode(known_fields(home.plan, before, _fields(version.given)))
+        fields = encode(known_fields(home.plan, before, fields_of(version.given)))
     if fields == version.fields and version.place != NOWHERE:
         return version
-    (place,) = places(home.plan, [home.key], [_fields(fields)], home.tenant)
+    (place,) = home.places.of([home.key], [placing(home.plan, fields_of(fields))])
     return version._replace(fields=fields, place=place)
 
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 
 import msgspec
 import numpy as np
 
 from flockiq.merge.batch import Batch
 from flockiq.merge.chain import Version
-from flockiq.merge.forward import Forwarded
+from flockiq.merge.forward import Addresses, Forwarded
 from flockiq.merge.letters import DECODERS, Misfit, letters
 from flockiq.merge.mapping import StreamPlan
+from flockiq.merge.match import Places
 from flockiq.merge.records import Records
-from flockiq.merge.stored import full, full_chain, slim_chain
+from flockiq.merge.stored import Kept, full, full_chain, slim_chain
 from flockiq.shared import wire
 from flockiq.shared.lines import decoded
 from flockiq.shared.owner import Folded
@@ -27,11 +29,13 @@ Plans = Mapping[tuple[str, str], StreamPlan]
 class State(msgspec.Struct, kw_only=True, omit_defaults=True):
     """The records a commit changed; of a snapshot, all of them.
 
-    kept: versions that followed the newest, by index in names; chains: versions worked out again.
+    following: versions that followed the newest, by index in names (an earlier FlockIQ wrote them as
+    ``kept``); chains: versions worked out again.
     """
 
     names: list[str] = []
     kept: list[tuple[int, Version]] = []
+    following: Kept = msgspec.field(default_factory=Kept)
     chains: dict[int, list[Version]] = {}
     duplicates: int = 0
     unchanged: int = 0
@@ -53,6 +57,8 @@ class Changes:
         self.settings = settings
         self.now_us = now_us
         self.records = Records(settings.versions_kept)
+        self.places = {stream: Places(plan, settings.tenant) for stream, plan in plans.items()}
+        self.addresses = Addresses(settings.partitions["resolved"])
         self.duplicates = 0
         self.unchanged = 0
 
@@ -65,7 +71,7 @@ class Changes:
             self.duplicates += state.duplicates
             self.unchanged += state.unchanged
             numbers = records.numbers(state.names).tolist()
-            for at, stored in state.kept:
+            for at, stored in chain(state.kept, state.following.versions()):
                 records.keep(numbers[at], full(records.chains[numbers[at]][-1], stored))
             for at, stored_chain in state.chains.items():
                 records.put(numbers[at], full_chain(stored_chain))
@@ -74,16 +80,15 @@ class Changes:
     def snapshot(self) -> bytes:
         """Everything, without versions that no late one can come before any more."""
         self.records.forget(self.now_us() - int(self.settings.lateness_s * 1e6))
-        chains = {at: slim_chain(chain) for at, chain in enumerate(self.records.chains)}
+        chains = {at: slim_chain(one) for at, one in enumerate(self.records.chains)}
         return _pack(
             State(names=list(self.records.index), chains=chains, duplicates=self.duplicates, unchanged=self.unchanged)
         )
 
     def fold(self, bodies: Sequence[bytes], commit: int) -> Folded:
         """Judge a batch of changes; what can't be mapped becomes dead letters."""
-        tenant, partitions = self.settings.tenant, self.settings.partitions["resolved"]
-        now_us = self.now_us()
-        batch = Batch(self.records, Forwarded(tenant, partitions, commit), now_us)
+        tenant, now_us = self.settings.tenant, self.now_us()
+        batch = Batch(self.records, Forwarded(tenant, self.addresses, commit), now_us)
         by_stream: dict[tuple[str, str], list[wire.Change]] = defaultdict(list)
         lines = decoded(bodies, DECODERS)
         for change in lines.of(wire.CHANGE):
@@ -97,19 +102,22 @@ class Changes:
                 reason = f"no source in config has the stream {stream[0]}/{stream[1]}"
                 batch.misfits += [Misfit(change, "stream", reason) for change in found]
             else:
-                batch.stream(plan, found)
+                batch.stream(plan, self.places[stream], found)
         self.duplicates += batch.duplicates
         self.unchanged += batch.unchanged
         return Folded(_pack(self._changed(batch)), batch.forwarded.outbox(), letters(lines, batch.misfits, now_us))
 
     def _changed(self, batch: Batch) -> State:
         """What a batch changed."""
-        kept, redone = batch.kept, batch.redone
-        at = {name: number for number, name in enumerate(dict.fromkeys([*(name for name, _ in kept), *redone]))}
+        redone, following = set(batch.redone), batch.following
+        followed = [record for record in dict.fromkeys(following.records) if record not in redone]
+        place = {record: at for at, record in enumerate(followed)}
+        anew = {len(followed) + at: record for at, record in enumerate(batch.redone)}
+        names = self.records.names
         return State(
-            names=list(at),
-            kept=[(at[name], version) for name, version in kept],
-            chains={at[name]: slim_chain(self.records.chains[self.records.index[name]]) for name in redone},
+            names=[names[record] for record in (*followed, *anew.values())],
+            following=following.kept(place, batch.now_us),
+            chains={at: slim_chain(self.records.chains[record]) for at, record in anew.items()},
             duplicates=batch.duplicates,
             unchanged=batch.unchanged,
         )

@@ -1,17 +1,27 @@
-"""Forwarding: what records' versions mean, as lines of hub ``resolved`` and as rows of table Changes."""
+"""Forwarding: what records' versions mean, as lines of hub ``resolved`` and as rows of table Changes.
+
+Lines are written as text, column by column: what does not differ between the lines of an entity or a
+stream is written once. Their bytes are those that ``wire.encode`` gives (a test holds it).
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
+import numpy as np
 
+from flockiq.merge.arrived import Arrived
 from flockiq.merge.chain import Told
 from flockiq.merge.mapping import StreamPlan
+from flockiq.merge.match import REMEMBERED, Place
 from flockiq.shared import wire
 from flockiq.shared.instants import rfc3339
 from flockiq.shared.outbox import Outbox
 from flockiq.shared.positions import bucket
+from flockiq.shared.tabular import Columns
 
 MAX_REVISIONS = 1 << 20  # lines of one commit that revisions can tell apart
 _ROW = (1 << 32) - 1
@@ -19,15 +29,63 @@ _ROW = (1 << 32) - 1
 _encode = msgspec.json.Encoder().encode
 
 
+class _Address(NamedTuple):
+    """Where lines about an entity go, and what all of them say of it: before their op, and from there to the key."""
+
+    partition: int
+    subject: bytes
+    about: bytes
+
+
+class Addresses:
+    """The addresses of entities, each written once."""
+
+    def __init__(self, partitions: int) -> None:
+        self.partitions = partitions  # of hub resolved
+        self._known: dict[tuple[str, str, Place], _Address] = {}
+
+    def of(self, plan: StreamPlan, place: Place) -> _Address:
+        """The address of lines about records of ``plan`` that are at a place."""
+        found = self._known.get((plan.entity, plan.stream, place))
+        if found is None:
+            if len(self._known) >= REMEMBERED:
+                self._known = {}
+            found = self._known[plan.entity, plan.stream, place] = self._written(plan, place)
+        return found
+
+    def _written(self, plan: StreamPlan, place: Place) -> _Address:
+        about = {
+            "entity": plan.entity,
+            "entity_id": place.entity_id,
+            "match_key": place.match_key,
+            "group": place.group,
+            "stream": plan.stream,
+        }
+        return _Address(
+            bucket(place.group, self.partitions),
+            _encode(f"{plan.entity}/{place.entity_id}"),
+            _encode(about)[1:-1],
+        )
+
+
+class _Rows(NamedTuple):
+    """Versions that were told: where they are in what arrived, and the entities they were told to."""
+
+    plan: StreamPlan
+    arrived: Arrived
+    at: list[int]
+    entities: list[str]
+
+
 class Forwarded:
     """What one commit forwards."""
 
-    def __init__(self, tenant: str, partitions: int, commit: int) -> None:
+    def __init__(self, tenant: str, addresses: Addresses, commit: int) -> None:
         self.tenant = tenant
-        self.partitions = partitions  # of hub resolved
+        self.addresses = addresses
         self._revision = commit * MAX_REVISIONS
         self._lines: dict[int, list[bytes]] = defaultdict(list)
-        self._rows: list[bytes] = []
+        self._rows: list[_Rows] = []
 
     def outbox(self) -> Outbox:
         """Everything, packed by partition."""
@@ -36,8 +94,8 @@ class Forwarded:
             for partition, lines in sorted(self._lines.items())
             for event in wire.pack(partition, wire.RESOLVED, lines)
         ]
-        rows = {"Changes": b"\n".join(self._rows)} if self._rows else {}
-        return Outbox(events={"resolved": events} if events else {}, rows=rows)
+        columns = {"Changes": self._history()} if self._rows else {}
+        return Outbox(events={"resolved": events} if events else {}, columns=columns)
 
     def line(self, plan: StreamPlan, change: wire.Change, told: Told, *, anew: bool = False) -> None:
         """Tell an entity; ``anew``: in the place of a line told before."""
@@ -67,24 +125,46 @@ class Forwarded:
                 rev=self._revision if anew else 0,
             ),
         )
-        self._lines[bucket(place.group, self.partitions)].append(_encode(line))
+        self._lines[self.addresses.of(plan, place).partition].append(_encode(line))
 
-    def row(self, plan: StreamPlan, entity_id: str, change: wire.Change) -> None:
-        """A version that was told, for the history."""
-        data = change.data
-        row = {
-            "EventId": change.id,
-            "Tenant": self.tenant,
-            "Source": change.source,
-            "Stream": data.stream,
-            "Key": data.key,
-            "Op": data.op,
-            "SourceTime": rfc3339(data.ts_us),
-            "Run": data.run,
-            "Row": data.row,
-            "CapturedAt": rfc3339(data.captured_us),
-            "EntityType": plan.entity,
-            "EntityId": entity_id,
-            "After": data.after,
-        }
-        self._rows.append(_encode(row))
+    def lines(
+        self, plan: StreamPlan, arrived: Arrived, at: Sequence[int], where: Sequence[Place], fields: Sequence[bytes]
+    ) -> None:
+        """Tell entities of versions as they arrived, with these fields; nothing of it was told before."""
+        some = arrived.written(at)
+        head = _encode({"source": plan.source, "type": wire.RESOLVED})[1:-1]
+        tenant = _encode(self.tenant)
+        lines, address_of = self._lines, self.addresses.of
+        for identity, time, trace, op, key, position, place, said in zip(*some, where, fields, strict=True):
+            partition, subject, about = address_of(plan, place)
+            lines[partition].append(
+                b'{"specversion":"1.0","id":%b,%b,"time":"%b","tenant":%b,%b"subject":%b,"data":{"op":"%b",%b,"key":%b,%b,"fields":%b}}'
+                % (identity, head, time, tenant, trace, subject, op, about, key, position, said)
+            )
+
+    def rows(self, plan: StreamPlan, arrived: Arrived, at: Sequence[int], entities: Sequence[str]) -> None:
+        """Versions that were told, for the history."""
+        if at:
+            self._rows.append(_Rows(plan, arrived, list(at), list(entities)))
+
+    def _history(self) -> bytes:
+        """Rows of table Changes."""
+        every = self._rows
+        sizes = [len(one.at) for one in every]
+        of_stream = np.repeat(np.arange(len(every)), sizes)
+        columns = Columns(len(of_stream))
+        columns.texts("EventId", [one.arrived.ids[at] for one in every for at in one.at])
+        columns.text("Tenant", self.tenant)
+        columns.texts("Source", [one.plan.source for one in every], of_stream)
+        columns.texts("Stream", [one.plan.stream for one in every], of_stream)
+        columns.texts("Key", [one.arrived.keys[at] for one in every for at in one.at])
+        columns.texts("Op", [one.arrived.ops[at] for one in every for at in one.at])
+        columns.instants("SourceTime", np.concatenate([one.arrived.us[one.at] for one in every]))
+        run_row = np.concatenate([one.arrived.rr[one.at] for one in every])
+        columns.numbers("Run", run_row >> 32)
+        columns.numbers("Row", run_row & _ROW)
+        columns.instants("CapturedAt", np.concatenate([one.arrived.captured_us[one.at] for one in every]))
+        columns.texts("EntityType", [one.plan.entity for one in every], of_stream)
+        columns.texts("EntityId", [entity for one in every for entity in one.entities])
+        columns.dynamic("After", [bytes(one.arrived.after[at]) for one in every for at in one.at])
+        return columns.packed()

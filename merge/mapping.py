@@ -7,8 +7,12 @@ canonical form at once. What does not fit is told per row with the field and the
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple, cast
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from operator import attrgetter
+from typing import Any, Final, NamedTuple, cast
+
+import msgspec
 
 from flockiq.shared.cel.compile import Expression
 from flockiq.shared.config.model import Config, Entity
@@ -16,7 +20,7 @@ from flockiq.shared.config.sources import FieldFrom
 from flockiq.shared.fields import Field, Value, canonical_column
 from flockiq.shared.instants import rfc3339
 
-MISSING: Final = cast("Value", object())
+MISSING: Final = cast("Value", msgspec.UNSET)
 """Stands for a field that a record does not hold, which is not the same as a null."""
 
 Record = Mapping[str, object]
@@ -44,6 +48,11 @@ class StreamPlan(NamedTuple):
     partition_by: str
 
     @property
+    def name(self) -> str:
+        """What tells it from other plans."""
+        return f"{self.source}/{self.stream}"
+
+    @property
     def placing(self) -> tuple[str, ...]:
         """The fields that say where a record belongs."""
         return (*(field.name for field in self.match_fields), self.partition_by)
@@ -58,6 +67,24 @@ class Mapped(NamedTuple):
     def said(self, row: int) -> dict[str, Value]:
         """What one record says: its fields without those it does not hold."""
         return {name: column[row] for name, column in self.columns.items() if column[row] is not MISSING}
+
+
+def encoded(plan: StreamPlan, columns: Mapping[str, Sequence[Value]]) -> list[bytes]:
+    """What each record says as JSON, without the fields that it does not hold."""
+    given = [columns[one.field.name] for one in plan.fields]
+    fields = _fields(tuple(one.field.name for one in plan.fields))
+    return _encode_lines(list(map(fields, *given))).split(b"\n")[:-1]
+
+
+_encode_lines = msgspec.json.Encoder().encode_lines
+
+
+@lru_cache(maxsize=256)
+def _fields(names: tuple[str, ...]) -> Callable[..., object]:
+    """Makes what is encoded as an object with these members."""
+    attributes = [f"f{number}" for number in range(len(names))]
+    rename = dict(zip(attributes, names, strict=True))
+    return msgspec.defstruct("Fields", [(one, Any) for one in attributes], rename=rename, gc=False)
 
 
 def stream_plans(config: Config) -> dict[tuple[str, str], StreamPlan]:
@@ -90,22 +117,59 @@ def _field(field: Field, given: str | FieldFrom) -> FieldPlan:
 
 def mapped(plan: StreamPlan, records: Sequence[Record], whole: Sequence[bool]) -> Mapped:
     """Map a batch. ``whole``: the record is complete, so what it lacks is null rather than MISSING."""
+    return mapped_columns(plan, [_raw(one.path, records) for one in plan.fields], whole)
+
+
+def raw_columns(plan: StreamPlan, records: bytes) -> list[Sequence[object]]:
+    """What a JSON array of records holds in each of the plan's fields, as its source writes it, or MISSING.
+
+    Raises one of ``lines.UNREADABLE`` if something in it is no JSON object.
+    """
+    records.decode()  # msgspec looks for UTF-8 only in what it keeps
+    names = tuple(dict.fromkeys(one.path[0] for one in plan.fields))
+    columns = dict(zip(names, _reader(names)(records), strict=True))
+    return [
+        columns[one.path[0]] if len(one.path) == 1 else [_reach(one.path[1:], value) for value in columns[one.path[0]]]
+        for one in plan.fields
+    ]
+
+
+@lru_cache(maxsize=256)
+def _reader(names: tuple[str, ...]) -> Callable[[bytes], list[Sequence[object]]]:
+    """Reads some members of records at once, passing over the others."""
+    attributes = [f"f{number}" for number in range(len(names))]
+    record = msgspec.defstruct(
+        "Record",
+        [(attribute, Any, MISSING) for attribute in attributes],
+        rename=dict(zip(attributes, names, strict=True)),
+    )
+    decode = msgspec.json.Decoder(list[record]).decode  # type: ignore[valid-type]  # made at run time
+    values = attrgetter(*attributes)
+    if len(names) == 1:
+        return lambda records: [[values(one) for one in decode(records)]]
+    return lambda records: list(zip(*map(values, decode(records)), strict=True)) or [()] * len(names)
+
+
+def mapped_columns(plan: StreamPlan, columns_as_written: Sequence[Sequence[object]], whole: Sequence[bool]) -> Mapped:
+    """Map a batch whose raw values are columns, in the order of the plan's fields."""
     bad: dict[int, tuple[str, str]] = {}
     columns: dict[str, list[Value]] = {}
-    for one in plan.fields:
-        raw = _raw(one.path, records)
+    for one, written in zip(plan.fields, columns_as_written, strict=True):
+        raw = written
         if one.codes:
             raw = [value if value is MISSING else one.codes.get(_code(value), value) for value in raw]
         if one.format:
             raw = [value if value is MISSING else _formatted(value, one.format) for value in raw]
-        default = one.default
-        given = [default if value is MISSING or value is None else value for value in raw]
+        default, absent = one.default, MISSING in raw
+        given: Sequence[object] = raw
+        if absent or default is not None:
+            given = [default if value is MISSING or value is None else value for value in raw]
         values, errors = canonical_column(one.field, given)
         for row, reason in errors.items():
             bad.setdefault(row, (one.field.name, reason))
         columns[one.field.name] = (
-            list(values)
-            if MISSING not in raw
+            values
+            if not absent
             else [
                 MISSING if was is MISSING and not complete else value
                 for was, value, complete in zip(raw, values, whole, strict=True)
@@ -121,8 +185,7 @@ def _raw(path: tuple[str, ...], records: Sequence[Record]) -> list[object]:
     return [_reach(path, record) for record in records]
 
 
-def _reach(path: tuple[str, ...], record: Record) -> object:
-    value: object = record
+def _reach(path: tuple[str, ...], value: object) -> object:
     for name in path:
         if not isinstance(value, Mapping):
             return MISSING if value is not None else None

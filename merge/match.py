@@ -6,7 +6,7 @@ on any machine, and needs no registry.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +17,8 @@ from flockiq.shared.fields import Value
 from flockiq.shared.lanes import NULL, Texts, lanes_of
 from flockiq.shared.layout import Field as LaneField
 from flockiq.shared.positions import entity_id, own_key
+
+REMEMBERED = 1 << 16  # places of a stream: bounds what is kept of them
 
 
 class Place(NamedTuple):
@@ -29,30 +31,57 @@ class Place(NamedTuple):
 
 NOWHERE = Place("", "", "")
 
-
-def places(plan: StreamPlan, keys: Sequence[str], fields: Sequence[Mapping[str, Value]], tenant: str) -> list[Place]:
-    """Where each record belongs, by its full fields."""
-    match_keys = _match_keys(plan, fields)
-    found = []
-    for key, matched, values in zip(keys, match_keys, fields, strict=True):
-        match_key = matched or own_key(plan.source, plan.stream, key)
-        entity = entity_id(tenant, plan.entity, match_key)
-        by = values.get(plan.partition_by) if plan.partition_by else None
-        group = entity if by is None or by == "" else f"{plan.entity}/{by}"
-        found.append(Place(entity, match_key, group))
-    return found
+type Placing = tuple[Value, ...]
+"""What places a record: its values of ``StreamPlan.placing``, None where it has none."""
 
 
-def _match_keys(plan: StreamPlan, fields: Sequence[Mapping[str, Value]]) -> Sequence[str]:
-    """The match key's value for each record, "" where it has none."""
-    if plan.match is None:
-        return [""] * len(fields)
-    columns = {}
-    for field in plan.match_fields:
-        values = [record.get(field.name) for record in fields]
-        columns[field.name] = _column(LaneField(field.name, field.type, field.scale), values)
-    answer = plan.match(columns, len(fields))
-    return ["" if null else str(value) for value, null in zip(answer.values, answer.null, strict=True)]
+class Places:
+    """Where the records of one stream belong, each place worked out once."""
+
+    def __init__(self, plan: StreamPlan, tenant: str) -> None:
+        self._plan = plan
+        self._tenant = tenant
+        self._matched: dict[Placing, Place | None] = {}  # None: without a value to match by
+        self._own: dict[tuple[str, Placing], Place] = {}
+
+    def of(self, keys: Sequence[str], placing: Sequence[Placing]) -> list[Place]:
+        """Where each record belongs, by its key and what places it."""
+        known = self._matched
+        new = [one for one in dict.fromkeys(placing) if one not in known]
+        if new:
+            if len(known) + len(new) > REMEMBERED:
+                known = self._matched = {}
+                new = list(dict.fromkeys(placing))
+            for one, match_key in zip(new, self._match_keys(new), strict=True):
+                known[one] = self._place(match_key, one) if match_key else None
+        return [known[one] or self._alone(key, one) for key, one in zip(keys, placing, strict=True)]
+
+    def _alone(self, key: str, placing: Placing) -> Place:
+        """The place of a record that nothing else can match."""
+        found = self._own.get((key, placing))
+        if found is None:
+            if len(self._own) >= REMEMBERED:
+                self._own = {}
+            match_key = own_key(self._plan.source, self._plan.stream, key)
+            found = self._own[key, placing] = self._place(match_key, placing)
+        return found
+
+    def _place(self, match_key: str, placing: Placing) -> Place:
+        entity = entity_id(self._tenant, self._plan.entity, match_key)
+        by = placing[-1] if self._plan.partition_by else None
+        group = entity if by is None or by == "" else f"{self._plan.entity}/{by}"
+        return Place(entity, match_key, group)
+
+    def _match_keys(self, placing: Sequence[Placing]) -> Sequence[str]:
+        """The match key's value for each, "" where there is none."""
+        if self._plan.match is None:
+            return [""] * len(placing)
+        columns = {
+            field.name: _column(LaneField(field.name, field.type, field.scale), [one[number] for one in placing])
+            for number, field in enumerate(self._plan.match_fields)
+        }
+        answer = self._plan.match(columns, len(placing))
+        return ["" if null else str(value) for value, null in zip(answer.values, answer.null, strict=True)]
 
 
 def _column(field: LaneField, values: Sequence[Value]) -> Column:

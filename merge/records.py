@@ -51,7 +51,7 @@ class Newest(Arrays):
             us=np.array([version.us for version in versions], np.int64),
             rr=np.array([version.rr for version in versions], np.int64),
             tie=np.array([version.tie for version in versions], np.int64),
-            content=np.array([content(version.fields) for version in versions], np.int64),
+            content=contents([version.fields for version in versions]),
             gone=np.array([version.gone or version.place == NOWHERE for version in versions], np.bool_),
         )
 
@@ -72,12 +72,18 @@ def content(fields: bytes) -> int:
     return xxhash.xxh3_64_intdigest(fields) & _HASH_MASK
 
 
+def contents(fields: Sequence[bytes]) -> Int64s:
+    """``content`` of each, int64 [n]."""
+    return (np.array(list(map(xxhash.xxh3_64_intdigest, fields)), np.uint64) & np.uint64(_HASH_MASK)).astype(np.int64)
+
+
 class Records:
     """The records of one partition, each with its last ``depth`` versions."""
 
     def __init__(self, depth: int) -> None:
         self.depth = depth
         self.index: dict[str, int] = {}
+        self.names: list[str] = []
         self.chains: list[list[Version]] = []
         self.newest = Newest.empty(0)
 
@@ -90,11 +96,17 @@ class Records:
             if number is None:
                 number = index[name] = len(chains)
                 chains.append([UNKNOWN])
+                self.names.append(name)
             numbers.append(number)
         if len(chains) > len(self.newest):
             more = max(len(chains), 2 * len(self.newest), 256)
             self.newest = self.newest.grown(Newest.empty(more - len(self.newest)), more)
         return np.array(numbers, np.int64)
+
+    def last(self, numbers: Int64s) -> list[Version]:
+        """The newest version of each."""
+        chains = self.chains
+        return [chains[number][-1] for number in numbers.tolist()]
 
     def judge(self, number: Int64s, given: Newest, ids: Sequence[str], whole: Bools) -> Verdict:
         """Judge a round; ``number`` must not repeat."""
@@ -133,4 +145,4 @@ class Records:
     def refresh(self, numbers: Int64s) -> None:
         """Bring ``newest`` to what the chains of these records end with."""
         if len(numbers):
-            self.newest.put(numbers, Newest.of([self.chains[number][-1] for number in numbers.tolist()]))
+            self.newest.put(numbers, Newest.of(self.last(numbers)))

@@ -119,12 +119,37 @@ def _integers(_: Field, numbers: list[int]) -> list[Value] | None:
     return [*numbers] if min(numbers) > -LIMIT and max(numbers) < LIMIT else None
 
 
+def _floats(_: Field, numbers: list[float]) -> list[Value] | None:
+    given = np.array(numbers)
+    return (given + 0.0).tolist() if np.isfinite(given).all() else None  # negative zero becomes zero
+
+
+def _date_texts(_: Field, texts: list[str]) -> list[Value] | None:
+    """Dates as ISO 8601 writes them, which name the same day everywhere."""
+    if not _each(_DATES, texts):
+        return None
+    try:
+        days = np.array(texts, "datetime64[D]")
+    except ValueError:  # the 30th of February
+        return None
+    return None if (days < np.datetime64("0001-01-01")).any() else [*texts]
+
+
+_DATES = re.compile(r"(?:[0-9]{4}-[0-9]{2}-[0-9]{2}(?:\n|\Z))*+")
+
+
 def _booleans(_: Field, answers: list[bool]) -> list[Value] | None:
     return [*answers]
 
 
 def _decimal_texts(field: Field, texts: list[str]) -> list[Value] | None:
-    return [*texts] if _plain_decimals(field.scale).fullmatch("\n".join(texts)) else None
+    return [*texts] if _each(_plain_decimals(field.scale), texts) else None
+
+
+def _each(lines: re.Pattern[str], texts: list[str]) -> bool:
+    """Whether a pattern of lines matches the texts, each of which is one line."""
+    joined = "\n".join(texts)
+    return joined.count("\n") == len(texts) - 1 and lines.fullmatch(joined) is not None
 
 
 @lru_cache(maxsize=MAX_SCALE + 1)
@@ -163,7 +188,7 @@ _FEW_DIGITS = 1e15  # below it a double tells any two decimals of so many digits
 
 def _timestamp_texts(_: Field, texts: list[str]) -> list[Value] | None:
     """RFC 3339 in UTC, of one length, as one source writes it."""
-    if not _UTC_TIMES.fullmatch("\n".join(texts)):
+    if not _each(_UTC_TIMES, texts):
         return None
     try:
         moments = np.array([text[:-1] for text in texts], "datetime64[us]")
@@ -185,6 +210,8 @@ _FAST: dict[tuple[FieldType, type], Callable[[Field, list[Any]], list[Value] | N
     ("string", str): _texts,
     ("integer", int): _integers,
     ("boolean", bool): _booleans,
+    ("float", float): _floats,
+    ("date", str): _date_texts,
     ("decimal", str): _decimal_texts,
     ("decimal", float): _decimal_floats,
     ("decimal", int): _decimal_integers,

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from flockiq.shared.adapters.embedded import analytics as module
+from flockiq.shared.adapters.embedded import insertion
 from flockiq.shared.adapters.embedded.analytics import DuckdbAnalytics
 from flockiq.shared.adapters.embedded.connect import EVENTHOUSE
 from flockiq.shared.errors import ConfigError, QueryError
@@ -168,7 +169,7 @@ async def test_a_batch_longer_than_a_statement_is_ingested_whole(
     tmp_path: Path, eventhouse: Path, closing: Keep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In pieces, in one transaction."""
-    monkeypatch.setattr(module, "GROUP_ROWS", 7)
+    monkeypatch.setattr(insertion, "GROUP_ROWS", 7)
     monkeypatch.setattr(module, "GROUP_BYTES", 100)
     analytics = closing(DuckdbAnalytics(tmp_path / "a.duckdb", eventhouse))
     await asyncio.gather(

@@ -9,6 +9,7 @@ from flockiq.merge.changes import Changes
 from flockiq.shared import wire
 from flockiq.shared.config.model import Config
 from flockiq.shared.outbox import Outbox
+from flockiq.shared.tabular import ndjson
 from tests.merge.feed import change, changes_of, forwarded, packed, place, said, tell
 
 ACME = {"name": "Acme", "tax_id": "DE1", "terms": "net 30", "staff": 5}
@@ -215,7 +216,8 @@ def test_a_corrupt_event_is_a_dead_letter_and_the_others_go_on(changes: Changes)
 def test_every_forwarded_version_is_a_row_of_the_history(changes: Changes) -> None:
     """Late ones as well; what was dropped is none."""
     given = [change("c", 20, ACME), change("r", 30, ACME), change("r", 10, BORG)]
-    rows = [msgspec.json.decode(row) for row in tell(changes, *given).outbox.rows["Changes"].split(b"\n")]
+    told = ndjson(tell(changes, *given).outbox.columns["Changes"])
+    rows = [msgspec.json.decode(row) for row in told.splitlines()]
     assert [row["EventId"] for row in rows] == [given[0].id, given[2].id]
     assert rows[0]["After"] == ACME
     assert rows[0]["EntityId"] == place("de1").entity_id

@@ -1,7 +1,7 @@
 """The Eventhouse on one machine: KQL over a DuckDB file, through duckdb-kql.
 
-Ingestions that wait together are one transaction, whose commit costs 2 or 3 ms; some 50,000 rows/s
-go through. So there is no buffer to lose: rows are on disk, and visible, when ``ingest`` returns.
+Ingestions that wait together are one transaction, whose commit costs 2 or 3 ms. So there is no buffer
+to lose: rows are on disk, and visible, when ``ingest`` returns.
 """
 
 from __future__ import annotations
@@ -9,29 +9,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
-from itertools import batched
 from pathlib import Path
 from textwrap import shorten
 from typing import NamedTuple
 
 import duckdb
 import duckdb_kql
-import msgspec
 from duckdb_kql.engine import schema as read_schema
 from duckdb_kql.params import bind
 from duckdb_kql.stored_functions import StoredFunction
 
 from flockiq.shared.adapters.embedded.answers import Kind, rows
+from flockiq.shared.adapters.embedded.insertion import Insertion, Prepared
 from flockiq.shared.adapters.embedded.tables import TYPES, Columns, read_functions, read_tables
-from flockiq.shared.errors import BadRecord, ConfigError, NotFound, Problem, QueryError, StoreUnavailable
+from flockiq.shared.errors import BadRecord, ConfigError, Problem, QueryError, StoreUnavailable
 from flockiq.shared.ports import Table
+from flockiq.shared.tabular import ndjson
 
 GROUP_BYTES = 4_000_000  # of rows in one transaction, unless one ingestion alone is larger
-GROUP_ROWS = 4096  # in one statement: DuckDB slows down over longer lists
 MAX_QUERY = 100_000  # characters of KQL
 MAX_ROWS = 500_000  # of an answer: Kusto's own limit
 MAX_MESSAGE = 500  # characters of an error: the parser may list every word it would have taken
@@ -45,12 +44,17 @@ _OPTIONS: Mapping[str, str] = {
     "threads": "2",
     "max_temp_directory_size": "2GB",
 }
-_lines = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+class _Given(NamedTuple):
+    table: str
+    rows: bytes
+    columns: bool  # or NDJSON
 
 
 class _Ingestion(NamedTuple):
-    table: str
-    lines: list[bytes]
+    given: _Given
+    rows: Prepared
     outcome: Future[None]
 
 
@@ -80,12 +84,12 @@ class DuckdbAnalytics:
         self._eventhouse = eventhouse
         self._timeout_s = timeout_s
         self._memory = memory
-        self._waiting: deque[tuple[str, bytes, Future[None]]] = deque()
+        self._waiting: deque[tuple[_Given, Future[None]]] = deque()
         self._writing = ThreadPoolExecutor(1, "analytics-write")
         self._querying = ThreadPoolExecutor(2, "analytics-query")
         self._opening = threading.Lock()
         self._connection: duckdb.DuckDBPyConnection | None = None
-        self._tables: Mapping[str, Columns] = {}
+        self._insertion: Insertion
         self._translate: Callable[[str], duckdb_kql.TranslationResult]
         self._closed = False
 
@@ -97,8 +101,16 @@ class DuckdbAnalytics:
         self._refuse_closed()
         if not rows.strip():
             return
+        await self._ingested(_Given(table, rows, columns=False))
+
+    async def ingest_columns(self, table: str, columns: bytes) -> None:
+        """See ``TakesColumns.ingest_columns``. NotFound for an unknown table; BadRecord for a column it lacks."""
+        self._refuse_closed()
+        await self._ingested(_Given(table, columns, columns=True))
+
+    async def _ingested(self, given: _Given) -> None:
         outcome: Future[None] = Future()
-        self._waiting.append((table, rows, outcome))
+        self._waiting.append((given, outcome))
         self._writing.submit(self._commit_waiting)
         await asyncio.wrap_future(outcome)
 
@@ -145,58 +157,53 @@ class DuckdbAnalytics:
         """One transaction for all that wait; every submission calls this, and late ones find nothing."""
         group: list[_Ingestion] = []
         size = 0
-        while self._waiting and (not group or size + len(self._waiting[0][1]) <= GROUP_BYTES):
-            table, text, outcome = self._waiting.popleft()
+        while self._waiting and (not group or size + len(self._waiting[0][0].rows) <= GROUP_BYTES):
+            given, outcome = self._waiting.popleft()
             if not outcome.set_running_or_notify_cancel():
                 continue
             try:
                 self._open()
-                lines = _checked(table, self._columns(table), text)
+                prepare = self._insertion.columns if given.columns else self._insertion.lines
+                rows = prepare(given.table, given.rows)
             except Exception as error:  # noqa: BLE001 - whatever it is, it goes to the one caller it belongs to
                 outcome.set_exception(error)
                 continue
-            group.append(_Ingestion(table, lines, outcome))
-            size += len(text)
+            group.append(_Ingestion(given, rows, outcome))
+            size += len(given.rows)
         if group:
             self._commit(group)
 
     def _commit(self, group: list[_Ingestion]) -> None:
-        together: dict[str, list[bytes]] = defaultdict(list)
-        for table, lines, _ in group:
-            together[table] += lines
         try:
-            self._insert(together)
+            self._insert(group)
         except duckdb.Error as error:
-            if len(group) > 1 and not isinstance(error, duckdb.IOException):
-                for one in group:  # somebody's rows are at fault: let each stand for itself
-                    self._commit([one])
-                return
-            failure = _refusal(self._path, group[0][0], error)
-            for _, _, outcome in group:
-                outcome.set_exception(failure)
+            if not isinstance(error, duckdb.IOException):
+                if len(group) > 1:  # somebody's rows are at fault: let each stand for itself
+                    for one in group:
+                        self._commit([one])
+                    return
+                if group[0].given.columns:  # a dynamic value is no JSON to DuckDB, and becomes null
+                    given = _Given(group[0].given.table, ndjson(group[0].given.rows), columns=False)
+                    lines = self._insertion.lines(given.table, given.rows)
+                    self._commit([_Ingestion(given, lines, group[0].outcome)])
+                    return
+            failure = _refusal(self._path, group[0].given.table, error)
+            for one in group:
+                one.outcome.set_exception(failure)
             return
-        for _, _, outcome in group:
-            outcome.set_result(None)
+        for one in group:
+            one.outcome.set_result(None)
 
-    def _insert(self, together: Mapping[str, list[bytes]]) -> None:
+    def _insert(self, group: list[_Ingestion]) -> None:
         connection = self._open()
         connection.execute("BEGIN")
         try:
-            for table, lines in together.items():
-                columns = self._columns(table)
-                for some in batched(lines, GROUP_ROWS, strict=False):
-                    rows = [line.decode() for line in some]
-                    connection.execute(_insertion(table, columns), [_shape(columns), rows])
+            self._insertion.write(connection, [(one.given.table, one.rows) for one in group])
             connection.execute("COMMIT")
         except duckdb.Error:
             with contextlib.suppress(duckdb.Error):  # a failed commit has ended the transaction already
                 connection.execute("ROLLBACK")
             raise
-
-    def _columns(self, table: str) -> Columns:
-        if table not in self._tables:
-            raise NotFound(f"there is no table {table!r}; {self._eventhouse / 'tables.kql'} declares the tables")
-        return self._tables[table]
 
     def _query(self, kql: str, parameters: Mapping[str, str | int | float], run: _Run) -> Table:
         cursor = self._open().cursor()
@@ -232,13 +239,13 @@ class DuckdbAnalytics:
     def _open(self) -> duckdb.DuckDBPyConnection:
         with self._opening:
             if self._connection is None:
-                self._tables = read_tables(self._eventhouse / "tables.kql")
+                tables = read_tables(self._eventhouse / "tables.kql")
                 functions: dict[str | None, dict[str, StoredFunction]] = {
                     None: dict(read_functions(self._eventhouse / "functions"))
                 }
                 connection = _connect(self._path, self._memory)
                 try:
-                    for table, columns in self._tables.items():
+                    for table, columns in tables.items():
                         _declare(connection, table, columns)
                     schema = read_schema(connection)
                 except duckdb.Error as error:
@@ -248,6 +255,7 @@ class DuckdbAnalytics:
                 self._translate = lru_cache(maxsize=256)(
                     lambda kql: duckdb_kql.to_sql(kql, schema=schema, allow_write=False, functions=functions)
                 )
+                self._insertion = Insertion(tables)
                 self._connection = connection
             return self._connection
 
@@ -276,45 +284,6 @@ def _declare(connection: duckdb.DuckDBPyConnection, table: str, columns: Columns
     connection.execute(f'CREATE TABLE IF NOT EXISTS "{table}" ({", ".join(declared)})')
     for column in declared:
         connection.execute(f'ALTER TABLE "{table}" ADD COLUMN IF NOT EXISTS {column}')
-
-
-def _checked(table: str, columns: Columns, text: bytes) -> list[bytes]:
-    """The lines of NDJSON, each a JSON object. BadRecord names the line that isn't a row of the table."""
-    lines = [line for line in text.splitlines() if line and not line.isspace()]
-    for number, line in enumerate(lines, 1):
-        try:
-            unknown = _lines.decode(line).keys() - columns.keys()
-        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-            raise BadRecord(f"row {number} is no JSON object: {error}", field=table) from error
-        if unknown:
-            raise BadRecord(f"row {number} has {', '.join(sorted(unknown))}: the table has no such column", field=table)
-    return lines
-
-
-def _shape(columns: Columns) -> str:
-    """A row's type for ``from_json``: datetimes as text, since their offset would be dropped."""
-    kinds = {name: "VARCHAR" if kind in ("datetime", "timespan") else TYPES[kind] for name, kind in columns.items()}
-    return msgspec.json.encode(kinds).decode()
-
-
-def _insertion(table: str, columns: Columns) -> str:
-    """The INSERT of rows given as JSON; names come from the declarations, which are words."""
-    values = ", ".join(_value(name, kind) for name, kind in columns.items())
-    names = ", ".join(f'"{name}"' for name in columns)
-    given = "SELECT unnest(from_json(row, ?)) FROM (SELECT unnest(?::VARCHAR[]) AS row)"  # 7 times as fast as one array
-    return f'INSERT INTO "{table}" ({names}) SELECT {values} FROM ({given})'  # noqa: S608 - see above
-
-
-def _value(name: str, kind: str) -> str:
-    match kind:
-        case "string":
-            return f"""coalesce("{name}", '')"""
-        case "datetime":
-            return f"""TRY_CAST("{name}" AS TIMESTAMPTZ) AT TIME ZONE 'UTC'"""
-        case "timespan":
-            return f'TRY_CAST("{name}" AS INTERVAL)'
-        case _:
-            return f'"{name}"'
 
 
 def _refusal(path: Path, table: str, error: duckdb.Error) -> BadRecord | StoreUnavailable:

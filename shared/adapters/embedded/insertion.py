@@ -1,0 +1,116 @@
+"""Rows into DuckDB: columns as they are, lines of JSON converted by it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import batched
+
+import arro3.core as arrow
+import duckdb
+import msgspec
+
+from flockiq.shared.adapters.embedded.tables import TYPES, Columns
+from flockiq.shared.errors import BadRecord, NotFound
+from flockiq.shared.lines import UNREADABLE
+from flockiq.shared.tabular import unpacked
+
+GROUP_ROWS = 4096  # rows of JSON in one statement: DuckDB slows down over longer lists
+
+type Prepared = arrow.Table | list[bytes]
+"""Rows ready to be written: columns, or lines of JSON."""
+
+_line = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+class Insertion:
+    """Writes rows to declared tables."""
+
+    def __init__(self, tables: Mapping[str, Columns]) -> None:
+        self._tables = tables
+
+    def columns(self, table: str, packed: bytes) -> arrow.Table:
+        """Columns to be written. NotFound for an unknown table; BadRecord for a column that it lacks."""
+        known = self._known(table)
+        rows = unpacked(packed)
+        unknown = set(rows.column_names) - known.keys()
+        if unknown:
+            raise BadRecord(f"has {', '.join(sorted(unknown))}: the table has no such column", field=table)
+        return rows
+
+    def lines(self, table: str, text: bytes) -> list[bytes]:
+        """NDJSON to be written. NotFound for an unknown table; BadRecord names the line of a bad row."""
+        known = self._known(table).keys()
+        lines = [line for line in text.splitlines() if line and not line.isspace()]
+        for number, line in enumerate(lines, 1):
+            try:
+                unknown = _line.decode(line).keys() - known
+            except UNREADABLE as error:
+                raise BadRecord(f"row {number} is no JSON object: {error}", field=table) from error
+            if unknown:
+                names = ", ".join(sorted(unknown))
+                raise BadRecord(f"row {number} has {names}: the table has no such column", field=table)
+        return lines
+
+    def _known(self, table: str) -> Columns:
+        if table not in self._tables:
+            raise NotFound(f"there is no table {table!r}; tables.kql in the Eventhouse's folder declares the tables")
+        return self._tables[table]
+
+    def write(self, connection: duckdb.DuckDBPyConnection, rows: Iterable[tuple[str, Prepared]]) -> None:
+        """Write rows by table in the transaction under way. Raises duckdb.Error."""
+        plain: dict[str, list[arrow.RecordBatch]] = defaultdict(list)
+        lines: dict[str, list[bytes]] = defaultdict(list)
+        for table, given in rows:
+            if isinstance(given, list):
+                lines[table] += given
+            else:
+                plain[table] += given.to_batches()
+        for table, batches in plain.items():
+            given = arrow.Table.from_batches(batches)
+            connection.register("given", given)
+            try:
+                connection.execute(_plain(table, self._tables[table], given.column_names))
+            finally:
+                connection.unregister("given")
+        for table, texts in lines.items():
+            columns = self._tables[table]
+            statement, shape = _statement(table, columns, f"({_FROM_JSON})"), _shape(columns)
+            for some in batched(texts, GROUP_ROWS, strict=False):
+                connection.execute(statement, [shape, [line.decode() for line in some]])
+
+
+_FROM_JSON = "SELECT unnest(from_json(row, ?)) FROM (SELECT unnest(?::VARCHAR[]) AS row)"
+
+
+def _shape(columns: Columns) -> str:
+    """A row's type for ``from_json``: datetimes as text, since their offset would be dropped."""
+    kinds = {name: "VARCHAR" if kind in ("datetime", "timespan") else TYPES[kind] for name, kind in columns.items()}
+    return msgspec.json.encode(kinds).decode()
+
+
+def _plain(table: str, columns: Columns, given: Sequence[str]) -> str:
+    """The INSERT of columns that are what was declared."""
+    texts = [name for name, kind in columns.items() if kind == "string" and name not in given]
+    names = ", ".join(f'"{name}"' for name in [*given, *texts])
+    values = ", ".join([*(f'"{name}"' for name in given), *("''" for _ in texts)])
+    return f'INSERT INTO "{table}" ({names}) SELECT {values} FROM given'  # noqa: S608 - names are declared
+
+
+def _statement(table: str, columns: Columns, given: str) -> str:
+    """The INSERT of ``given`` rows; names come from the declarations, which are words."""
+    values = ", ".join(_value(name, kind) for name, kind in columns.items())
+    names = ", ".join(f'"{name}"' for name in columns)
+    return f'INSERT INTO "{table}" ({names}) SELECT {values} FROM {given}'  # noqa: S608 - see above
+
+
+def _value(name: str, kind: str) -> str:
+    match kind:
+        case "string":
+            return f"""coalesce("{name}", '')"""
+        case "datetime":
+            return f"""TRY_CAST("{name}" AS TIMESTAMPTZ) AT TIME ZONE 'UTC'"""
+        case "timespan":
+            return f'TRY_CAST("{name}" AS INTERVAL)'
+        case _:
+            return f'"{name}"'

@@ -1,0 +1,114 @@
+"""Rows of an Eventhouse table as columns, in Arrow: what a batch tells the history, made and stored a column at a time.
+
+A dynamic value is its JSON text in a column marked so. ``ndjson`` says the same rows as the lines that
+any ``Analytics`` takes; one that takes columns themselves is a ``TakesColumns``.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+import arro3.core as arrow
+import msgspec
+import numpy as np
+import numpy.typing as npt
+from arro3.io import read_ipc_stream, write_ipc_stream
+
+from flockiq.shared.instants import rfc3339
+from flockiq.shared.lanes import Floats, Int64s
+
+DYNAMIC = {"kql": "dynamic"}
+"""Metadata of a column whose texts are JSON."""
+
+_TEXT = arrow.DataType.utf8()
+_INSTANT = arrow.DataType.timestamp("us")
+_encode = msgspec.json.Encoder().encode_lines
+
+
+@runtime_checkable
+class TakesColumns(Protocol):
+    """An ``Analytics`` that takes columns as they are; to others their rows are given as NDJSON."""
+
+    async def ingest_columns(self, table: str, columns: bytes) -> None:
+        """Append rows of one table, as ``Analytics.ingest`` does."""
+        ...
+
+
+class Columns:
+    """The columns of one table's rows, put together in the table's order."""
+
+    def __init__(self, n: int) -> None:
+        self._n = n
+        self._arrays: list[arrow.Array] = []
+        self._fields: list[arrow.Field] = []
+
+    def texts(self, name: str, texts: Sequence[str], which: Int64s | None = None) -> None:
+        """Texts; or of ``texts`` the ones at int64 [n] ``which``, for a column with few distinct ones."""
+        self._put(name, _taken(texts, which))
+
+    def text(self, name: str, text: str) -> None:
+        """One text in every row."""
+        self._put(name, _taken([text], np.zeros(self._n, np.int64)))
+
+    def dynamic(self, name: str, texts: Sequence[str] | Sequence[bytes], which: Int64s | None = None) -> None:
+        """Values as their JSON texts."""
+        self._put(name, _taken(texts, which), DYNAMIC)
+
+    def instants(self, name: str, us: Int64s) -> None:
+        """Instants, from int64 [n] microseconds since the epoch."""
+        self._put(name, arrow.Array.from_numpy(np.ascontiguousarray(us)).cast(_INSTANT))
+
+    def numbers(self, name: str, values: Int64s | Floats | npt.NDArray[np.bool_]) -> None:
+        """Numbers or booleans; a NaN is null."""
+        if values.dtype == np.float64:
+            given = [None if value != value else value for value in values.tolist()]  # noqa: PLR0124 - only a NaN is not itself
+            self._put(name, arrow.Array(given, arrow.DataType.float64()))
+        else:
+            self._put(name, arrow.Array.from_numpy(np.ascontiguousarray(values)))
+
+    def packed(self) -> bytes:
+        """The rows, to be kept: an Arrow IPC stream, which compresses well."""
+        table = arrow.Table.from_arrays(self._arrays, schema=arrow.Schema(self._fields))
+        body = io.BytesIO()
+        write_ipc_stream(table, body, compression=None)
+        return body.getvalue()
+
+    def _put(self, name: str, array: arrow.Array, metadata: dict[str, str] | None = None) -> None:
+        self._arrays.append(array)
+        self._fields.append(arrow.Field(name, array.type, nullable=True, metadata=metadata))
+
+
+def _taken(texts: Sequence[str] | Sequence[bytes], which: Int64s | None) -> arrow.Array:
+    if texts and isinstance(texts[0], bytes):
+        array = arrow.Array(texts, arrow.DataType.binary()).cast(_TEXT)
+    else:
+        array = arrow.Array(texts, _TEXT)
+    return array if which is None else array.take(arrow.Array.from_numpy(which))
+
+
+def unpacked(columns: bytes) -> arrow.Table:
+    """The rows that ``packed`` gave."""
+    return arrow.Table.from_arrow(read_ipc_stream(io.BytesIO(columns)))
+
+
+def ndjson(columns: bytes) -> bytes:
+    """The same rows as lines of JSON."""
+    table = unpacked(columns)
+    names = table.column_names
+    return _encode(
+        [dict(zip(names, row, strict=True)) for row in zip(*map(_said, names, [table] * len(names)), strict=True)]
+    )
+
+
+def _said(name: str, table: arrow.Table) -> list[object]:
+    """A column's values as JSON has them."""
+    column = table.column(name)
+    if column.type == _INSTANT:
+        instants = list(column.cast(arrow.DataType.int64()).to_pylist())
+        return [rfc3339(us) for us in instants]
+    values = list(column.to_pylist())
+    if (table.schema.field(name).metadata_str or {}).get("kql") == DYNAMIC["kql"]:
+        return [msgspec.Raw(str(text).encode()) for text in values]
+    return values
