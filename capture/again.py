@@ -57,7 +57,7 @@ async def _take(capture: Capture, kept: Kept) -> None:
         taken = Reader(source.streams[kept.stream], nesting=source.limits.nesting).take(_read(kept.body))
         # A delivery may hold a part of its record: what it lacks is not known to be gone.
         op = taken.op if taken.op == "d" or source.webhook is None else "u"
-        lines.add(op, taken.key, taken.after, Position(taken.us or first_us, _RUN, 0), now_us)
+        lines.add(op, taken, Position(first_us, _RUN, 0), now_us)
     except BadRecord as error:
         letter = DeadLetter(
             stage="capture",

@@ -11,18 +11,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-_CONTROL, _QUOTE, _OPEN, _SPACE, _AT, _BREAK, _ESCAPE = 1, 2, 4, 8, 16, 32, 64
-_KINDS: Final = bytes(
-    _BREAK
-    if byte == ord("\n")
-    else _CONTROL
-    if byte < ord(" ")
-    else {ord('"'): _QUOTE, ord("["): _OPEN, ord("{"): _OPEN, ord(" "): _SPACE, ord("@"): _AT, ord("\\"): _ESCAPE}.get(
-        byte, 0
-    )
-    for byte in range(256)
-)
-_NOISE: Final = b'"__'  # begins the names of the protocol's own fields
+_BREAK, _CONTROL, _ESCAPE, _OPEN, _SPACE, _AT = range(1, 7)
+_TOLD: Final = {"\n": _BREAK, "\\": _ESCAPE, "[": _OPEN, "{": _OPEN, " ": _SPACE, "@": _AT}
+_KINDS: Final = bytes(_TOLD.get(chr(byte), _CONTROL if byte < ord(" ") else 0) for byte in range(256))
+_BETWEEN: Final = np.array([chr(byte) in "{}[]:," for byte in range(256)])  # what stands between tokens
 
 type Flags = npt.NDArray[np.bool_]
 type Places = npt.NDArray[np.intp]
@@ -39,17 +31,19 @@ def kinds_of(lines: bytes, count: int, nesting: int) -> npt.NDArray[np.uint8] | 
     tokens, or fields of the protocol's own.
     """
     read = np.frombuffer(lines.translate(_KINDS), np.uint8)
-    ends = np.flatnonzero(read == _BREAK)
+    places = np.flatnonzero(read != 0)
+    kinds = read[places]
+    ends = places[kinds == _BREAK]
     if len(ends) != count:
         return None
     odd, escaped = np.zeros(count, np.bool_), np.zeros(count, np.bool_)
-    odd[_rows(ends, np.flatnonzero(read == _CONTROL))] = True
-    escaped[_rows(ends, np.flatnonzero(read == _ESCAPE))] = True
-    opened = np.flatnonzero(read == _OPEN)
+    odd[_rows(ends, places[kinds == _CONTROL])] = True
+    escaped[_rows(ends, places[kinds == _ESCAPE])] = True
+    opened = places[kinds == _OPEN]
     if len(opened) > count:
         brackets = np.bincount(_rows(ends, opened), minlength=count) - 1
-        nested = brackets > 0
-        odd |= (brackets > nesting) | (nested & (escaped | _untidy(lines, read, ends)))
+        untidy = _untidy(lines, ends, places[kinds == _SPACE], places[kinds == _AT])
+        odd |= (brackets > nesting) | ((brackets > 0) & (escaped | untidy))
     return np.where(odd, ODD, np.where(escaped, ESCAPED, PLAIN)).astype(np.uint8)
 
 
@@ -58,21 +52,18 @@ def _rows(ends: Places, places: Places) -> Places:
     return np.searchsorted(ends, places)
 
 
-def _untidy(lines: bytes, read: npt.NDArray[np.uint8], ends: Places) -> Flags:
+def _untidy(lines: bytes, ends: Places, spaces: Places, marks: Places) -> Flags:
     """Lines with space between tokens, or with a field of the protocol's own; of lines without escapes."""
     found = np.zeros(len(ends), np.bool_)
-    quotes = np.flatnonzero(read == _QUOTE)
-    before = np.concatenate(([0], np.searchsorted(quotes, ends)[:-1]))  # quotes before each line
-    spaces = np.flatnonzero(read == _SPACE)
+    text = np.frombuffer(lines, np.uint8)
+    quotes = np.flatnonzero(text == ord('"'))
+    spaces = spaces[_BETWEEN[text[spaces - 1]] | _BETWEEN[text[spaces + 1]]]
     rows = _rows(ends, spaces)
-    found[rows[(np.searchsorted(quotes, spaces) - before[rows]) % 2 == 0]] = True
-    marks = np.flatnonzero(read == _AT)
-    closing = np.searchsorted(quotes, marks)
-    marks, closing = marks[closing < len(quotes)], closing[closing < len(quotes)]
-    after = np.frombuffer(lines, np.uint8)[quotes[closing] + 1]  # what follows the text that a mark is in
-    found[_rows(ends, marks[after == ord(":")])] = True
-    place = lines.find(_NOISE)
-    while place >= 0:
-        found[np.searchsorted(ends, place)] = True
-        place = lines.find(_NOISE, place + 1)
+    begins = np.concatenate(([0], ends[:-1]))[rows]
+    found[rows[(np.searchsorted(quotes, spaces) - np.searchsorted(quotes, begins)) % 2 == 0]] = True
+    closing = np.append(quotes, len(lines) - 2)[np.searchsorted(quotes, marks)]
+    found[_rows(ends, marks[text[closing + 1] == ord(":")])] = True  # the text that an @ is in is a name
+    begun = quotes[text[quotes + 1] == ord("_")]
+    noise = begun[text[begun + 2] == ord("_")]  # a line goes on for two characters after any quote
+    found[_rows(ends, noise)] = True
     return found

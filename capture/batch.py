@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from itertools import groupby
 from typing import Final, Literal
 
 import msgspec
@@ -11,12 +12,14 @@ from flockiq.capture.publish import HUB, Lines, publish
 from flockiq.capture.records import Reader, Record, Taken
 from flockiq.capture.sheet import Sheet
 from flockiq.capture.taking import taken_of
-from flockiq.shared import wire
 from flockiq.shared.config.sources import Source
 from flockiq.shared.deadletters import DeadLetter, bury
 from flockiq.shared.errors import BadRecord, SourceError
 from flockiq.shared.positions import Position
 from flockiq.shared.services import Services
+
+type Untold = Callable[[Sequence[Taken]], Sequence[Taken]]
+"""Those of a page's records that are not known as they are."""
 
 FEW: Final = 20  # records too few to judge a source by
 MAX_BAD_SHARE: Final = 0.5  # beyond it the config is wrong, not the records
@@ -57,63 +60,54 @@ class Batch:
         return self._lines.records
 
     def take(
-        self,
-        record: Record,
-        captured_us: int,
-        op: Literal["r", "u"] = "r",
-        *,
-        known: Callable[[Taken], bool] | None = None,
+        self, record: Record, captured_us: int, op: Literal["r", "u"] = "r", *, untold: Untold = list
     ) -> Taken | None:
         """Add one record; None if it is set aside instead. ``op``: whether it is whole or tells changes.
 
-        What is ``known`` as it is needs no telling, and is not added.
+        What is not ``untold`` needs no telling, and is not added.
         """
         self._taken += 1
         try:
             taken = self._reader.take(record)
-            if known is None or not known(taken):
-                self._add(taken, op if taken.op == "r" else taken.op, captured_us)
+            for each in untold([taken]):
+                said = op if taken.op == "r" else taken.op
+                self._lines.add(said, each, Position(self.run_us, self.run, self.row), captured_us)
+                self.row += 1
         except BadRecord as error:
             self._letter(error, msgspec.json.encode(record), captured_us)
             return None
         self.greatest_us = max(self.greatest_us, taken.us)
         return taken
 
-    def take_page(
-        self, records: Sequence[Record], captured_us: int, *, known: Callable[[Taken], bool]
-    ) -> Iterator[Taken | Record]:
-        """Add a page's records as ``take`` does; what was taken of each, or the record that is set aside instead.
+    def take_page(self, records: Sequence[Record], captured_us: int, *, untold: Untold) -> Sequence[Taken | Record]:
+        """Add records as ``take`` does; what was taken of each, or the record itself if it is set aside.
 
-        A page that is a Sheet is read at once.
+        A Sheet is read at once.
         """
         if not isinstance(records, Sheet):
-            for record in records:
-                taken = self.take(record, captured_us, known=known)
-                yield record if taken is None else taken
-            return
-        for number, taken in enumerate(taken_of(records, self._config, nesting=self._nesting)):
-            if taken is None:
-                yield from self.take_page([records[number]], captured_us, known=known)
-                continue
-            self._taken += 1
-            if not known(taken):
-                try:
-                    self._add(taken, "r", captured_us)
-                except BadRecord as error:
-                    self._letter(error, msgspec.json.encode(records[number]), captured_us)
-                    yield records[number]
-                    continue
-            self.greatest_us = max(self.greatest_us, taken.us)
-            yield taken
+            return [self.take(record, captured_us, untold=untold) or record for record in records]
+        found = taken_of(records, self._config, nesting=self._nesting)
+        if None not in found:
+            return self._add_all(found, captured_us, untold)
+        done: list[Taken | Record] = []
+        for is_taken, some in groupby(enumerate(found), key=lambda numbered: numbered[1] is not None):
+            if is_taken:
+                done += self._add_all([taken for _, taken in some if taken is not None], captured_us, untold)
+            else:
+                done += self.take_page([records[number] for number, _ in some], captured_us, untold=untold)
+        return done
 
-    def _add(self, taken: Taken, op: wire.Op, captured_us: int) -> None:
-        us, time = (taken.us, taken.time) if taken.us else (self.run_us, b"")
-        self._lines.add(op, taken.key, taken.after, Position(us, self.run, self.row), captured_us, time)
-        self.row += 1
+    def _add_all(self, taken: Sequence[Taken], captured_us: int, untold: Untold) -> Sequence[Taken]:
+        told = untold(taken)
+        self._taken += len(taken)
+        self._lines.add_all("r", told, Position(self.run_us, self.run, self.row), captured_us)
+        self.row += len(told)
+        self.greatest_us = max(self.greatest_us, *(each.us for each in taken))
+        return taken
 
     def delete(self, key: str, captured_us: int) -> None:
         """Add the deletion of a record, which has no time but the run's."""
-        self._lines.add("d", key, b"{}", Position(self.run_us, self.run, self.row), captured_us)
+        self._lines.add("d", Taken(key, 0, "d", b"{}"), Position(self.run_us, self.run, self.row), captured_us)
         self.row += 1
 
     def set_aside(self, error: BadRecord, body: bytes, at_us: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from flockiq.capture.cursor import Cursor
 from flockiq.capture.keys import KeySets
@@ -24,7 +24,7 @@ class Known:
         self._removed: dict[str, None] = {}
         self._set = 0
         self._part = 0
-        self.needs_no_telling = self._unchanged.needs_no_telling
+        self.untold = self._unchanged.untold
 
     async def begin(self, before: Cursor, cursor: Cursor, save: Callable[[], Awaitable[None]]) -> None:
         """Go on with the key set of ``cursor``, which ``save`` stores; leave that of a read begun again.
@@ -41,13 +41,18 @@ class Known:
             await self._key_sets.forget(half)
         await self._unchanged.load(self._key_sets, cursor)
 
-    def take(self, taken: Taken) -> None:
-        """A record was read."""
-        if taken.op == "d":
-            self._gone(taken.key)
-        else:
-            self._added[taken.key] = fingerprint(taken) if self._unchanged.whole else UNKNOWN
-            self._removed.pop(taken.key, None)
+    def take(self, records: Iterable[Taken | Record]) -> None:
+        """Records were read; of some nothing could be taken."""
+        added, removed, whole = self._added, self._removed, self._unchanged.whole
+        for each in records:
+            if not isinstance(each, Taken):
+                self.keep(each)
+            elif each.op == "d":
+                self._gone(each.key)
+            else:
+                added[each.key] = fingerprint(each) if whole else UNKNOWN
+                if removed:
+                    removed.pop(each.key, None)
 
     def keep(self, record: Record) -> None:
         """A record that was set aside is there all the same: a full read must not take it for deleted."""

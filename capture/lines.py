@@ -6,11 +6,13 @@ holds, at a third of the cost.
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Final
 
 import msgspec
-import xxhash
+from xxhash import xxh3_64_intdigest, xxh3_128_hexdigest
 
+from flockiq.capture.records import Taken
 from flockiq.shared import wire
 from flockiq.shared.instants import rfc3339
 from flockiq.shared.positions import Position, record_key
@@ -26,13 +28,6 @@ _PLACES: Final = {  # a line with these values in it becomes the form of all lin
 _text = msgspec.json.Encoder().encode
 
 
-class Written(NamedTuple):
-    """A line, and the partition it is for."""
-
-    partition: int
-    line: bytes
-
-
 class Writer:
     """Writes the change events of one stream."""
 
@@ -45,17 +40,26 @@ class Writer:
         self._forms: dict[wire.Op, bytes] = {}
 
     def write(
-        self, op: wire.Op, key: str, after: bytes, position: Position, captured_us: int, time: bytes = b""
-    ) -> Written:
-        """One version of one record; ``time`` is that of its position as RFC 3339, if it is known."""
+        self, op: wire.Op, records: Iterable[Taken], first: Position, captured_us: int
+    ) -> Iterator[tuple[int, bytes]]:
+        """Versions of records as (partition, line), each a row further than the one before it.
+
+        The position of the first is ``first``; its time stands in for that of records that give none.
+        """
         form = self._forms.get(op) or self._form(op)
-        us, run, row = position
-        place = self._place + key.encode("utf-8", "surrogatepass")
-        content = xxhash.xxh3_128_hexdigest(after).encode()
-        event = xxhash.xxh3_128_hexdigest(b"%b\x1f%d\x1f%b" % (place, us, content)).encode()
-        said = _text(key)[1:-1]
-        line = form % (event, time or rfc3339(us).encode(), said, said, us, run, row, captured_us, after)
-        return Written(xxhash.xxh3_64_intdigest(place) % self._partitions, line)
+        place, partitions = self._place, self._partitions
+        none_us, run, row = first
+        none = rfc3339(none_us).encode()
+        for taken in records:
+            us = taken.us or none_us
+            time = (taken.time or rfc3339(us).encode()) if taken.us else none
+            key, after = taken.key, taken.after
+            named = place + key.encode("utf-8", "surrogatepass")
+            event = xxh3_128_hexdigest(b"%b\x1f%d\x1f%b" % (named, us, xxh3_128_hexdigest(after).encode()))
+            said = _text(key)[1:-1]
+            line = form % (event.encode(), time, said, said, us, run, row, captured_us, after)
+            yield xxh3_64_intdigest(named) % partitions, line
+            row += 1
 
     def _form(self, op: wire.Op) -> bytes:
         form = wire.encode(

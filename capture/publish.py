@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from typing import Final
 
 from flockiq.capture.lines import Writer
+from flockiq.capture.records import Taken
 from flockiq.shared import wire
 from flockiq.shared.errors import BadRecord
 from flockiq.shared.ports import EventStream, OutgoingEvent
 from flockiq.shared.positions import Position
 
 HUB: Final = "changes"
+SMALL: Final = 100_000  # bytes of a record that travels whatever its key and names are
 
 
 class Lines:
@@ -23,11 +25,20 @@ class Lines:
         self.records = 0
         self.size = 0  # bytes
 
-    def add(self, op: wire.Op, key: str, after: bytes, position: Position, captured_us: int, time: bytes = b"") -> None:
-        """Add one version of one record; ``time`` is that of its position, written. BadRecord: it is too large."""
-        place, line = self._writer.write(op, key, after, position, captured_us, time)
-        if len(line) > wire.MAX_LINE_BYTES:
-            raise BadRecord(f"is too large to travel: {len(line):,} bytes, at most {wire.MAX_LINE_BYTES:,}")
+    def add(self, op: wire.Op, taken: Taken, position: Position, captured_us: int) -> None:
+        """Add one version of one record; ``position`` has the time of one without. BadRecord: it is too large."""
+        for place, line in self._writer.write(op, (taken,), position, captured_us):
+            if len(line) > wire.MAX_LINE_BYTES:
+                raise BadRecord(f"is too large to travel: {len(line):,} bytes, at most {wire.MAX_LINE_BYTES:,}")
+            self._keep(place, line)
+
+    def add_all(self, op: wire.Op, records: Sequence[Taken], first: Position, captured_us: int) -> None:
+        """Add versions of records of which none is larger than SMALL, each a row further than the one before it."""
+        keep = self._keep
+        for place, line in self._writer.write(op, records, first, captured_us):
+            keep(place, line)
+
+    def _keep(self, place: int, line: bytes) -> None:
         self._lines[place].append(line)
         self.records += 1
         self.size += len(line)

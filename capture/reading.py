@@ -23,7 +23,7 @@ from flockiq.capture.keys import KeySets
 from flockiq.capture.known import Known
 from flockiq.capture.pages import Pages, begins
 from flockiq.capture.protocols.page import Expired, Page, StreamProtocol
-from flockiq.capture.records import Record, Taken
+from flockiq.capture.records import Record
 from flockiq.capture.unchanged import Lately
 from flockiq.shared.config.sources import Source
 from flockiq.shared.errors import BadRecord, SourceError, SourceUnavailable
@@ -247,13 +247,10 @@ class Reading:
         """Turn a page's records into lines, and what is no record into dead letters."""
         captured_us = self._now_us()
         records = self._admitted(page.records, captured_us) if self._config.columns else page.records
-        known = self._known.needs_no_telling
-        for number, taken in enumerate(self._batch.take_page(records, captured_us, known=known)):
-            if isinstance(taken, Taken):
-                self._known.take(taken)
-            else:
-                self._known.keep(taken)
-            if number % _BREATH == _BREATH - 1:
+        for first in range(0, len(records), _BREATH):
+            some = records[first : first + _BREATH]
+            self._known.take(self._batch.take_page(some, captured_us, untold=self._known.untold))
+            if len(some) == _BREATH:
                 await asyncio.sleep(0)
         for item in page.unreadable:
             if isinstance(item, BadRow):

@@ -9,10 +9,11 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Mapping, Sequence
-from typing import Final, Literal, NamedTuple
+from typing import Final
 
 import msgspec
 
+from flockiq.shared import wire
 from flockiq.shared.config.sources import DeletedWhen, Stream, matches
 from flockiq.shared.errors import BadRecord
 from flockiq.shared.instants import instant_us
@@ -35,12 +36,12 @@ _object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
-class Taken(NamedTuple):
+class Taken(msgspec.Struct, frozen=True, gc=False):
     """A record ready to be told of."""
 
     key: str
     us: int  # source time; 0 when it gives none
-    op: Literal["r", "d"]
+    op: wire.Op
     after: bytes
     time: bytes = b""  # the source time as RFC 3339, where that is known
 

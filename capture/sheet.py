@@ -7,6 +7,7 @@ half of decoding into dictionaries and sorting each. What a page has that no pag
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
 from typing import Any, Final, overload
 
 import msgspec
@@ -47,8 +48,11 @@ class Sheet(Sequence[Record]):
         attribute = self._attributes.get(name)
         if attribute is None:
             return [b""] * len(self._rows)
-        values = (getattr(row, attribute) for row in self._rows)
-        return [b"" if value is msgspec.UNSET else bytes(value) for value in values]
+        values = list(map(attrgetter(attribute), self._rows))
+        try:
+            return list(map(bytes, values))
+        except TypeError:  # not every record has the field
+            return [b"" if value is msgspec.UNSET else bytes(value) for value in values]
 
     def lines(self) -> bytes:
         """Every record as one line of JSON, its fields sorted, the protocol's own left out.

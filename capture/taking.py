@@ -7,12 +7,15 @@ with one. A test holds the two against each other.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import repeat
 from typing import Final
 
 import msgspec
+import numpy as np
 
 from flockiq.capture.asis import ESCAPED, ODD, kinds_of
 from flockiq.capture.moments import moments_of
+from flockiq.capture.publish import SMALL
 from flockiq.capture.records import LONGEST_KEY, Taken, key_of_parts, says_deleted, source_time
 from flockiq.capture.sheet import Sheet
 from flockiq.shared.config.sources import Stream
@@ -30,14 +33,18 @@ def taken_of(sheet: Sheet, stream: Stream, *, nesting: int) -> Sequence[Taken | 
     kinds = kinds_of(written, len(sheet), nesting)
     if kinds is None or _reaches_inside(stream):
         return [None] * len(sheet)
+    lines, keys, (us, times) = written.split(b"\n"), _keys(sheet, stream), _times(sheet, stream)
+    found: list[Taken | None] = list(map(Taken, keys, us, repeat("r"), lines, times))  # type: ignore[arg-type]  # see odd
     odd = _deleted(sheet, stream)
-    found: list[Taken | None] = []
-    columns = zip(written.split(b"\n"), kinds.tolist(), _keys(sheet, stream), *_times(sheet, stream), strict=False)
-    for number, (after, kind, key, us, time) in enumerate(columns):
-        if kind == ODD or not key or us is None or number in odd or (kind == ESCAPED and not _is_valid(after)):
-            found.append(None)
-        else:
-            found.append(Taken(key, us, "r", after, time))
+    if "" in keys or None in us:
+        odd.update(number for number, key in enumerate(keys) if not key or us[number] is None)
+    if kinds.any():
+        odd.update(np.flatnonzero(kinds == ODD).tolist())
+        odd.update(number for number in np.flatnonzero(kinds == ESCAPED).tolist() if not _is_valid(lines[number]))
+    if max(map(len, lines)) > SMALL:
+        odd.update(number for number, line in enumerate(lines[:-1]) if len(line) > SMALL)
+    for number in odd:
+        found[number] = None
     return found
 
 
@@ -49,10 +56,20 @@ def _reaches_inside(stream: Stream) -> bool:
 
 def _keys(sheet: Sheet, stream: Stream) -> Sequence[str]:
     """The records' keys; "" where the reader has to look."""
-    parts = [list(map(_text, sheet.column(name))) for name in stream.primary_key]
+    parts = [_texts(sheet.column(name)) for name in stream.primary_key]
     if len(parts) == 1:
         return parts[0]
     return [key_of_parts(some) if all(some) else "" for some in zip(*parts, strict=True)]
+
+
+def _texts(column: Sequence[bytes]) -> Sequence[str]:
+    """Texts or numbers that can be parts of keys, as text; "" for anything else."""
+    whole = b"".join(column)
+    if whole.count(b'"') == 2 * len(column) and b"\\" not in whole and {value[:1] for value in column} == {b'"'}:
+        texts = [value[1:-1].decode() for value in column]
+        if "".join(texts).isprintable() and max(map(len, texts)) <= LONGEST_KEY:
+            return texts
+    return list(map(_text, column))
 
 
 def _text(written: bytes) -> str:
@@ -85,14 +102,14 @@ def _time(written: bytes, field: str) -> int | None:
         return None
 
 
-def _deleted(sheet: Sheet, stream: Stream) -> frozenset[int]:
+def _deleted(sheet: Sheet, stream: Stream) -> set[int]:
     """The places of records that say of themselves that they were deleted, or don't say it as they should."""
     rule = stream.deleted_when
     if rule is None or rule.field not in sheet.names:
-        return frozenset()
+        return set()
     column = sheet.column(rule.field)
     meant = {written: _means_deleted(written, stream) for written in set(column)}
-    return frozenset(number for number, written in enumerate(column) if meant[written])
+    return {number for number, written in enumerate(column) if meant[written]}
 
 
 def _means_deleted(written: bytes, stream: Stream) -> bool:

@@ -10,9 +10,10 @@ not known; it is noted as unknown beforehand (``unsure``), so that it is told ag
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
-import xxhash
+from xxhash import xxh3_64_intdigest
 
 from flockiq.capture.cursor import Cursor
 from flockiq.capture.keys import KeySets
@@ -26,7 +27,7 @@ _OTHER: Final = 1  # a content that is none, of a key that is there
 
 def fingerprint(taken: Taken) -> int:
     """A record's content in 64 bits, never UNKNOWN."""
-    return max(xxhash.xxh3_64_intdigest(taken.after, seed=ord(taken.op)), _OTHER + 1)
+    return max(xxh3_64_intdigest(taken.after, seed=ord(taken.op)), _OTHER + 1)
 
 
 class Lately(dict[str, int]):
@@ -57,19 +58,28 @@ class Unchanged:
             self._told = await key_sets.read(cursor.known) if cursor.known else {}
             self._told.update(await key_sets.read(cursor.keys))
 
-    def needs_no_telling(self, taken: Taken) -> bool:
-        """Whether the record was last told as it is; one that must be told is taken note of."""
+    def untold(self, records: Sequence[Taken]) -> Sequence[Taken]:
+        """Those records that were not last told as they are; they are taken note of, for they must be told."""
         if not (self.whole or self.by_time):
-            return False
-        before = self._telling.get(taken.key, self._told.get(taken.key))
-        after = fingerprint(taken)
-        if before == after:
-            return True
-        if self.whole and taken.op == "d" and before is None and self._complete:
-            return True  # it was never told of
-        self._telling.pop(taken.key, None)
-        self._telling[taken.key] = UNKNOWN if self.whole and taken.op == "d" else after
-        return False
+            return records
+        told, telling, whole = self._told, self._telling, self.whole
+        found: list[Taken] = []
+        for taken in records:
+            key = taken.key
+            before = telling.get(key)
+            if before is None:
+                before = told.get(key)
+            after = fingerprint(taken)
+            if before == after:
+                continue
+            if whole and taken.op == "d":
+                if before is None and self._complete:
+                    continue  # it was never told of
+                after = UNKNOWN
+            telling.pop(key, None)  # the newest stands last
+            telling[key] = after
+            found.append(taken)
+        return found
 
     def deleted(self, key: str) -> None:
         """A deletion is being told."""

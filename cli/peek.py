@@ -221,7 +221,7 @@ def events(capture: Capture, source: Source, stream: str, peeked: Peeked) -> tup
     for row, record in enumerate(peeked.records):
         try:
             taken = reader.take(dict(record))
-            lines.add(taken.op, taken.key, taken.after, Position(taken.us or now_us, 0, row), now_us)
+            lines.add(taken.op, taken, Position(now_us, 0, row), now_us)
         except BadRecord as error:
             refused.append(f"record {row + 1}: {error}")
     return [line for event in lines.events() for line in wire.unpack(event.body).split(b"\n")], refused

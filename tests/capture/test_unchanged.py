@@ -163,8 +163,8 @@ def test_what_is_remembered_of_a_stream_has_a_bound() -> None:
     lately = Lately()
     run = Unchanged(source.streams["orders"], lately)
     for number in range(REMEMBERED + 10):
-        assert not run.needs_no_telling(Taken(str(number), 1, "r", b"{}"))
+        assert run.untold([Taken(str(number), 1, "r", b"{}")])
     run.acknowledged()
     assert len(lately) == REMEMBERED
-    assert not run.needs_no_telling(Taken("0", 1, "r", b"{}"))
-    assert run.needs_no_telling(Taken(str(REMEMBERED), 1, "r", b"{}"))
+    assert run.untold([Taken("0", 1, "r", b"{}")])
+    assert not run.untold([Taken(str(REMEMBERED), 1, "r", b"{}")])
