@@ -5,29 +5,35 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
+from urllib.parse import quote
 
 import msgspec
 import yaml
 
 from flockiq.capture.http.client import Tally
-from flockiq.capture.records import is_noise
+from flockiq.capture.protocols.places import found, opened, steps
+from flockiq.capture.records import Record, is_noise, text_of, value_of
 from flockiq.capture.sources import Capture
 from flockiq.cli.metadata import Column, Shape, shapes
 from flockiq.cli.peek import peek, values
+from flockiq.shared.config.describe import Describe
 from flockiq.shared.config.model import Entity
 from flockiq.shared.config.names import FIELDS_TAKEN, SUBJECTS_TAKEN
 from flockiq.shared.config.sources import Source
-from flockiq.shared.errors import FlockIQError, SourceError
+from flockiq.shared.errors import BadRecord, FlockIQError, SourceError
 from flockiq.shared.fields import FieldType
 
 RECORDS: Final = 50  # looked at where a source does not describe itself
 ODATA: Final = ("dataverse", "odata_v2", "odata_v4")  # these describe themselves in $metadata
 STREAMS: Final = 20  # suggested at most
 COLUMNS: Final = 40  # of each
+_SAID: Final = 200  # of a refusal
 _MODIFIED: Final = re.compile(r"(last_?)?(modified|changed?|updated?)(_?(on|at|time|date|timestamp))*", re.IGNORECASE)
 _KEY: Final = re.compile(r"(.*_)?(id|uuid|guid|key|number|no|code)", re.IGNORECASE)
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _MOMENT: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.]{5,18}(Z|[+-][0-9:]{4,6})?|/Date\(-?[0-9]+.*\)/")
+
+_listed = msgspec.json.Decoder(list[Record]).decode
 
 
 class _Definition(msgspec.Struct):
@@ -48,7 +54,10 @@ async def discovered(capture: Capture, source: Source) -> list[Shape]:
             return [shape._replace(delta=shape.path in tracked) for shape in described]
     if not source.polled and source.files is None:
         raise FlockIQError(f"{source.source} is told by a webhook: what it sends is seen in its first deliveries")
-    return [await _seen(capture, source, stream) for stream in source.streams]
+    return [
+        await (_told(capture, source, stream, config.describe) if config.describe else _seen(capture, source, stream))
+        for stream, config in source.streams.items()
+    ]
 
 
 async def _described(capture: Capture, source: Source) -> list[Shape]:
@@ -66,6 +75,33 @@ async def _tracked(capture: Capture, source: Source) -> frozenset[str]:
     except (msgspec.DecodeError, SourceError, RecursionError):
         return frozenset()  # it takes a right of its own to see them
     return frozenset(each.path for each in defined if each.path and each.tracked)
+
+
+async def _told(capture: Capture, source: Source, stream: str, where: Describe) -> Shape:
+    """A stream as its source describes it. SourceError if it does not."""
+    config = source.streams[stream]
+    link = where.request.replace("{path}", quote(config.path, safe=""))
+    answer = await capture.client(source).get(link, {}, Tally())
+    if not answer.ok:
+        said = answer.body[:_SAID].decode("utf-8", "replace")
+        raise SourceError(f"{stream}: the source answers {answer.status} to what {config.path} holds: {said}")
+    raw = found(opened(answer.body), steps(where.columns))
+    try:
+        listed = _listed(raw) if raw is not None else []
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise SourceError(f"{link} has no list of columns at {where.columns}: {error}"[:300]) from error
+    columns = tuple(column for each in listed if (column := _described_column(each, where)).name)
+    keys = config.primary_key if {column.name for column in columns} >= set(config.primary_key) else ()
+    return Shape(stream, config.path, keys, columns)
+
+
+def _described_column(said: Record, where: Describe) -> Column:
+    name, kind = (value_of(said, place) for place in (where.name, where.type))
+    try:
+        written = (kind is not None and text_of(kind)) or ""
+        return Column((name is not None and text_of(name)) or "", where.types.get(written, ""), written)
+    except BadRecord:
+        return Column("", "", "")
 
 
 async def _seen(capture: Capture, source: Source, stream: str) -> Shape:

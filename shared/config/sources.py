@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from flockiq.shared.config.auth import Auth, NoAuth
 from flockiq.shared.config.connection import SECOND, Connection, Limits
 from flockiq.shared.config.connectors import completed
+from flockiq.shared.config.describe import Describe
 from flockiq.shared.config.durations import Duration
 from flockiq.shared.config.files import FileFormat, Files
 from flockiq.shared.config.jobs import Job
@@ -71,6 +72,9 @@ class Stream(Model):
         tuple[str, ...],
         Field(description="rest: words in a refusal of a page that mean its link or token is too old to go on with."),
     ] = ()
+    describe: Annotated[
+        Describe | None, Field(description="rest: where the source tells the stream's columns, for `sources discover`.")
+    ] = None
     primary_key: Annotated[
         tuple[str, ...], Field(description="The fields that identify a record; a.b reaches into objects.")
     ] = ()
@@ -175,9 +179,10 @@ def _misread(connector: str, stream: Stream) -> str:
         or stream.request
         or stream.headers
         or stream.job
+        or stream.describe
         or stream.paginate.kind != "none"
     ):
-        return "has no use for request, headers, records, paginate, expired or job | they are for connector: rest"
+        return "has no use for request, headers, records, paginate, expired, describe or job | those are for rest"
     if described and stream.format is not None and _looks_inside(stream):
         return "looks into answers that are not JSON | records and places of paginate are for JSON"
     if connector.startswith("salesforce") and not stream.select:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shutil
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -122,6 +123,35 @@ async def test_check_discover_and_read_work_against_its_peer(
     ]  # fmt: skip
     assert {change.time[:13] for change in shown} == {"2026-03-01T10"}
     assert not (tmp_path / "events.db").exists()
+
+
+@pytest.mark.parametrize("connector", ["salesforce", "salesforce_bulk"])
+async def test_discover_lists_the_columns_that_a_source_describes(
+    connector: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that are not asked for yet, too; what no field can hold is shown as the source calls it."""
+    monkeypatch.setenv("FLOCKIQ_SECRET_PEER", "correct horse")
+    async with _served(connector, tmp_path, monkeypatch):
+        assert await _run(tmp_path, "discover", connector) == 0
+    said = capsys.readouterr().out
+    assert "# records: key Id; 6 columns" in said
+    assert "#   AnnualRevenue: decimal" in said
+    assert "#   BillingAddress: address" in said
+
+
+@pytest.mark.parametrize("path", ["Acount", "Account/../Account"])
+async def test_an_object_that_is_not_there_is_told_as_the_source_tells_it(
+    path: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A path is one step of the address, whatever it holds."""
+    monkeypatch.setenv("FLOCKIQ_SECRET_PEER", "correct horse")
+    config = shutil.copytree(HERE / "config", tmp_path / "config")
+    file = config / "sources" / "salesforce.yaml"
+    file.write_text(file.read_text().replace("path: Account", f"path: {path}"))
+    async with _served("salesforce", tmp_path, monkeypatch):
+        command = ["sources", "discover", "salesforce", "--config", str(config), "--data", str(tmp_path)]
+        assert await asyncio.to_thread(main, command) == 1
+    assert f"the source answers 404 to what {path} holds" in capsys.readouterr().err
 
 
 async def test_what_is_told_by_a_webhook_can_be_checked(

@@ -22,6 +22,20 @@ _SOQL: Final = re.compile(rf"SELECT ([\w,]+) FROM (\w+)(?: WHERE (?:{_SINCE}|{_A
 _KNOWN: Final = ("Id", "Name", "SystemModstamp", "IsDeleted")
 
 
+async def described(_request: Request) -> Response:
+    """What an account holds, as "sObject Describe" tells it (of each field, a few of its eighty properties)."""
+    types = {
+        "Id": "id",
+        "Name": "string",
+        "AnnualRevenue": "currency",
+        "BillingAddress": "address",
+        "SystemModstamp": "datetime",
+        "IsDeleted": "boolean",
+    }
+    fields = [{"name": name, "type": kind, "label": name, "nillable": True} for name, kind in types.items()]
+    return JSONResponse({"name": "Account", "queryable": True, "fields": fields, "childRelationships": []})
+
+
 class Salesforce:
     """An org with accounts."""
 
@@ -30,7 +44,12 @@ class Salesforce:
         self.used, self.allowed = 100, 15_000
         self.rows: dict[str, dict[str, Any]] = {}
         self.queries: list[str] = []
-        self.app = Starlette(routes=[Route("/services/data/v61.0/queryAll", self._query)])
+        self.app = Starlette(
+            routes=[
+                Route("/services/data/v61.0/queryAll", self._query),
+                Route("/services/data/v61.0/sobjects/Account/describe", described),
+            ]
+        )
 
     def put(self, number: int, minute: int, **fields: Any) -> None:
         """Write an account; its time has milliseconds and an offset as Salesforce writes it."""

@@ -20,6 +20,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from tests.capture.peers.salesforce import described
+
 _SOQL: Final = re.compile(
     r"SELECT ([\w,]+) FROM (\w+)"
     r"(?: WHERE SystemModstamp >= (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{3})?Z))?(?: LIMIT (\d+))?"
@@ -66,6 +68,7 @@ class SalesforceBulk:
         base = "/services/data/{version}/jobs/query"
         self.app = Starlette(
             routes=[
+                Route("/services/data/v61.0/sobjects/Account/describe", described),
                 Route(base, self._submit, methods=["POST"]),
                 Route(base + "/{job}", self._job, methods=["GET", "PATCH", "DELETE"]),
                 Route(base + "/{job}/results", self._results, methods=["GET"]),
