@@ -69,7 +69,6 @@ def begin(cursor: Cursor, stream: Stream, now_us: int) -> Cursor:
     The start is later than every source time published (within reason), so that a deletion, which
     has no time of its own, is later than what it deletes even if the source's clock runs ahead.
     """
-    ahead = cursor.greatest_us + 1 if cursor.greatest_us - now_us < _TRUSTED_AHEAD_US else 0
     definition = definition_of(stream)
     if cursor.definition and cursor.definition != definition:
         comparable = cursor.primary_key == stream.primary_key
@@ -77,14 +76,16 @@ def begin(cursor: Cursor, stream: Stream, now_us: int) -> Cursor:
         cursor = cursor if comparable else msgspec.structs.replace(cursor, known=0)
     if isinstance(stream.incremental, Watermark) and not cursor.next and not cursor.job:
         cursor = _bounded(cursor, stream.incremental, now_us)
+    after = numbered(cursor, now_us)
     return msgspec.structs.replace(
-        cursor,
-        run=cursor.run + 1,
-        run_us=max(now_us, ahead, cursor.run_us + 1),
-        definition=definition,
-        primary_key=stream.primary_key,
-        keys=cursor.keys or cursor.run + 1,
+        after, definition=definition, primary_key=stream.primary_key, keys=cursor.keys or after.run
     )
+
+
+def numbered(cursor: Cursor, now_us: int) -> Cursor:
+    """The cursor with the number and the start of the next run; nothing else of it moves."""
+    ahead = cursor.greatest_us + 1 if cursor.greatest_us - now_us < _TRUSTED_AHEAD_US else 0
+    return msgspec.structs.replace(cursor, run=cursor.run + 1, run_us=max(now_us, ahead, cursor.run_us + 1))
 
 
 def _bounded(cursor: Cursor, incremental: Watermark, now_us: int) -> Cursor:

@@ -11,6 +11,8 @@ import msgspec
 
 from flockiq.capture import errands, files, schedule, slice, subscriptions  # noqa: A004 - the design's word for a piece of a stream
 from flockiq.capture.again import is_again, take_again
+from flockiq.capture.backfill import due
+from flockiq.capture.backfill import work as backfill
 from flockiq.capture.signatures import Delivery
 from flockiq.capture.sources import capture
 from flockiq.capture.webhook import receive
@@ -30,7 +32,8 @@ async def capture_schedule(timer: func.TimerRequest) -> None:  # noqa: ARG001 - 
     """Send the slices that are due."""
     sent = await schedule.send_due(capture())
     renewed = await subscriptions.send_due(capture())
-    log.debug("%d slices and %d renewals sent", sent, renewed)
+    past = await due.send_due(capture())
+    log.debug("%d slices, %d renewals and %d slices of backfills sent", sent, renewed, past)
 
 
 @blueprint.function_name("capture_slice")
@@ -64,7 +67,8 @@ async def capture_slice(events: typing.List[func.EventHubEvent]) -> None:  # noq
     await take_again(holder, filter(is_again, works.values()))
     await errands.run(holder, [work for work in works.values() if errands.is_errand(work)])
     await subscriptions.run(holder, [work for work in works.values() if subscriptions.is_renewal(work)])
-    others = (is_again, errands.is_errand, subscriptions.is_renewal)
+    backfill.run(holder, filter(backfill.is_backfill, works.values()))
+    others = (is_again, errands.is_errand, subscriptions.is_renewal, backfill.is_backfill)
     slices = [work for work in works.values() if not any(is_other(work) for is_other in others)]
     await slice.work_off(holder, slices)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import httpx
 
@@ -17,6 +17,10 @@ from flockiq.shared.config.sources import Source, Stream
 from flockiq.shared.errors import SourceError
 
 
+class TooMany(Exception):
+    """The source says, or shows, that one query asks for more than it gives."""
+
+
 class Pages:
     """Asks for what a cursor says is next. Links it has followed are remembered as long as the run lasts."""
 
@@ -28,12 +32,15 @@ class Pages:
         protocol: StreamProtocol,
         now_us: Callable[[], int],
         tally: Tally,
+        too_many: Sequence[str] = (),
     ) -> None:
+        """``too_many``: words in a refusal that make it TooMany."""
         self.protocol = protocol
         self._client = client
         self._limits = source.limits
         self._now_us = now_us
         self._tally = tally
+        self._too_many = too_many
         self._jobs = Jobs(source, stream, client, now_us, tally) if stream.job else None
         self._asked: set[str] = set()
         self._mark = ""
@@ -44,12 +51,14 @@ class Pages:
         return self._client.allowance
 
     async def ask(self, cursor: Cursor) -> tuple[Page, Answer]:
-        """The page that ``cursor`` stands before. Expired: its link is no longer served."""
+        """The page that ``cursor`` stands before. Expired: its link is no longer served. TooMany: see there."""
         first = begins(cursor)
         at = At(cursor.since_us, cursor.until_us, cursor.counted)
         link = cursor.next or (self.protocol.first(at) if first else cursor.delta)
         self._asked.add(link)
         answer = await self._client.get(link, self.protocol.headers(first=first), self._tally)
+        if word := answer.says(self._too_many):
+            raise TooMany(f"the source answers {answer.status}: {word}")
         page = self.protocol.parse(answer, polling=not first, at=at)
         if first and cursor.reading == "full":
             self.protocol.require(page)

@@ -14,16 +14,33 @@ from flockiq.shared.ports import Registry
 _ROUND_S: Final = 0.25  # between two rounds of asking for a place
 
 
+def spare(source: Source) -> range:
+    """The places at which slices of a backfill are read: never all, so that polls go on meanwhile.
+
+    A source with more places than streams keeps one for each stream; another leaves one to the polls, if it has two.
+    """
+    places, streams = source.limits.concurrency, len(source.streams)
+    return range(streams, places) if streams < places else range(max(places - 1, 1))
+
+
 async def seated[Result](
-    registry: Registry, tenant: str, source: Source, work: Callable[[], Awaitable[Result]], *, wait_s: float
+    registry: Registry,
+    tenant: str,
+    source: Source,
+    work: Callable[[], Awaitable[Result]],
+    *,
+    wait_s: float,
+    among: range | None = None,
 ) -> Result | None:
     """What ``work`` returns, done in one of the source's places; None if none is free for ``wait_s``.
 
-    A source with places for all its streams needs no asking: the lease of a stream admits one reader.
+    A source with more places than streams needs no asking for a poll: the lease of a stream admits one reader,
+    and other work keeps to the places that are ``spare``.
     """
-    places = source.limits.concurrency
-    if len(source.streams) <= places:
-        return await work()
+    if among is None:
+        if len(source.streams) < source.limits.concurrency:
+            return await work()
+        among = range(source.limits.concurrency)
     loop = asyncio.get_running_loop()
     give_up_at = loop.time() + wait_s
     done: list[Result] = []
@@ -33,7 +50,7 @@ async def seated[Result](
         return True
 
     while True:
-        for place in random.sample(range(places), places):  # spreads instances over the places
+        for place in random.sample(among, len(among)):  # spreads instances over the places
             if await under_lease(registry, f"seat/{tenant}/{source.source}/{place}", kept, ttl_s=TTL_S):
                 return done[0]
         if loop.time() >= give_up_at:

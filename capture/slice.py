@@ -6,11 +6,12 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
 from flockiq.capture import turn as turns
+from flockiq.capture.ended import Ended, ended
 from flockiq.capture.http.patience import backoff
 from flockiq.capture.lease import TTL_S, under_lease
 from flockiq.capture.protocols.registry import PROTOCOLS
@@ -21,7 +22,7 @@ from flockiq.capture.sources import Capture
 from flockiq.capture.turn import Turn, Turns
 from flockiq.shared import wire
 from flockiq.shared.config.sources import Source
-from flockiq.shared.errors import ConfigError, LeaseLost, NotFound, SourceError, SourceUnavailable, TransientError
+from flockiq.shared.errors import LeaseLost, TransientError
 from flockiq.shared.instants import rfc3339
 from flockiq.shared.positions import hash_id
 from flockiq.shared.status import Outcome, StreamStatus, touch
@@ -31,18 +32,9 @@ log = logging.getLogger("flockiq.capture")
 PATIENCE_S: Final = 2.0  # how long a batch of work waits for its slices; slower ones go on by themselves
 MOST_RUNNING: Final = 64  # slices in hand; with as many, a batch waits
 OPEN_AFTER: Final = 3  # failures in a row that open a stream's circuit
-_GRACE_S: Final = 30.0  # beyond a slice's and a request's own time
 _SEEN_US: Final = 5_000_000  # an uneventful run is told of this often
 _TOLD_RUNS: Final = 500  # and every so many become a row of table Runs
 _MICRO: Final = 1_000_000
-
-
-class Ended(NamedTuple):
-    """How a run ended."""
-
-    outcome: Outcome
-    error: str = ""
-    retry_after_s: float | None = None
 
 
 async def work_off(capture: Capture, works: Sequence[wire.Work]) -> None:
@@ -112,35 +104,22 @@ async def _read(capture: Capture, source: Source, work: wire.WorkData) -> None:
         return
     began_us = max(capture.now_us(), work.sent_us)
     reading: Reading | None = None
-    try:
+
+    async def run() -> Outcome:
+        nonlocal reading
         client = capture.client(source)
         protocol = PROTOCOLS[source.connector](source, source.streams[work.stream])
         partitions = await capture.services.events.partition_count(HUB)
         lately = capture.lately(source.source, work.stream)
         reading = Reading(capture.services, source, work.stream, client, protocol, partitions, capture.now_us, lately)
-        limit_s = (source.limits.slice_time + source.connection.request_timeout) / _MICRO if source.connection else 0.0
-        async with asyncio.timeout(limit_s + _GRACE_S):
-            result = await reading.run()
-        ended = Ended("resynced" if result.resynced else "schema_changed" if result.schema else "read")
-    except SourceUnavailable as error:
-        ended = Ended("unavailable", str(error), error.retry_after_s)
-    except TimeoutError:
-        ended = Ended("unavailable", "the slice took longer than all its limits together")
-    except SourceError as error:
-        ended = Ended("unusable", str(error))
-    except (ConfigError, NotFound) as error:
-        ended = Ended("misconfigured", str(error))
-    except (TransientError, LeaseLost):
-        raise
-    except Exception as error:  # one stream's surprise must not stop the others
-        log.exception("%s/%s: unexpected", source.source, work.stream)
-        ended = Ended("unusable", f"unexpected {type(error).__name__}: {error}")
-    if ended.error:
-        log.warning("%s/%s: %s", source.source, work.stream, ended.error)
-    turn = await keeper.change(source.source, work.stream, partial(_next_turn, capture, source, work, reading, ended))
-    await _tell(capture, source.source, work.stream, reading, ended, turn, began_us)
+        result = await reading.run()
+        return "resynced" if result.resynced else "schema_changed" if result.schema else "read"
+
+    how = await ended(source, f"{source.source}/{work.stream}", run)
+    turn = await keeper.change(source.source, work.stream, partial(_next_turn, capture, source, work, reading, how))
+    await _tell(capture, source.source, work.stream, reading, how, turn, began_us)
     if reading is not None:
-        await _log_run(capture, work, reading, ended, began_us)
+        await _log_run(capture, work, reading, how, began_us)
 
 
 def _next_turn(
@@ -148,23 +127,23 @@ def _next_turn(
     source: Source,
     work: wire.WorkData,
     reading: Reading | None,
-    ended: Ended,
+    how: Ended,
     turn: Turn,
 ) -> Turn:
     """When the stream is read next: at its interval, at once if there is more, later the more it fails."""
     interval = source.interval(work.stream)
     read_us = max(capture.now_us(), work.sent_us)  # slices sent meanwhile are answered too
-    if not ended.error:
+    if not how.error:
         result = reading.result if reading is not None else Result()
         due_us = capture.now_us() + result.rest_us if result.more else work.due_us + interval
         return turns.succeeded(turn, read_us, due_us)
     longest = max(source.limits.back_off, interval)
     wait = backoff(turn.failures + 1, longest / _MICRO, first_s=interval / _MICRO)
-    return turns.failed(turn, read_us, capture.now_us() + int(max(wait, ended.retry_after_s or 0.0) * _MICRO))
+    return turns.failed(turn, read_us, capture.now_us() + int(max(wait, how.retry_after_s or 0.0) * _MICRO))
 
 
 async def _tell(
-    capture: Capture, source: str, stream: str, reading: Reading | None, ended: Ended, turn: Turn, began_us: int
+    capture: Capture, source: str, stream: str, reading: Reading | None, how: Ended, turn: Turn, began_us: int
 ) -> None:
     """The stream's status. An uneventful run is told of now and then: every telling is a write."""
     result = reading.result if reading else Result()
@@ -172,35 +151,35 @@ async def _tell(
     now_us = capture.now_us()
 
     def change(status: StreamStatus) -> StreamStatus:
-        eventful = result.records or ended.error or status.error or ended.outcome != status.outcome
+        eventful = result.records or how.error or status.error or how.outcome != status.outcome
         if not eventful and now_us - status.last_run_us < _SEEN_US:
             return status
         return msgspec.structs.replace(
             status,
-            last_run_us=status.last_run_us if ended.error else began_us,
+            last_run_us=status.last_run_us if how.error else began_us,
             last_record_us=now_us if result.records else status.last_record_us,
             last_source_us=max(status.last_source_us, result.greatest_us),
             records=status.records + result.records,
             run=reading.cursor.run if reading else status.run,
-            outcome=ended.outcome,
-            error=ended.error,
+            outcome=how.outcome,
+            error=how.error,
             failures=turn.failures,
-            retry_at_us=turn.due_us if ended.error else 0,
+            retry_at_us=turn.due_us if how.error else 0,
             circuit="open" if turn.failures >= OPEN_AFTER else "closed",
             schema_us=now_us if result.schema else status.schema_us,
             schema="; ".join(result.schema) or status.schema,
             quota_left=told.left if told else status.quota_left,
             quota_of=told.of if told else status.quota_of,
-            cursor_us=now_us if result.records or not ended.error else status.cursor_us,
+            cursor_us=now_us if result.records or not how.error else status.cursor_us,
         )
 
     await touch(capture.services, source, stream, change)
 
 
-async def _log_run(capture: Capture, work: wire.WorkData, reading: Reading, ended: Ended, began_us: int) -> None:
+async def _log_run(capture: Capture, work: wire.WorkData, reading: Reading, how: Ended, began_us: int) -> None:
     """A row of table Runs for a run worth one."""
     result, run = reading.result, reading.cursor.run
-    said = ended.error or result.resynced or result.begun_again or "; ".join(result.schema)
+    said = how.error or result.resynced or result.begun_again or "; ".join(result.schema)
     if not (result.records or said or run % _TOLD_RUNS == 0):
         return
     row = {
@@ -214,7 +193,7 @@ async def _log_run(capture: Capture, work: wire.WorkData, reading: Reading, ende
         "Records": result.records,
         "Requests": result.tally.requests,
         "Bytes": result.tally.received,
-        "Outcome": ended.outcome,
+        "Outcome": how.outcome,
         "Error": said,
     }
     await capture.services.analytics.ingest("Runs", msgspec.json.encode(row))

@@ -36,6 +36,7 @@ class Capture:
         self.environment = environment
         self.now_us = now_us
         self.running: dict[tuple[str, str], asyncio.Task[None]] = {}  # slices in hand, by stream
+        self.slices: dict[str, asyncio.Task[None]] = {}  # slices of backfills in hand, by their work
         self.renewals_us = 0  # when subscriptions are looked at again
         self.errands: set[asyncio.Task[None]] = set()  # errands in hand
         self._clients: dict[str, SourceClient] = {}
@@ -74,7 +75,7 @@ class Capture:
 
     async def close(self) -> None:
         """Stop the slices in hand (others go on where they are) and close the connections."""
-        tasks = [*self.running.values(), *self.errands]
+        tasks = [*self.running.values(), *self.slices.values(), *self.errands]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

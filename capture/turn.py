@@ -59,17 +59,17 @@ _decode = msgspec.json.Decoder(Turn).decode
 
 
 class Turns:
-    """The turns of a tenant's streams in the registry."""
+    """The turns of a tenant's streams in the registry, or those of a backfill's slices."""
 
-    def __init__(self, registry: Registry, tenant: str) -> None:
+    def __init__(self, registry: Registry, tenant: str, kind: str = "turn") -> None:
         self._registry = registry
-        self._prefix = f"turn/{tenant}/"
+        self._prefix = f"{kind}/{tenant}/"
 
     async def all(self) -> dict[tuple[str, str], Turn]:
-        """{(source, stream): turn} of every stream that ever had one."""
+        """{(source, stream): turn} of every stream that ever had one; of a slice, (source, stream/backfill/name)."""
         documents = await self._registry.list(self._prefix)
-        named = {tuple(key.removeprefix(self._prefix).split("/")): document for key, document in documents.items()}
-        return {(name[0], name[1]): _decode(document.value) for name, document in named.items()}
+        named = {key.removeprefix(self._prefix).partition("/"): document for key, document in documents.items()}
+        return {(source, rest): _decode(document.value) for (source, _, rest), document in named.items()}
 
     async def get(self, source: str, stream: str) -> Turn:
         """One stream's turn."""
@@ -88,3 +88,7 @@ class Turns:
                 continue
             return after
         raise StoreUnavailable(f"{key}: {_TRIES} writes in a row met another; it will be tried again")
+
+    async def remove(self, source: str, stream: str) -> None:
+        """Remove the turn of what is not read any more."""
+        await self._registry.delete(f"{self._prefix}{source}/{stream}")

@@ -14,6 +14,7 @@ from flockiq.shared.errors import SourceError
 from flockiq.shared.instants import instant_us
 
 _PLACE: Final = re.compile(r"\{(since|until|time|key|select|path|page_size)\}")
+_BOUND: Final = re.compile(r"\{(since|until|from|to|ids)\}")
 _HARMLESS: Final = re.compile(r"[\w.:@+~-]{1,512}", re.ASCII)  # can't end a literal or begin an operator
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
@@ -24,6 +25,11 @@ def phrased(parameters: Mapping[str, str], words: Mapping[str, str]) -> dict[str
     SourceError for a value from a record that might mean something else inside an expression.
     """
     return {name: _phrase(name, text, words) for name, text in parameters.items()}
+
+
+def bounded(parameters: Mapping[str, str], words: Mapping[str, str]) -> dict[str, str]:
+    """``parameters`` with the placeholders of a slice's bounds replaced; all others stay."""
+    return {name: _BOUND.sub(lambda found: words.get(found[1], found[0]), text) for name, text in parameters.items()}
 
 
 def standing(stream: Stream) -> dict[str, str]:

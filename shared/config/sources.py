@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from flockiq.shared.config.auth import Auth, NoAuth
+from flockiq.shared.config.backfill import Backfill, unbounded
 from flockiq.shared.config.connection import SECOND, Connection, Limits
 from flockiq.shared.config.connectors import completed
 from flockiq.shared.config.describe import Describe
@@ -82,6 +83,10 @@ class Stream(Model):
         str, Field(description="The field that says when a record changed in the source; a.b reaches into objects.")
     ] = ""
     incremental: Annotated[Incremental, Field(description="How changes since the last read are found.")] = Full()
+    backfill: Annotated[
+        Backfill | None,
+        Field(description="How `sources backfill` slices the stream's past; by `modified` if that can be asked for."),
+    ] = None
     columns: Annotated[
         Columns | None,
         Field(description="What records may hold, and what to do when that changes; anything, if not said."),
@@ -195,6 +200,18 @@ def _misread(connector: str, stream: Stream) -> str:
         return "lacks modified | the field whose greatest value is the watermark"
     if stream.paginate.kind == "keyset" and not (stream.modified and len(stream.primary_key) == 1):
         return "can't page by keyset | it needs modified and a single primary_key"
+    return _misbounded(stream)
+
+
+def _misbounded(stream: Stream) -> str:
+    """Why a stream can't be backfilled as it says, "" if it can."""
+    way = stream.backfill
+    if way is None:
+        return ""
+    if stream.paginate.kind == "keyset" and (word := unbounded(way, way.pages)):
+        return f"has no {{{word}}} in backfill.pages | pages after a slice's first would go beyond its end"
+    if way.kind == "time" and not stream.modified:
+        return "lacks modified | the field that backfill: {kind: time} goes by"
     return ""
 
 
