@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import random
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -25,7 +24,8 @@ from azure.cosmos.aio import ContainerProxy, CosmosClient
 from azure.cosmos.documents import ConnectionPolicy
 from azure.cosmos.exceptions import CosmosHttpResponseError, CosmosResourceNotFoundError
 
-from flockiq.shared.adapters.azure.identity import emulator, is_here
+from flockiq.shared.adapters.azure.identity import CLIENT_ID, emulator, is_here
+from flockiq.shared.adapters.azure.retries import Verdict, persist
 from flockiq.shared.errors import ConfigError, Problem, StoreUnavailable
 
 CONTAINERS: Final[Mapping[str, Mapping[str, Any]]] = json.loads(
@@ -34,10 +34,10 @@ CONTAINERS: Final[Mapping[str, Mapping[str, Any]]] = json.loads(
 """The containers as ARM's ``sqlContainers`` define them: what makes them reads the same file."""
 
 DATABASE: Final = "flockiq"
-LONGEST_WAIT_S: Final = 30.0
+WITHIN_S: Final = 30.0
 CONNECT_S: Final = 5
 ANSWER_S: Final = 15
-_LONGEST_PAUSE_S: Final = 5.0
+_THROTTLED: Final = 429
 _LATER: Final = frozenset({401, 408, 410, 429, 449, 500, 502, 503, 504})
 _CHARGE: Final = "x-ms-request-charge"
 _RETRY_AFTER: Final = "x-ms-retry-after-ms"
@@ -47,13 +47,12 @@ type Note = Callable[..., None]
 
 
 class Charges:
-    """Request units, requests, throttled requests and seconds waited, by operation (``alerts.apply``, …)."""
+    """Request units, requests and throttled requests, by operation (``alerts.apply``, ``registry.put``, …)."""
 
     def __init__(self) -> None:
         self.units: Counter[str] = Counter()
         self.requests: Counter[str] = Counter()
         self.throttled: Counter[str] = Counter()
-        self.waited_s: Counter[str] = Counter()
 
     def note(self, operation: str, headers: Mapping[str, Any] | None) -> None:
         """Count an answer with its charge, refused ones as well: they cost too."""
@@ -69,7 +68,7 @@ class Cosmos:
     """Reaches one database, shared by the adapters over it; nothing is opened before its first use.
 
     ``credential`` is a key only for an emulator on this machine. ``verify`` is a file of certificates to
-    trust instead of the system's. A request is tried for ``longest_wait_s`` in all; then StoreUnavailable.
+    trust instead of the system's. What is tried again is tried for ``within_s`` in all; then StoreUnavailable.
     """
 
     def __init__(
@@ -79,7 +78,7 @@ class Cosmos:
         database: str = DATABASE,
         *,
         verify: str | None = None,
-        longest_wait_s: float = LONGEST_WAIT_S,
+        within_s: float = WITHIN_S,
         answer_s: float = ANSWER_S,
     ) -> None:
         if isinstance(credential, str) and not is_here(urlsplit(endpoint).hostname or ""):
@@ -87,7 +86,7 @@ class Cosmos:
             raise ConfigError([Problem("CosmosDB", 0, "", wrong, "CosmosDB__accountEndpoint, and an identity")])
         self.charges = Charges()
         self._endpoint, self._credential, self._database = endpoint, credential, database
-        self._verify, self._longest_wait_s, self._answer_s = verify, longest_wait_s, answer_s
+        self._verify, self._within_s, self._answer_s = verify, within_s, answer_s
         self._client: CosmosClient | None = None
         self._opening = asyncio.Lock()
         self._containers: dict[str, ContainerProxy] = {}
@@ -103,31 +102,13 @@ class Cosmos:
         def note(headers: Mapping[str, Any], *_: object) -> None:
             self.charges.note(operation, headers)
 
-        began, tried = time.monotonic(), 0
-        while True:
-            await self._turn(operation)
-            try:
-                return await work(await self._container(container), note)
-            except CosmosHttpResponseError as error:
-                self.charges.note(operation, error.headers)
-                if error.status_code == 403:  # noqa: PLR2004 - HTTP
-                    raise self._refused(error) from error
-                if error.status_code not in _LATER:
-                    raise
-                pause_s, why = self._asked_pause(operation, error, tried), f"answered {error.status_code}"
-                cause: Exception = error
-            except ClientAuthenticationError as error:
-                raise StoreUnavailable(f"Cosmos DB at {self._endpoint}: no token for it: {error.message}") from error
-            except (AzureError, TimeoutError, ConnectionError) as error:
-                pause_s, why, cause = _pause(tried), f"did not answer ({type(error).__name__})", error
-            tried += 1
-            if time.monotonic() - began + pause_s > self._longest_wait_s:
-                raise StoreUnavailable(
-                    f"Cosmos DB at {self._endpoint} {why} to {operation}, {tried} times in {self._longest_wait_s:g} s: "
-                    "it is tried again with the next delivery; if it goes on, see the account's health and throughput"
-                ) from cause
-            self.charges.waited_s[operation] += pause_s  # type: ignore[assignment]
-            await asyncio.sleep(pause_s)
+        async def attempt() -> T:
+            await self._turn()
+            return await work(await self._container(container), note)
+
+        return await persist(
+            attempt, lambda error: self._judge(operation, error), within_s=self._within_s, what=operation
+        )
 
     async def ask(
         self,
@@ -194,31 +175,44 @@ class Cosmos:
             await client.close()
             raise
 
-    async def _turn(self, operation: str) -> None:
-        """Wait while the service asked everyone to."""
-        wait_s = min(self._not_before - time.monotonic(), self._longest_wait_s)
+    async def _turn(self) -> None:
+        """Wait while the service has asked everyone to."""
+        wait_s = min(self._not_before - time.monotonic(), self._within_s)
         if wait_s > 0:
-            self.charges.waited_s[operation] += wait_s  # type: ignore[assignment]
             await asyncio.sleep(wait_s)
 
-    def _asked_pause(self, operation: str, error: CosmosHttpResponseError, tried: int) -> float:
-        """How long to wait, in seconds: what a throttling service asks, of everyone, else by how often it was tried."""
-        if error.status_code != 429:  # noqa: PLR2004 - HTTP
-            return _pause(tried)
+    def _judge(self, operation: str, error: Exception) -> Verdict:
+        """What an error means: raised as it is, if it is the answer to what was asked, or nobody's fault but ours."""
+        at = f"Cosmos DB at {self._endpoint}"
+        match error:
+            case ClientAuthenticationError():
+                login = f"{at}: no token for it: {error.message}: check {CLIENT_ID}, or log in with az login"
+                return Verdict(StoreUnavailable(login), again=False)
+            case CosmosHttpResponseError(status_code=403):
+                refused = f"{at} refuses this identity: give it the role Cosmos DB Built-in Data Contributor there"
+                return Verdict(StoreUnavailable(f"{refused}, and let the app's network in"), again=False)
+            case CosmosHttpResponseError():
+                self.charges.note(operation, error.headers)
+                if error.status_code not in _LATER:
+                    raise error
+                busy = f"{at} answered {error.status_code} to {operation}: see the account's health and throughput"
+                return Verdict(StoreUnavailable(busy), again=True, least_s=self._asked_pause(operation, error))
+            case AzureError() | TimeoutError() | ConnectionError():
+                silent = f"{at} did not answer {operation} ({type(error).__name__}): check that it can be reached"
+                return Verdict(StoreUnavailable(silent), again=True)
+        raise error
+
+    def _asked_pause(self, operation: str, error: CosmosHttpResponseError) -> float:
+        """How many seconds a throttling service asks to wait, which holds for every operation."""
+        if error.status_code != _THROTTLED:
+            return 0.0
         self.charges.throttled[operation] += 1
         try:
-            asked_s = float((error.headers or {}).get(_RETRY_AFTER, "")) / 1000
+            pause_s = float((error.headers or {}).get(_RETRY_AFTER, "")) / 1000
         except ValueError:
-            asked_s = 0.0
-        pause_s = max(asked_s, _pause(tried))
-        self._not_before = max(self._not_before, time.monotonic() + asked_s)
+            pause_s = 0.0
+        self._not_before = max(self._not_before, time.monotonic() + pause_s)
         return pause_s
-
-    def _refused(self, error: CosmosHttpResponseError) -> StoreUnavailable:
-        return StoreUnavailable(
-            f"Cosmos DB at {self._endpoint} refuses this identity ({error.sub_status or 403}): give it the role "
-            "Cosmos DB Built-in Data Contributor on the account, and let the app's network in"
-        )
 
 
 def connect(environment: Mapping[str, str], credential: Callable[[], AsyncTokenCredential]) -> Cosmos:
@@ -243,9 +237,3 @@ def connect(environment: Mapping[str, str], credential: Callable[[], AsyncTokenC
 def name_id(name: str) -> str:
     """A document id for any name, in letters, digits, ``-._~`` alone: ids may not hold slashes, ``?`` or ``#``."""
     return quote(name, safe="").replace("~", "%7E").replace("%", "~")
-
-
-def _pause(tried: int) -> float:
-    """Seconds before the next try: doubling from 50 ms, of which a random half."""
-    whole: float = min(0.05 * 2**tried, _LONGEST_PAUSE_S)
-    return whole * random.uniform(0.5, 1.0)  # noqa: S311 - spreads retries

@@ -15,7 +15,7 @@ https://learn.microsoft.com/cosmos-db/query/overview
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any, Final
@@ -59,6 +59,16 @@ NUMBER: /-?\d+(\.\d+)?/
 COMPARED: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
     "=": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
 }  # fmt: skip
+JUNCTIONS: Final[Mapping[str, Callable[[Iterable[bool]], bool]]] = {
+    "all": all, "any": any, "not": lambda values: not any(values),
+}  # fmt: skip
+LITERALS: Final[Mapping[str, Callable[..., Any]]] = {
+    "text": lambda text: str(text)[1:-1],
+    "number": lambda text: float(text) if "." in text else int(text),
+    "true": lambda: True,
+    "false": lambda: False,
+    "null": lambda: None,
+}
 FILTER = "{documentdb-formattableorderbyquery-filter}"
 
 type Item = Mapping[str, Any]
@@ -71,7 +81,7 @@ class Undefined:
 UNDEFINED: Final = Undefined()
 
 
-class Refused(Exception):  # noqa: N818 - it is an answer
+class Refused(Exception):
     """The query is wrong, or not modelled."""
 
 
@@ -127,38 +137,27 @@ class Query:
         """The value of an expression over a document."""
         assert isinstance(node, Tree)
         children: Any = node.children
+        values = (self.value(child, item) for child in children if isinstance(child, Tree))
         match str(node.data):
             case "parameter":
                 return self._parameter(str(children[0]))
             case "path":
-                return _at(item, tuple(str(child) for child in children))
-            case "text":
-                return str(children[0])[1:-1]
-            case "number":
-                number = float(children[0])
-                return int(number) if number.is_integer() else number
-            case "true" | "false" | "null" as word:
-                return {"true": True, "false": False, "null": None}[word]
+                return _at(item, tuple(map(str, children)))
             case "array":
-                return [self.value(child, item) for child in children if child is not None]
+                return list(values)
             case "object":
                 pairs = ((str(pair.children[0])[1:-1], self.value(pair.children[1], item)) for pair in children if pair)
                 return {name: value for name, value in pairs if value is not UNDEFINED}
-            case "all":
-                return all(self.value(child, item) is True for child in children)
-            case "any":
-                return any(self.value(child, item) is True for child in children)
-            case "not":
-                return self.value(children[0], item) is False
             case "compare":
-                return _compare(self.value(children[0], item), str(children[1]), self.value(children[2], item))
+                return _compare(next(values), str(children[1]), next(values))
             case "among":
-                return self.value(children[0], item) in [self.value(child, item) for child in children[1:]]
+                return next(values) in list(values)
             case "call":
-                given = [self.value(child, item) for child in children[1:] if child is not None]
-                return _call(str(children[0]).upper(), given)
-            case other:
-                raise Refused(f"{other} is not modelled")
+                return _call(str(children[0]).upper(), list(values))
+            case "all" | "any" | "not" as junction:
+                return JUNCTIONS[junction](value is True for value in values)
+            case literal:
+                return LITERALS[literal](*children)
 
     def _parameter(self, name: str) -> Any:
         if name not in self.parameters:
@@ -199,6 +198,8 @@ def plan(query: Query) -> Mapping[str, Any]:
     ordered = ", ".join(
         f"{path} {'DESC' if down else 'ASC'}" for path, (_, down) in zip(paths, query.order, strict=True)
     )
+    select = f"SELECT c._rid, [{items}] AS orderByItems, c AS payload FROM c"  # noqa: S608 - of a parsed query
+    rewritten = f"{select} WHERE ({where}) AND ({FILTER}) ORDER BY {ordered}"
     return {
         "partitionedQueryExecutionInfoVersion": 2,
         "queryInfo": {
@@ -212,8 +213,7 @@ def plan(query: Query) -> Mapping[str, Any]:
             "groupByAliases": [],
             "aggregates": [],
             "groupByAliasToAggregateType": {},
-            "rewrittenQuery": f"SELECT c._rid, [{items}] AS orderByItems, c AS payload FROM c "
-            f"WHERE ({where}) AND ({FILTER}) ORDER BY {ordered}",
+            "rewrittenQuery": rewritten,
             "hasSelectValue": False,
             "hasNonStreamingOrderBy": False,
         },

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import itertools
 import json
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from azure.cosmos import PartitionKey
 
+from tests.peers.cosmos.pages import Answer, Item, Kept, Page, after, rank, resume, token
 from tests.peers.cosmos.sql import UNDEFINED, Query
 
 MAX_ITEM_BYTES: Final = 2 * 1024 * 1024
@@ -23,40 +22,10 @@ MAX_ID_BYTES: Final = 1023
 MAX_PAGE_BYTES: Final = 4 * 1024 * 1024
 HALF: Final = "1FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF"
 
-type Item = dict[str, Any]
-
-
-class Answer(Exception):  # noqa: N818 - it is an answer
-    """An error the service answers with."""
-
-    def __init__(self, status: int, code: str, message: str, sub_status: int = 0) -> None:
-        self.status, self.code, self.sub_status = status, code, sub_status
-        super().__init__(message)
-
 
 def number(text: str) -> int | float:
     """An integer as the service keeps it: a double."""
     return int(text) if abs(int(text)) <= 2**53 else int(float(text))
-
-
-@dataclass
-class Kept:
-    """A document, and how it was before its last write."""
-
-    item: Item
-    key: tuple[str, ...]
-    hashed: str
-    lsn: int
-    before: Item | None = None
-
-
-@dataclass
-class Page:
-    """A page of an answer to a query."""
-
-    documents: list[Any]
-    continuation: str
-    charge: float
 
 
 class Container:
@@ -219,19 +188,19 @@ class Container:
         charge = 2.5 + 0.03 * len(found)
         if query.aggregates:
             return Page([len(found)], "", charge)
-        place, left = _resume(continuation, query.top)
+        place, left = resume(continuation, query.top)
         found.sort(key=lambda kept: kept.item["_rid"])
         for (_, down), at in reversed(list(zip(query.order, range(len(query.order)), strict=True))):
-            found.sort(key=lambda kept, at=at: _rank(query.keys(kept.item)[at]), reverse=down)
+            found.sort(key=lambda kept, at=at: rank(query.keys(kept.item)[at]), reverse=down)
         if place:
-            found = found[_after(query, found, place) :]
+            found = found[after(query, found, place) :]
         if left is not None:
             found = found[:left]
         if query.distinct:
             seen = {json.dumps(value, sort_keys=True): value for value in (query.project(kept.item) for kept in found)}
             return Page(list(seen.values()), "", charge)
         if short and found:
-            return Page([], _token([], left), charge) if not place else Page([], continuation, charge)
+            return Page([], token([], left), charge) if not place else Page([], continuation, charge)
         page: list[Kept] = []
         held = 0
         for kept in found[:size]:
@@ -241,9 +210,9 @@ class Container:
             page.append(kept)
         more = len(page) < len(found)
         last = [*query.keys(page[-1].item), page[-1].item["_rid"]] if page else []
-        token = _token(last, None if left is None else left - len(page)) if more else ""
+        going_on = token(last, None if left is None else left - len(page)) if more else ""
         given = [value for value in (query.project(kept.item) for kept in page) if value is not UNDEFINED]
-        return Page(given, token, charge)
+        return Page(given, going_on, charge)
 
     def _find(self, key: tuple[str, ...], name: str) -> Kept | None:
         kept = self._documents.get((self.hashed(key), name))
@@ -282,39 +251,3 @@ _UNDONE: Final = {"statusCode": 424, "subStatusCode": 0, "requestCharge": 0.0}
 
 def _kilobytes(item: Item) -> float:
     return max(1.0, len(json.dumps(item, ensure_ascii=False).encode()) / 1024)
-
-
-def _rank(value: Any) -> tuple[int, Any]:
-    """Cosmos DB's order among types: undefined and null, booleans, numbers, strings."""
-    if value is None:
-        return (0, 0)
-    if isinstance(value, bool):
-        return (1, value)
-    return (2, value) if isinstance(value, int | float) else (3, str(value))
-
-
-def _token(last: Sequence[Any], left: int | None) -> str:
-    return base64.b64encode(json.dumps([list(last), left]).encode()).decode()
-
-
-def _resume(continuation: str, top: int | None) -> tuple[list[Any], int | None]:
-    if not continuation:
-        return [], top
-    try:
-        last, left = json.loads(base64.b64decode(continuation, validate=True))
-    except (ValueError, binascii.Error) as error:
-        raise Answer(400, "BadRequest", "the continuation token is not valid") from error
-    return last, left
-
-
-def _after(query: Query, found: Sequence[Kept], last: Sequence[Any]) -> int:
-    """How many of ``found`` come no later than where the page before ended."""
-    *keys, rid = last
-
-    def passed(kept: Kept) -> bool:
-        for mine, theirs, (_, down) in zip(query.keys(kept.item), keys, query.order, strict=True):
-            if _rank(mine) != _rank(theirs):
-                return (_rank(mine) < _rank(theirs)) != down
-        return bool(kept.item["_rid"] <= rid)
-
-    return sum(passed(kept) for kept in found)
