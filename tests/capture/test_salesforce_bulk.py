@@ -10,6 +10,7 @@ import pytest
 from pydantic import ValidationError
 from starlette.responses import JSONResponse, Response
 
+from flockiq.capture import cursor as steps
 from flockiq.capture.protocols.prepared import Preparation
 from flockiq.shared.config.sources import SourceFile
 from flockiq.shared.services import Services
@@ -137,6 +138,16 @@ def test_a_job_is_looked_at_ever_less_often() -> None:
     preparation = Preparation(source, stream, stream.job)
     pauses = [preparation.pause_us(age * 1_000_000) / 1e6 for age in (0, 3, 8, 100, 10_000)]
     assert pauses == [1, 1, 2, 25, 60]
+
+
+def test_a_job_keeps_the_bounds_of_the_read_that_it_was_submitted_for() -> None:
+    """However long it takes: what is written meanwhile is for the next read."""
+    stream = SourceFile.model_validate(bulk("https://x")).streams["accounts"]
+    began = steps.begin(steps.Cursor(), stream, 1_000_000_000)
+    waiting = steps.submitted(began, "750R1", 1_000_000_000)
+    later = steps.begin(waiting, stream, 9_000_000_000)
+    assert (later.job, later.until_us) == ("750R1", began.until_us)
+    assert steps.begin(began, stream, 9_000_000_000).until_us > began.until_us
 
 
 async def test_a_job_that_failed_is_said_and_another_submitted(world: Open, org: Org, ledger: Ledger) -> None:
