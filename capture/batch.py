@@ -87,8 +87,8 @@ class Batch:
         if not isinstance(records, Sheet):
             return [self.take(record, captured_us, untold=untold) or record for record in records]
         found = taken_of(records, self._config, nesting=self._nesting)
-        if None not in found:
-            return self._add_all(found, captured_us, untold)
+        if len(all_taken := [taken for taken in found if taken is not None]) == len(found):
+            return self._add_all(all_taken, captured_us, untold)
         done: list[Taken | Record] = []
         for is_taken, some in groupby(enumerate(found), key=lambda numbered: numbered[1] is not None):
             if is_taken:

@@ -87,10 +87,7 @@ class Reader:
     def _says_deleted(self, record: Record) -> bool:
         rule = self._deleted_when
         raw = value_of(record, rule.field) if rule is not None else None
-        if rule is None or raw is None:
-            return False
-        said = text_of(raw)
-        return said is not None and any(matches(value, said) for value in rule.values)
+        return rule is not None and raw is not None and says_deleted(rule, raw)
 
     def _made_plain(self, record: Record) -> bytes:
         """The record on one line, without noise inside, no deeper than allowed."""

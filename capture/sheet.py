@@ -12,12 +12,14 @@ from typing import Any, Final, overload
 
 import msgspec
 
-from flockiq.capture.records import Record, is_noise
+from flockiq.capture.records import Record, is_noise, value_of
 
 MOST_FIELDS: Final = 400  # records of more, all pages together, are read one by one
 _MOST_TIMES: Final = 50  # that new fields are learned: fields that are data are no fields
 
-_items = msgspec.json.Decoder(list[Record]).decode
+_records = msgspec.json.Decoder(list[Record]).decode
+_record = msgspec.json.Decoder(Record).decode
+_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _lines = msgspec.json.Encoder().encode_lines
 
 
@@ -44,7 +46,16 @@ class Sheet(Sequence[Record]):
         return {name: value for name, value in values if value is not msgspec.UNSET}
 
     def column(self, name: str) -> list[bytes]:
-        """A field's values as they were written; b"" where there is none."""
+        """A field's values as they were written, found as ``records.value_of`` does; b"" where there is none."""
+        if "." in name:
+            outer = name.partition(".")[0]
+            pairs = zip(self._values(name), self._values(outer), strict=True)
+            whole = ({name: msgspec.Raw(own), outer: msgspec.Raw(held)} for own, held in pairs)
+            found = (value_of({key: raw for key, raw in some.items() if bytes(raw)}, name) for some in whole)
+            return [b"" if raw is None else bytes(raw) for raw in found]
+        return self._values(name)
+
+    def _values(self, name: str) -> list[bytes]:
         attribute = self._attributes.get(name)
         if attribute is None:
             return [b""] * len(self._rows)
@@ -74,16 +85,22 @@ class Shape:
         self._decoder: msgspec.json.Decoder[Any] | None = None
         self._learned = 0
 
-    def read(self, written: bytes | msgspec.Raw) -> Sequence[Record]:
-        """The records of a JSON list. msgspec.ValidationError if some are no objects; DecodeError if it is none."""
+    def read(self, written: bytes | msgspec.Raw) -> tuple[Sequence[Record], list[bytes]]:
+        """The records of a JSON list, and what stands among them without being one. DecodeError if it is none."""
         if self._decoder is not None:
             try:
-                return Sheet(self._sorted, self._decoder.decode(written))
+                return Sheet(self._sorted, self._decoder.decode(written)), []
             except msgspec.ValidationError:
                 pass  # a new field, or an item that is no record
-        records: list[Record] = _items(written)
+        unreadable: list[bytes] = []
+        try:
+            records: list[Record] = _records(written)
+        except msgspec.ValidationError:
+            items = [bytes(item) for item in _items(written)]
+            records = [_record(item) for item in items if item[:1] == b"{"]
+            unreadable = [item for item in items if item[:1] != b"{"]
         self._learn(records)
-        return records
+        return records, unreadable
 
     def _learn(self, records: Iterable[Record]) -> None:
         met = self._names.union(*records)

@@ -87,9 +87,9 @@ def _text(written: bytes) -> str:
 def _times(sheet: Sheet, stream: Stream) -> tuple[Sequence[int | None], Sequence[bytes]]:
     """The records' source times in µs, 0 where there is none and None where the reader has to look; and as text."""
     none = [b""] * len(sheet)
-    if not stream.modified or stream.modified not in sheet.names:
-        return [0] * len(sheet), none
     column = sheet.column(stream.modified)
+    if not any(column):
+        return [0] * len(sheet), none
     if (found := moments_of(column)) is not None:
         return found
     return [_time(written, stream.modified) for written in column], none
@@ -105,7 +105,7 @@ def _time(written: bytes, field: str) -> int | None:
 def _deleted(sheet: Sheet, stream: Stream) -> set[int]:
     """The places of records that say of themselves that they were deleted, or don't say it as they should."""
     rule = stream.deleted_when
-    if rule is None or rule.field not in sheet.names:
+    if rule is None:
         return set()
     column = sheet.column(rule.field)
     meant = {written: _means_deleted(written, stream) for written in set(column)}

@@ -7,8 +7,9 @@ V4: docs.oasis-open.org/odata/odata-json-format/v4.01, §4.5 and §15. Dataverse
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Final
 
 import httpx
 import msgspec
@@ -17,7 +18,8 @@ from flockiq.capture.http.client import Answer
 from flockiq.capture.protocols.page import BEGINNING, At, Expired, Page, query
 from flockiq.capture.protocols.phrases import phrased, standing, window
 from flockiq.capture.protocols.removed import deleted_key, is_tombstone, is_v2_tombstone, keys, parted
-from flockiq.capture.records import Record, joined_key
+from flockiq.capture.records import joined_key
+from flockiq.capture.sheet import Shape
 from flockiq.shared.config.reading import Watermark
 from flockiq.shared.config.sources import Source, Stream
 from flockiq.shared.errors import SourceError
@@ -35,7 +37,7 @@ _TRACK: Final = "odata.track-changes"
 class _V4Page(msgspec.Struct):
     """4.0 names its control information ``@odata.nextLink``; 4.01 may leave the prefix out (JSON Format, §4.6)."""
 
-    value: list[Record]
+    value: msgspec.Raw
     next_40: str = msgspec.field(name="@odata.nextLink", default="")
     next_401: str = msgspec.field(name="@nextLink", default="")
     delta_40: str = msgspec.field(name="@odata.deltaLink", default="")
@@ -46,34 +48,20 @@ class _V4Page(msgspec.Struct):
     context_401: str = msgspec.field(name="@context", default="")
 
 
-class _LooseV4Page(_V4Page):
-    value: list[msgspec.Raw]  # type: ignore[assignment]
-
-
 class _V2Page(msgspec.Struct):
-    results: list[Record]
+    results: msgspec.Raw
     next: str = msgspec.field(name="__next", default="")
     delta: str = msgspec.field(name="__delta", default="")
     count: int | str = msgspec.field(name="__count", default=-1)  # V2 writes it as text
 
 
-class _LooseV2Page(_V2Page):
-    results: list[msgspec.Raw]  # type: ignore[assignment]
-
-
 class _V2Envelope(msgspec.Struct):
-    d: _V2Page | list[Record]
+    d: msgspec.Raw  # a page, or the records alone
 
 
-class _LooseV2Envelope(msgspec.Struct):
-    d: _LooseV2Page | list[msgspec.Raw]
-
-
-_v4 = msgspec.json.Decoder(_V4Page)
-_loose_v4 = msgspec.json.Decoder(_LooseV4Page)
-_v2 = msgspec.json.Decoder(_V2Envelope)
-_loose_v2 = msgspec.json.Decoder(_LooseV2Envelope)
-_record = msgspec.json.Decoder(Record)
+_v4 = msgspec.json.Decoder(_V4Page).decode
+_v2 = msgspec.json.Decoder(_V2Page).decode
+_v2_envelope = msgspec.json.Decoder(_V2Envelope).decode
 
 
 class ODataV4:
@@ -85,6 +73,7 @@ class ODataV4:
         self._base_query = dict(source.connection.query) if source.connection else {}
         self._stream = stream
         self.delta = stream.incremental.kind == "delta"
+        self._shape = Shape()
 
     def first(self, at: At = BEGINNING) -> str:
         """The link of a read's first page."""
@@ -101,13 +90,15 @@ class ODataV4:
     def parse(self, answer: Answer, *, polling: bool, at: At = BEGINNING) -> Page:  # noqa: ARG002 - OData counts for itself
         """Understand an answer."""
         _accepted(answer, polling=polling)
-        page, unreadable = _decoded(answer.body, _v4, _loose_v4, lambda page: page.value)
+        with _understood(answer.body):
+            page = _v4(answer.body)
+            found, unreadable = self._shape.read(page.value)
         context = page.context_40 or page.context_401
         following, delta = (
             _seen_from(context, link, answer.url)
             for link in (page.next_40 or page.next_401, page.delta_40 or page.delta_401)
         )
-        records, tombstones = parted(page.value, is_tombstone)
+        records, tombstones = parted(found, is_tombstone)
         deleted, nameless = keys(tombstones, lambda record: deleted_key(record, self._stream.primary_key))
         count = max(page.count_40, page.count_401)
         return Page(records, deleted, [*unreadable, *nameless], following, delta, _tracked(answer), count)
@@ -139,6 +130,7 @@ class ODataV2:
         self._base_query = dict(source.connection.query) if source.connection else {}
         self._stream = stream
         self.delta = stream.incremental.kind == "delta"
+        self._shape = Shape()
 
     def first(self, at: At = BEGINNING) -> str:
         """The link of a read's first page."""
@@ -156,13 +148,11 @@ class ODataV2:
     def parse(self, answer: Answer, *, polling: bool, at: At = BEGINNING) -> Page:  # noqa: ARG002 - OData counts for itself
         """Understand an answer."""
         _accepted(answer, polling=polling)
-        envelope, unreadable = _decoded(
-            answer.body, _v2, _loose_v2, lambda found: found.d if isinstance(found.d, list) else found.d.results
-        )
-        if isinstance(envelope.d, list):
-            return Page(envelope.d, unreadable=unreadable)
-        page = envelope.d
-        records, tombstones = parted(page.results, is_v2_tombstone)
+        with _understood(answer.body):
+            held = _v2_envelope(answer.body).d
+            page = _V2Page(held) if bytes(held)[:1] == b"[" else _v2(held)
+            found, unreadable = self._shape.read(page.results)
+        records, tombstones = parted(found, is_v2_tombstone)
         deleted, nameless = keys(tombstones, lambda record: joined_key(record, self._stream.primary_key))
         return Page(records, deleted, [*unreadable, *nameless], page.next, page.delta, total=_count(page.count))
 
@@ -204,20 +194,12 @@ def _said(body: bytes) -> str:
     return "".join(character if character.isprintable() else " " for character in text).strip()[:300]
 
 
-def _decoded(
-    body: bytes, strict: msgspec.json.Decoder[Any], loose: msgspec.json.Decoder[Any], items: Any
-) -> tuple[Any, list[bytes]]:
-    """The page, and the items of it that are no JSON objects. SourceError if it is no page at all."""
+@contextmanager
+def _understood(body: bytes) -> Iterator[None]:
+    """SourceError if the body is no page."""
     try:
-        str(body, "utf-8")  # values stay raw below: what is no text must not travel on
-        try:
-            return strict.decode(body), []
-        except msgspec.ValidationError:
-            page = loose.decode(body)
-            held = items(page)
-            unreadable = [bytes(item) for item in held if bytes(item)[:1] != b"{"]
-            held[:] = [_record.decode(item) for item in held if bytes(item)[:1] == b"{"]
-            return page, unreadable
+        str(body, "utf-8")  # values stay raw within: what is no text must not travel on
+        yield
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         start = body[:60].decode("utf-8", "replace")
         raise SourceError(f"the answer is not a page of records: {error}"[:300] + f"; it begins {start!r}") from error

@@ -15,8 +15,6 @@ type Answered = dict[str, msgspec.Raw] | msgspec.Raw
 """An answer taken apart one level deep, or as it is when it is no object."""
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_record = msgspec.json.Decoder(Record).decode
 _SHOWN: Final = 60  # characters of an answer that is no use
 
 
@@ -89,11 +87,7 @@ def records_at(answer: Answered, way: Sequence[str], shape: Shape) -> tuple[Sequ
         there = f"it holds {', '.join(list(answer)[:20])}" if isinstance(answer, dict) else "it is a list itself"
         raise SourceError(f"the answer has no list at records: {'.'.join(way) or '(the whole answer)'}; {there}"[:300])
     try:
-        try:
-            return shape.read(written), []
-        except msgspec.ValidationError:
-            items = [bytes(item) for item in _items(written)]
-            return [_record(item) for item in items if item[:1] == b"{"], [item for item in items if item[:1] != b"{"]
+        return shape.read(written)
     except (msgspec.DecodeError, RecursionError) as error:
         raise SourceError(f"the answer's records are not valid JSON: {error}"[:300]) from error
 

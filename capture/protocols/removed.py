@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from typing import Final
 from urllib.parse import unquote
 
 import msgspec
 
 from flockiq.capture.records import Record, joined_key
+from flockiq.capture.sheet import Sheet
 from flockiq.shared.errors import BadRecord
+
+_MARKS: Final = frozenset({"ODQ_CHANGEMODE", "@removed", "@odata.removed", "@context", "@odata.context"})
+"""Fields of which a tombstone has at least one."""
 
 _text = msgspec.json.Decoder(str)
 
@@ -53,8 +58,10 @@ def key_of_reference(reference: str, primary_key: Sequence[str]) -> str:
     return joined_key(raws, primary_key)
 
 
-def parted(records: list[Record], is_gone: Callable[[Record], bool]) -> tuple[list[Record], list[Record]]:
+def parted(records: Sequence[Record], is_gone: Callable[[Record], bool]) -> tuple[Sequence[Record], list[Record]]:
     """Records, and what stands for deleted ones."""
+    if isinstance(records, Sheet) and _MARKS.isdisjoint(records.names):
+        return records, []
     tombstones = [record for record in records if is_gone(record)]
     return ([record for record in records if not is_gone(record)] if tombstones else records), tombstones
 
