@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import repeat
 from operator import attrgetter
@@ -13,6 +13,9 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from flockiq.pipeline import compiled
+from flockiq.pipeline.compiled import Functions
+from flockiq.pipeline.scanned import Scanned, Wrong, rows_of_scanned, scannable
 from flockiq.pipeline.types import TypeState
 from flockiq.shared import wire
 from flockiq.shared.deadletters import DeadLetter
@@ -21,8 +24,8 @@ from flockiq.shared.fields import Field as Canonical
 from flockiq.shared.fields import canonical
 from flockiq.shared.lanes import ABSENT, NULL, Int64s, Scalar, Texts, lane_of
 from flockiq.shared.layout import Field, Layout
-from flockiq.shared.lines import UNREADABLE, Bad, Decoders, decoded, why
-from flockiq.shared.positions import event_lane, own_key
+from flockiq.shared.lines import UNREADABLE, Bad, Decoded, Decoders, decode_into, decode_lines, decode_text, why
+from flockiq.shared.positions import event_lane, is_id, own_key, signed_rest
 from flockiq.shared.rows import ACTION, DELETE, UPSERT, VOID, Rows
 
 STAGE = "process"
@@ -58,18 +61,58 @@ class Lines(NamedTuple):
     tick_us: int  # the latest tick, 0 without one
     letters: list[DeadLetter]
     numbers: Callable[[], Mapping[int, int]]  # {id(line): its number in its event} of the resolved ones
+    scanned: Scanned | None = None  # resolved lines that compiled code has found; they are not in ``resolved``
 
 
-def lines_of(bodies: Iterable[bytes], now_us: int) -> Lines:
+def lines_of(bodies: Sequence[bytes], now_us: int) -> Lines:
     """Unpack and decode; a corrupt event or line becomes a dead letter and stops nothing else."""
-    found = decoded(bodies, _DECODERS)
+    functions = compiled.ready()
+    if functions is not None:
+        return scanned_lines(functions, bodies, now_us)
+    found = Decoded()
+    decode_into(found, bodies, _DECODERS)
+    return _lines(found, now_us)
+
+
+def scanned_lines(functions: Functions, bodies: Sequence[bytes], now_us: int) -> Lines:
+    """The same, with compiled functions."""
+    found = Decoded()
+    scanned = _scan(functions, bodies, found)
+    return _lines(found, now_us, scanned)
+
+
+def _lines(found: Decoded, now_us: int, scanned: Scanned | None = None) -> Lines:
     return Lines(
         resolved=found.of(wire.RESOLVED),
         actions=found.of(wire.ACTION),
         tick_us=max((tick.data.at_us for tick in found.of(wire.TICK)), default=0),
         letters=[_unreadable(bad, now_us) for bad in found.bad],
         numbers=partial(found.numbers, wire.RESOLVED),
+        scanned=scanned,
     )
+
+
+def _scan(functions: Functions, bodies: Sequence[bytes], found: Decoded) -> Scanned:
+    """Read what can be read by compiled code; the rest is decoded into ``found``."""
+    texts, of = [], []
+    for body in bodies:
+        try:
+            text = wire.unpack(body)
+        except BadRecord as error:
+            found.bad.append(Bad(0, "", str(error), body))
+            continue
+        if scannable(text):
+            texts.append(text)
+            of.append(body)
+        else:
+            decode_text(text, body, _DECODERS, found)
+    scanned = Scanned(functions, texts)
+    for event, left in scanned.left().items():
+        if scanned.taken_of(event):
+            found.bad += decode_lines(left, _DECODERS, found)[1]
+        else:
+            decode_text(texts[event], of[event], _DECODERS, found)
+    return scanned
 
 
 def rows_of(
@@ -77,10 +120,13 @@ def rows_of(
 ) -> tuple[dict[str, Rows], list[DeadLetter]]:
     """The rows of each entity type, and dead letters for what fits no type."""
     misfits: list[Misfit] = []
+    rows: dict[str, Rows] = {}
+    wrong: list[Wrong] = []
+    if lines.scanned is not None:
+        rows, wrong = rows_of_scanned(lines.scanned, types, texts, now_us, _lane)
     by_type: dict[str, list[Line]] = defaultdict(list)
     for line in lines.resolved:
         by_type[line.data.entity].append(line)
-    rows: dict[str, Rows] = {}
     for name, found in by_type.items():
         state = types.get(name)
         if state is None:
@@ -102,11 +148,18 @@ def rows_of(
             keep[list(bad)] = False
             value, good = value[keep], [line for line, kept in zip(good, keep.tolist(), strict=True) if kept]
         if good:
-            rows[name] = _columns(good, value, state, known, texts, now_us)
+            _add(rows, name, _columns(good, value, state, known, texts, now_us))
     for name, acted in _actions(lines.actions, types, texts, now_us).items():
-        rows[name] = acted if name not in rows else _joined(rows[name], acted)
+        _add(rows, name, acted)
     numbers = lines.numbers() if misfits else {}
-    return rows, [_letter(now_us, misfit, numbers[id(misfit.line)]) for misfit in misfits]
+    letters = [_letter(now_us, misfit, numbers[id(misfit.line)]) for misfit in misfits]
+    read = _DECODERS[wire.RESOLVED].decode
+    letters += [_letter(now_us, Misfit(read(one.line), one.field, one.reason), one.number) for one in wrong]
+    return rows, letters
+
+
+def _add(rows: dict[str, Rows], name: str, more: Rows) -> None:
+    rows[name] = _joined(rows[name], more) if name in rows else more
 
 
 def _columns(
@@ -120,8 +173,7 @@ def _columns(
     for at in np.flatnonzero(entity < 0).tolist():
         shown = key[at] if match_key[at] == own_key(source[at], stream[at], key[at]) else match_key[at]
         entity[at], _ = state.entity(entity_id[at], match_key[at], group[at], texts.lane(shown))
-    event = events(ids)
-    texts.keep(dict(zip(event.tolist(), ids, strict=True)))
+    event = events(ids, texts)
     lanes = texts.lanes.__getitem__
     return Rows(
         entity=entity,
@@ -140,15 +192,15 @@ def _columns(
     )
 
 
-def events(ids: Sequence[str]) -> Int64s:
-    """The lanes of event ids, which are 32 hexadecimal digits: their first 60 bits. Other texts are hashed."""
-    try:
-        first = np.frombuffer(bytes.fromhex("".join(ids)), ">u8")
-        if len(first) == 2 * len(ids) and len(set(map(len, ids))) == 1:
-            return (first[::2] >> 4).astype(np.int64)
-    except ValueError:
-        pass
-    return np.array([event_lane(text) for text in ids], np.int64)
+def events(ids: Sequence[str], texts: Texts) -> Int64s:
+    """The lanes of event ids, which are kept."""
+    lanes = list(map(event_lane, ids))
+    whole = [(lane, signed_rest(text)) for lane, text in zip(lanes, ids, strict=True) if is_id(text)]
+    if whole:
+        texts.keep_ids(np.array(whole, np.int64))
+    if len(whole) < len(ids):
+        texts.keep({lane: text for lane, text in zip(lanes, ids, strict=True) if not is_id(text)})
+    return np.array(lanes, np.int64)
 
 
 def _values(
@@ -229,8 +281,7 @@ def _actions(
 def _action_rows(found: Sequence[tuple[wire.Action, int, int, int]], layout: Layout, texts: Texts, now_us: int) -> Rows:
     n = len(found)
     ids = [line.id for line, *_ in found]
-    event = events(ids)
-    texts.keep(dict(zip(event.tolist(), ids, strict=True)))
+    event = events(ids, texts)
     at = np.array([line.data.at_us for line, *_ in found], np.int64)
     return Rows(
         entity=np.array([entity for _, entity, _, _ in found], np.int64),

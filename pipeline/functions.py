@@ -6,6 +6,7 @@ import typing
 
 import azure.functions as func
 
+from flockiq.pipeline import compiled
 from flockiq.pipeline.plans import plans
 from flockiq.pipeline.resolved import Resolved
 from flockiq.shared.config.load import config
@@ -19,6 +20,7 @@ blueprint = func.Blueprint()  # type: ignore[no-untyped-call]  # the library has
 async def process_resolved(events: typing.List[func.EventHubEvent]) -> None:  # noqa: UP006 - the indexer knows no list[]
     """Fold → compare → signal over one batch, with one commit."""
     opened = services()
+    compiled.use(opened.settings.compiled)
     owner = owner_of(
         opened, f"process_resolved/{partition_of(events)}", lambda: Resolved(plans(config()), opened.settings)
     )

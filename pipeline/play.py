@@ -6,6 +6,7 @@ import numpy as np
 
 from flockiq.compare.drift import disagree
 from flockiq.pipeline import compiled
+from flockiq.pipeline.fused import in_one_pass
 from flockiq.pipeline.rounds import Passed, in_rounds
 from flockiq.pipeline.world import DeltaRows, Plan, World
 from flockiq.shared.lanes import Bools, Int64s, Texts
@@ -32,11 +33,11 @@ def play(world: World, plan: Plan, rows: Rows, texts: Texts, *, judging: bool = 
         for act in acts:
             world.episodes.closes(act.entity, act.watch, act.us)
         return DeltaRows.joined([])
-    module = compiled.ready()
-    if module is None:
+    functions = compiled.ready()
+    if functions is None:
         passed = in_rounds(world, plan.layout, folded, texts)
     else:
-        passed = compiled.fold(module, world, plan.layout, folded, texts)
+        passed = in_one_pass(functions, world, plan.layout, folded, texts)
     if judging:
         _judge(world, plan, folded, passed, acts, place, texts)
     return DeltaRows(

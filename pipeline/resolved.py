@@ -25,6 +25,7 @@ class State(msgspec.Struct, kw_only=True, omit_defaults=True):
     version: int = 0  # of the golden records last told
     types: dict[str, Entry] = {}
     texts: dict[int, str] = {}
+    ids: bytes = b""  # int64 [n, 2]: lanes of event ids and their second halves
     duplicates: int = 0
     too_late: int = 0
 
@@ -63,6 +64,7 @@ class Resolved:
             self.duplicates += state.duplicates
             self.too_late += state.too_late
             self.texts.restore(state.texts)
+            self.texts.restore_ids(np.frombuffer(state.ids, np.int64).reshape(-1, 2))
             for name, entry in state.types.items():
                 if name in self.types:
                     apply(self.types[name], entry, self.texts)
@@ -106,6 +108,7 @@ class Resolved:
                 version=self.version,
                 types=changed,
                 texts=self.texts.taken(),
+                ids=self.texts.taken_ids().tobytes(),
                 duplicates=duplicates,
                 too_late=too_late,
             )
@@ -143,14 +146,14 @@ class Resolved:
             state.compact(self.texts, arrived_before_us=before_us, versions=self.settings.versions_kept)
             types[name] = snapshot_of(state)
             lanes |= _lanes(state)
-        texts = self.texts.only(lanes)
-        self.texts = Texts(texts)
+        self.texts = self.texts.only(lanes)
         return _encode(
             State(
                 clock_us=self.clock_us,
                 version=self.version,
                 types=types,
-                texts=texts,
+                texts=self.texts.taken(),
+                ids=self.texts.taken_ids().tobytes(),
                 duplicates=self.duplicates,
                 too_late=self.too_late,
             )

@@ -6,11 +6,7 @@ functions take arrays and fill arrays; they allocate little and never call Pytho
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, cast
-
 import numpy as np
-from numba import njit
 
 from flockiq.compare.anomalies import CLIP, FLOOR
 from flockiq.compare.drift import ROUNDING
@@ -26,22 +22,13 @@ from flockiq.pipeline.codes import (
     RECENT,
     SCALED,
 )
+from flockiq.pipeline.machine import Array, Columns, Real, Whole, compiled, find
 from flockiq.shared.lanes import ABSENT, NULL
+from flockiq.shared.lanetable import NOTHING
 from flockiq.shared.rows import DELETE
 
-
-def compiled[F: Callable[..., Any]](function: F) -> F:
-    """The function as machine code."""
-    return cast("F", njit(cache=True, nogil=True, error_model="numpy")(function))
-
-
-Columns = Any  # a NamedTuple of arrays
-Array = Any
-Whole = Any  # an int64
-Real = Any  # a float64
-
 _BELOW_SIGN = np.int64((1 << 63) - 1)
-_NOTHING = np.int64(np.iinfo(np.int64).min)  # scores below every lane
+_NOTHING = np.int64(NOTHING)  # scores below every lane
 _ADDED, _REMOVED, _CHANGED = 0, 1, 2
 
 
@@ -53,35 +40,6 @@ def newer(us: int, rr: int, tie: int, than_us: int, than_rr: int, than_tie: int)
     if rr != than_rr:
         return rr > than_rr
     return tie > than_tie
-
-
-@compiled
-def find(keys: Array, key: int) -> Whole:
-    """Where an open-addressing table holds a key, or -1. ``keys``: a power of two of them."""
-    mask = len(keys) - 1
-    at = (key * np.int64(-7046029254386353131)) >> np.int64(20) & mask
-    while True:
-        there = keys[at]
-        if there == key:
-            return at
-        if there == _NOTHING:
-            return -1
-        at = (at + 1) & mask
-
-
-@compiled
-def insert(keys: Array, values: Array, new_keys: Array, new_values: Array) -> Whole:
-    """Put keys with their values into an open-addressing table that has room; how many were new."""
-    mask = len(keys) - 1
-    added = 0
-    for i in range(len(new_keys)):
-        key = new_keys[i]
-        at = (key * np.int64(-7046029254386353131)) >> np.int64(20) & mask
-        while keys[at] != _NOTHING and keys[at] != key:
-            at = (at + 1) & mask
-        added += keys[at] == _NOTHING
-        keys[at], values[at] = key, new_values[i]
-    return added
 
 
 @compiled

@@ -9,11 +9,14 @@ from typing import NamedTuple
 import numpy as np
 
 from flockiq.merge.golden import UNSEEN
+from flockiq.pipeline.compiled import Functions
 from flockiq.pipeline.history import History, beyond
 from flockiq.pipeline.play import judge_again, play
 from flockiq.pipeline.reader import Reader
 from flockiq.pipeline.world import DeltaRows, Plan, World
-from flockiq.shared.lanes import Bools, Int64s, Texts
+from flockiq.shared.lanes import ABSENT, Bools, Int64s, Texts
+from flockiq.shared.lanetable import NOTHING, Lookup, places
+from flockiq.shared.positions import event_lane, is_id, signed_rest
 from flockiq.shared.rows import VOID, Rows
 from flockiq.signal.episodes import Step, corrected
 
@@ -69,6 +72,9 @@ class TypeState:
         self.groups = Names()
         self.group_of = array("q")  # the group each entity belongs to: that of its first row
         self.shown = array("q")  # text lane of what people call it
+        self._rest = array("q")  # the second half of its id; the first is what ``table`` finds it by
+        self._table = places(0)
+        self._tabled = 0
         self.reader = Reader(plan.layout)
         self.judged_by = plan.fingerprint  # the rules that the entities were judged by
         self.live = World.empty(plan.layout, 0, 0)
@@ -83,6 +89,28 @@ class TypeState:
             self.group_of.append(self.groups.number(group))
             self.shown.append(shown)
         return number, self.group_of[number]
+
+    def table(self, module: Functions) -> Lookup:
+        """Entities by the lane of their id, for compiled code; those whose ids are no ids stay out."""
+        names, first = self.ids.names, self._tabled
+        if first < len(names):
+            lanes = np.array([event_lane(name) if is_id(name) else ABSENT for name in names[first:]], np.int64)
+            self._rest.extend(
+                signed_rest(name) if lane != ABSENT else 0
+                for name, lane in zip(names[first:], lanes.tolist(), strict=True)
+            )
+            if 2 * len(names) > len(self._table.keys):
+                old, self._table = self._table, places(2 * len(names))
+                there = old.keys != NOTHING
+                module.insert(*self._table, old.keys[there], old.values[there])
+            numbers = np.arange(first, len(names))
+            module.insert(*self._table, lanes[lanes != ABSENT], numbers[lanes != ABSENT])
+            self._tabled = len(names)
+        return self._table
+
+    def rest(self) -> Int64s:
+        """The second halves of the ids of the entities in ``table``, int64 [n], signed."""
+        return np.frombuffer(self._rest, np.int64) if self._rest else np.zeros(1, np.int64)
 
     def forget_removed_rules(self) -> None:
         """Drop the episodes of rules that config has no more; the clock resolves their alerts."""

@@ -17,6 +17,7 @@ NULL (said to be empty). They are far from INT64_MIN, so that differences do not
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal
 
@@ -27,6 +28,7 @@ import xxhash
 
 from flockiq.shared.instants import EARLIEST_US, LATEST_US, rfc3339
 from flockiq.shared.lanetable import NOTHING, Lookup, places
+from flockiq.shared.positions import id_of
 
 Int64s = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -42,6 +44,7 @@ Scalar = str | int | float | bool | None
 _HASH_MASK = (1 << 61) - 1
 _BELOW_SIGN = (1 << 63) - 1
 _SAFE_DIGITS = 19  # a text shorter than this, sign and point included, is within LIMIT
+_WHOLE = re.compile("-?[0-9]+")
 _EPOCH = dt.date(1970, 1, 1).toordinal()
 _MICROSECOND = dt.timedelta(microseconds=1)
 _EPOCH_TIME = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
@@ -49,7 +52,7 @@ _EPOCH_TIME = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 def text_lane(text: str) -> int:
     """The lane of a text: its 61-bit hash."""
-    return xxhash.xxh3_64_intdigest(text.encode("utf-8", "surrogatepass")) & _HASH_MASK
+    return xxhash.xxh64_intdigest(text.encode("utf-8", "surrogatepass")) & _HASH_MASK
 
 
 class _TextLanes(dict[object, int]):
@@ -76,6 +79,8 @@ class Texts:
         self.lanes: dict[object, int] = _TextLanes(self)
         self.lanes.update({text: lane for lane, text in self._texts.items()})
         self.added: dict[int, str] = {}
+        self._ids: dict[int, int] = {}
+        self._added_ids: list[Int64s] = []
         self._unmeasured: list[int] = list(self._texts)
         self._lengths = places(0)
         self._measured = 0
@@ -93,9 +98,15 @@ class Texts:
         self.added.update(texts)
         self._unmeasured += texts
 
+    def keep_ids(self, ids: Int64s) -> None:
+        """Keep ids under their lanes: int64 [n, 2], the lane and the second half of each (shared.positions.id_of)."""
+        self.restore_ids(ids)
+        self._added_ids.append(ids)
+
     def text(self, lane: int) -> str:
         """The text behind a lane; KeyError if it was never kept."""
-        return self._texts[lane]
+        known = self._texts.get(lane)
+        return known if known is not None else id_of(lane, self._ids[lane])
 
     def lengths(self, lanes: Int64s) -> Int64s:
         """The length of each lane's text in characters; 0 for lanes without one."""
@@ -121,16 +132,31 @@ class Texts:
         added, self.added = self.added, {}
         return added
 
+    def taken_ids(self) -> Int64s:
+        """The ids added since the last call, int64 [n, 2]."""
+        added, self._added_ids = self._added_ids, []
+        return np.concatenate(added) if added else np.zeros((0, 2), np.int64)
+
+    def restore_ids(self, ids: Int64s) -> None:
+        """Know these ids again."""
+        self._ids.update(zip(ids[:, 0].tolist(), ids[:, 1].tolist(), strict=True))
+
     def restore(self, texts: Mapping[int, str]) -> None:
         """Know these texts again, as read from a state log."""
         self._texts.update(texts)
         self._unmeasured += texts
         self.lanes.update({text: lane for lane, text in texts.items()})
 
-    def only(self, lanes: Iterable[int]) -> dict[int, str]:
-        """The texts of these lanes, for a snapshot that forgets the others."""
-        known = self._texts
-        return {lane: known[lane] for lane in lanes if lane in known}
+    def only(self, lanes: Iterable[int]) -> Texts:
+        """The texts and ids of these lanes alone, for a snapshot that forgets the others; all of them are "added"."""
+        kept = Texts()
+        known, ids = self._texts, self._ids
+        wanted = list(lanes)
+        texts = {lane: known[lane] for lane in wanted if lane in known}
+        kept.restore(texts)
+        kept.added = dict(texts)
+        kept.keep_ids(np.array([(lane, ids[lane]) for lane in wanted if lane in ids], np.int64).reshape(-1, 2))
+        return kept
 
 
 _REMEMBERED = 1 << 16  # values of a field
@@ -175,6 +201,8 @@ def _float_lane(value: float) -> int:
 
 def _scaled(text: str, scale: int) -> int:
     whole, _, fraction = text.partition(".")
+    if not _WHOLE.fullmatch(whole):
+        raise ValueError(f"{text[:40]!r} is no number")
     if len(fraction) > scale:
         raise ValueError(f"{text[:40]} has more than {scale} digits after the point")
     return int(whole + fraction.ljust(scale, "0"))

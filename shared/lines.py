@@ -61,15 +61,31 @@ class Decoded:
 def decoded(bodies: Iterable[bytes], decoders: Decoders) -> Decoded:
     """Unpack and decode events. Nothing that is in them stops the others, or is lost without a word."""
     found = Decoded()
+    decode_into(found, bodies, decoders)
+    return found
+
+
+def decode_into(found: Decoded, bodies: Iterable[bytes], decoders: Decoders) -> None:
+    """Unpack and decode events into ``found``."""
     for body in bodies:
         try:
             text = wire.unpack(body)
         except BadRecord as error:
             found.bad.append(Bad(0, "", str(error), body))
             continue
-        if not _at_once(text, decoders, found):
-            _one_by_one(text, body, decoders, found)
-    return found
+        decode_text(text, body, decoders, found)
+
+
+def decode_text(text: bytes, body: bytes, decoders: Decoders, found: Decoded) -> None:
+    """Decode the text of the event ``body`` into ``found``."""
+    if _at_once(text, decoders, found):
+        return
+    good, bad = decode_lines(enumerate(text.split(b"\n"), 1), decoders, found)
+    if good:
+        found.bad += bad
+    else:  # one letter holds an event of which no line is of use
+        first = f"none of its {len(bad):,} lines can be read; the first: {bad[0].reason}" if bad else "it is empty"
+        found.bad.append(Bad(0, bad[0].field if bad else "", first, body))
 
 
 _kind = msgspec.json.Decoder(wire.Kind).decode
@@ -89,10 +105,11 @@ def _at_once(text: bytes, decoders: Decoders, found: Decoded) -> bool:
     return True
 
 
-def _one_by_one(text: bytes, body: bytes, decoders: Decoders, found: Decoded) -> None:
+def decode_lines(numbered: Iterable[tuple[int, bytes]], decoders: Decoders, found: Decoded) -> tuple[bool, list[Bad]]:
+    """Decode lines with their numbers in their event into ``found``; whether any is good, and those that are bad."""
     good: dict[str, tuple[list[Any], list[int]]] = defaultdict(lambda: ([], []))
     bad: list[Bad] = []
-    for number, line in enumerate(text.split(b"\n"), 1):
+    for number, line in numbered:
         if not line or line.isspace():
             continue
         try:
@@ -107,11 +124,7 @@ def _one_by_one(text: bytes, body: bytes, decoders: Decoders, found: Decoded) ->
             bad.append(Bad(number, *why(error), line))
     for kind, (lines, numbers) in good.items():
         found.add(kind, lines, numbers)
-    if any(numbers for _, numbers in good.values()):
-        found.bad += bad
-    else:  # one letter holds an event of which no line is of use
-        first = f"none of its {len(bad):,} lines can be read; the first: {bad[0].reason}" if bad else "it is empty"
-        found.bad.append(Bad(0, bad[0].field if bad else "", first, body))
+    return any(numbers for _, numbers in good.values()), bad
 
 
 _PLACE = re.compile(r" - at `\$\.?(?P<place>.*)`$", re.DOTALL)

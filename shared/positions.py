@@ -5,11 +5,14 @@ All hashes are xxh3: stable across machines, versions and runs. Nothing here is 
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 import xxhash
 
-_ID_DIGITS = 32  # hexadecimal
+_ID = re.compile("[0-9a-f]{32}")
+_HALF = 1 << 63
+_WORD = (1 << 64) - 1
 
 
 class Position(NamedTuple):
@@ -45,11 +48,29 @@ def record_key(tenant: str, source: str, stream: str, key: str) -> str:
 
 
 def event_lane(event: str) -> int:
-    """A 60-bit number that stands for an event's id and breaks ties between equal positions."""
-    try:
-        return int(event[:16], 16) >> 4 if len(event) == _ID_DIGITS else hash64(event) >> 4
-    except ValueError:
-        return hash64(event) >> 4
+    """A signed 64-bit number that stands for an event's id and breaks ties between equal positions.
+
+    Of an id as ``hash_id`` makes it, its first half, so that lanes order as ids do; else a hash.
+    """
+    if is_id(event):
+        return int(event[:16], 16) - _HALF
+    return hash64(event) >> 4
+
+
+def signed_rest(event: str) -> int:
+    """The second half of an id, as a signed 64-bit number."""
+    rest = int(event[16:], 16)
+    return rest - (1 << 64) if rest >= _HALF else rest
+
+
+def is_id(text: str) -> bool:
+    """Whether a text has the form that ``hash_id`` gives."""
+    return _ID.fullmatch(text) is not None
+
+
+def id_of(lane: int, rest: int) -> str:
+    """The id whose lane is ``lane`` and whose second half is ``rest``, as a signed 64-bit number."""
+    return f"{lane + _HALF:016x}{rest & _WORD:016x}"
 
 
 def own_key(source: str, stream: str, key: str) -> str:

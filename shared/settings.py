@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -37,6 +38,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     partitions: Mapping[str, int] = msgspec.field(default_factory=lambda: dict(HUBS))  # FLOCKIQ_PARTITIONS_CHANGES, …
     lateness_s: float = 86_400.0  # FLOCKIQ_LATENESS_S
     versions_kept: int = 16  # FLOCKIQ_VERSIONS_KEPT
+    compiled: Literal["background", "wait", "off"] = "background"  # FLOCKIQ_COMPILED: when machine code is loaded
     state_snapshot_entries: int = 500  # FLOCKIQ_STATE_SNAPSHOT_ENTRIES: roll a log after so many appends
 
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from flockiq.pipeline import compiled
 from tests.convergence.arrangement import Arrangement
 from tests.convergence.histories import CLOCK_US, History, history
 from tests.convergence.reference import Outcome, expected
@@ -43,6 +44,7 @@ def run(seed: int) -> Case:
 
 def arranged(story: History, right: Outcome, seed: int, number: int) -> tuple[Counter[str], list[str]]:
     """One arrangement: what happened, and how its outcome differs."""
+    compiled.use("wait" if (seed + number) % 2 else "off")  # each case runs with machine code and without
     arrangement = Arrangement(story, CLOCK_US, f"{seed}/{number}", harm=HARMS[number])
     try:
         outcome = asyncio.run(arrangement.run())

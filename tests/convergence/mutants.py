@@ -12,7 +12,7 @@ import numpy as np
 from flockiq.merge import batch, golden
 from flockiq.merge.forward import Forwarded
 from flockiq.merge.records import Records
-from flockiq.pipeline import play, rounds
+from flockiq.pipeline import play, rounds, scanned
 from flockiq.pipeline.told import Telling
 from flockiq.pipeline.types import TypeState
 from flockiq.pipeline.world import World
@@ -105,6 +105,27 @@ def _wrong_cause() -> AbstractContextManager[Any]:
     return patch.object(play, "evaluate", blaming)
 
 
+def _compiled_loses() -> AbstractContextManager[Any]:
+    once = play.in_one_pass
+
+    def losing(*given: Any) -> Any:
+        passed = once(*given)
+        told = {name: getattr(passed, name)[:-1] for name in ("row", "field", "kind", "old", "new", "source")}
+        return passed._replace(**told)
+
+    return patch.object(play, "in_one_pass", losing)
+
+
+def _misread() -> AbstractContextManager[Any]:
+    read = scanned._Reading._values
+
+    def shifted(self: scanned._Reading, at: Any) -> Any:
+        value, bad = read(self, at)
+        return np.where(value > 0, value ^ 1, value), bad
+
+    return patch.object(scanned._Reading, "_values", shifted)
+
+
 def _learnt_twice() -> AbstractContextManager[Any]:
     observe = rounds.observe
 
@@ -187,6 +208,8 @@ MUTANTS: Mapping[str, Mutant] = {
     "deltas are not taken back": _retraction_untold,
     "repeated rows are folded again": _repeats_folded,
     "an alert's cause is not the event": _wrong_cause,
+    "compiled code loses a delta": _compiled_loses,
+    "compiled code misreads values": _misread,
     "a baseline learns twice": _learnt_twice,
     "the last rank wins": _rank_reversed,
     "a dropped version stays dropped when a late one comes": _dropped_stays_dropped,

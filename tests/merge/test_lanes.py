@@ -152,7 +152,10 @@ def test_a_snapshot_keeps_only_the_texts_that_are_referred_to() -> None:
     """The others are forgotten; lanes that are no texts are not asked for any."""
     texts = Texts()
     kept, _ = texts.lane("a"), texts.lane("b")
-    assert texts.only([kept, NULL, ABSENT, 12345]) == {kept: "a"}
+    only = texts.only([kept, NULL, ABSENT, 12345])
+    assert only.text(kept) == "a"
+    assert only.taken() == {kept: "a"}
+    assert len(only) == 1
 
 
 def test_lengths_count_characters() -> None:

@@ -1,0 +1,90 @@
+"""A first call of every compiled function, so that all are compiled, or read from where they are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from flockiq.pipeline.compiled import Functions
+from flockiq.pipeline.decode import rows_of, scanned_lines
+from flockiq.pipeline.fused import in_one_pass
+from flockiq.pipeline.types import TypeState
+from flockiq.pipeline.world import Plan
+from flockiq.shared import wire
+from flockiq.shared.lanes import Texts
+from flockiq.shared.layout import Baseline, Field, Layout, Tolerance
+from flockiq.shared.positions import hash_id
+
+_SAID: Mapping[str, str | float | bool] = {
+    "name": "a",
+    "about": "[]",
+    "price": "1.50",
+    "count": 1,
+    "share": 0.5,
+    "open": True,
+    "day": "2026-01-31",
+    "at": "2026-01-31T12:00:00Z",
+}
+_FIELDS = (
+    Field("name", "string"),
+    Field("about", "json"),
+    Field("price", "decimal", 2),
+    Field("count", "integer"),
+    Field("share", "float"),
+    Field("open", "boolean"),
+    Field("day", "date"),
+    Field("at", "timestamp"),
+)
+LAYOUT = Layout(
+    entity="thing",
+    fields=_FIELDS,
+    sources=("source",),
+    partition_by="",
+    survivorship=(("longest", "recent"),) * len(_FIELDS),
+    ranks=((0,),) * len(_FIELDS),
+    tolerances=(Tolerance(0), Tolerance(2, relative=0.1)),
+    baselines=(Baseline(2),),
+)
+"""An entity type with a field of every type."""
+
+
+def warm(functions: Functions) -> None:
+    """Take one record through all of them."""
+    state = TypeState(Plan(LAYOUT, ()))
+    texts = Texts()
+    (event,) = wire.pack(0, wire.RESOLVED, [_line()])
+    lines = scanned_lines(functions, [event.body], 0)
+    rows, letters = rows_of(lines, {"thing": state}, texts, 0)
+    if letters or lines.resolved:
+        raise AssertionError("the compiled reader does not take a plain line")
+    state.room()
+    passed = in_one_pass(functions, state.live, LAYOUT, rows["thing"], texts)
+    if len(passed.row) != len(_FIELDS):
+        raise AssertionError("the compiled fold does not fold a plain record")
+
+
+def _line() -> bytes:
+    whole = hash_id("thing")
+    data = wire.ResolvedData(
+        op="r",
+        entity="thing",
+        entity_id=whole,
+        match_key="thing",
+        group=whole,
+        stream="things",
+        key="1",
+        ts_us=1,
+        run=1,
+        row=0,
+        captured_us=1,
+        fields=dict(_SAID),
+    )
+    line = wire.Resolved(
+        id=hash_id("event"),
+        source="source",
+        type=wire.RESOLVED,
+        subject=f"thing/{whole}",
+        time="1970-01-01T00:00:00.000001Z",
+        tenant="default",
+        data=data,
+    )
+    return wire.encode(line)
