@@ -14,15 +14,14 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple, Protocol
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import httpx
 import msgspec
 
 import flockiq
-from flockiq.cli.address import running
+from flockiq.cli import app
 from flockiq.cli.hold import InUse, data_folder
-from flockiq.local.host import keys
 from flockiq.local.host.settings import read_local_settings
 from flockiq.serve import deadletters
 from flockiq.serve.deadletters import DeadLetter, DeadLetterPage, DeadLetterRecord, Filter, Replayed
@@ -33,9 +32,6 @@ from flockiq.shared.replay import NotReplayable
 from flockiq.shared.services import Services, connect
 
 APP = Path(flockiq.__file__).resolve().parent
-KEY_SETTING = "FLOCKIQ_FUNCTIONS_KEY"
-_TIMEOUT_S = 30.0
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 class Options(NamedTuple):
@@ -204,45 +200,14 @@ class Asked:
         return await self._ask("POST", f"/{quote(letter_id, safe='')}/replay", Replayed)
 
     async def _ask[T](self, method: str, path: str, kind: type[T], parameters: dict[str, str | int] | None = None) -> T:
-        url = self._client.base_url
-        try:
-            answer = await self._client.request(method, f"/api/dead-letters{path}", params=parameters)
-        except httpx.HTTPError as error:
-            raise FlockIQError(
-                f"{url} can't be asked ({type(error).__name__} {error}): does FlockIQ run there?"
-            ) from error
-        if answer.is_success:
-            try:
-                return msgspec.json.decode(answer.content, type=kind)
-            except msgspec.DecodeError as error:
-                raise FlockIQError(f"what answers at {url} is no FlockIQ, or another version: {error}") from error
-        detail = _detail(answer)
-        match answer.status_code:
-            case httpx.codes.NOT_FOUND:
-                raise NotFound(detail)
-            case httpx.codes.CONFLICT:
-                raise NotReplayable(detail)
-            case httpx.codes.UNAUTHORIZED | httpx.codes.FORBIDDEN:
-                raise FlockIQError(f"{url} lets nobody in without its key: set {KEY_SETTING} to a function key.")
-        raise FlockIQError(f"{url} answered {answer.status_code}: {detail}")
-
-
-class _Problem(msgspec.Struct):
-    detail: str
-
-
-def _detail(answer: httpx.Response) -> str:
-    try:
-        return msgspec.json.decode(answer.content, type=_Problem).detail
-    except msgspec.DecodeError:
-        return answer.reason_phrase
+        return await app.ask(self._client, method, f"/api/dead-letters{path}", kind, parameters, conflict=NotReplayable)
 
 
 @asynccontextmanager
 async def _desk(options: Options) -> AsyncIterator[Desk]:
     """The running app if there is one, else the folder's services, held so that no app starts meanwhile."""
     if options.url:
-        async with _client(options.url, os.environ.get(KEY_SETTING, "")) as client:
+        async with app.of_url(options.url) as client:
             yield Asked(client)
         return
     if not options.data.is_dir():
@@ -251,7 +216,7 @@ async def _desk(options: Options) -> AsyncIterator[Desk]:
         try:
             held.enter_context(data_folder(options.data))
         except InUse as error:
-            async with _running(options.data, error.holder) as client:
+            async with app.of_folder(options.data, error.holder) as client:
                 yield Asked(client)
             return
         given = {"FLOCKIQ_DATA": str(options.data.absolute()), "FLOCKIQ_CONFIG": str(options.config.absolute())}
@@ -260,28 +225,6 @@ async def _desk(options: Options) -> AsyncIterator[Desk]:
             yield Opened(services, options.config)
         finally:
             await services.close()
-
-
-def _running(data: Path, holder: str) -> httpx.AsyncClient:
-    """A client of the app that runs on ``data`` as process ``holder``."""
-    address = running(data, holder)
-    if address is None:
-        raise FlockIQError(
-            f"Process {holder or '(starting)'} holds {data} and does not say where it is reached: FlockIQ, or a "
-            "command, is at work there. Try again in a moment."
-        )
-    return _client(address.url, keys.read(data).host_key)
-
-
-def _client(url: str, key: str) -> httpx.AsyncClient:
-    """A client of the app at ``url``. The key travels in a header, and never in the open."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise FlockIQError(f"{url!r} is no address of an app: it looks like http://127.0.0.1:7071")
-    if key and parts.scheme == "http" and parts.hostname not in _LOOPBACK:
-        raise FlockIQError(f"{url} is not encrypted: the key in {KEY_SETTING} is sent over https only.")
-    headers = {"x-functions-key": key} if key else {}
-    return httpx.AsyncClient(base_url=url, headers=headers, timeout=_TIMEOUT_S, trust_env=False)
 
 
 def _line(letter: DeadLetter) -> str:

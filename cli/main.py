@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from flockiq.shared.errors import ConfigError, FlockIQError
+from flockiq.shared.instants import instant_us, rfc3339
 
 DATA = Path("data")
 if TYPE_CHECKING:
@@ -120,6 +122,17 @@ def _sources_parser(commands: Subparsers, config: argparse.ArgumentParser) -> No
     read = verbs.add_parser("read", parents=[one], help="print records as change events, publishing nothing")
     read.add_argument("stream", metavar="STREAM")
     read.add_argument("--limit", type=_count, default=5, metavar="N", help="at most so many (%(default)s)")
+    past = verbs.add_parser(
+        "backfill",
+        parents=[one],
+        help="have the running app read the past, and watch it",
+        description="Has the running app read all records of a source, or of one stream, in slices; polls go on "
+        "meanwhile. Ctrl-C ends the watching, not the backfill: the same command finds it again.",
+    )
+    past.add_argument("stream", metavar="STREAM", nargs="?", default="", help="all of the source's without it")
+    past.add_argument("--since", type=_moment, default="", metavar="DATE", help="leave alone what changed before")
+    past.add_argument("--cancel", action="store_true", help="end it; what it read stays")
+    past.add_argument("--url", default="", help="of an app elsewhere, in place of --data")
     verbs.add_parser("status", parents=[where], help="how far every stream is read, how fresh it is, what fails")
 
 
@@ -188,6 +201,11 @@ def _dead_letters(options: argparse.Namespace) -> int:
 
 
 def _sources(options: argparse.Namespace) -> int:
+    if options.verb == "backfill":
+        from flockiq.cli import backfill  # noqa: PLC0415 - asks the app, and loads no capture
+
+        asked = (options.data, options.url, options.name, options.stream, options.since, options.cancel)
+        return backfill.backfill(backfill.Options(*asked))
     from flockiq.cli import sources  # noqa: PLC0415 - loads capture
 
     where = sources.Options(options.config, options.data)
@@ -233,6 +251,14 @@ def _seconds(text: str) -> float:
     if not 0 < seconds < float("inf"):
         raise argparse.ArgumentTypeError("must be more than 0")
     return seconds
+
+
+def _moment(text: str) -> str:
+    """RFC 3339 of a date or time; without a zone it is in UTC."""
+    try:
+        return rfc3339(instant_us(text, dt.UTC))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} {error}: write 2024-01-31 or 2024-01-31T08:00:00Z") from None
 
 
 def _port(text: str) -> int:

@@ -23,6 +23,7 @@ from flockiq.cli.hold import InUse, data_folder
 from flockiq.cli.metadata import Shape
 from flockiq.cli.peek import Peeked, events, find, opened, peek, secret_names, stream_of
 from flockiq.cli.view import plain
+from flockiq.shared.backfills import OPEN, Backfills
 from flockiq.shared.config.connection import with_settings
 from flockiq.shared.config.load import load
 from flockiq.shared.config.sources import Source
@@ -189,10 +190,21 @@ async def _status(options: Options, sources: list[Source]) -> list[tuple[str, ..
             store = Cursors(capture.services.registry, capture.tenant, source.source, stream)
             how = told.get((source.source, stream), StreamStatus())
             renewal = (await held_by(capture, source.source, stream)).error
-            wrong = f"; subscription: {renewal}" if renewal else ""
+            wrong = (f"; subscription: {renewal}" if renewal else "") + await _past(capture, source, stream)
             rate = rates.get((source.source, stream), "")
             rows.append(_row(source, stream, how, await store.load() if source.polled else None, rate, wrong))
     return rows
+
+
+async def _past(capture: Capture, source: Source, stream: str) -> str:
+    """How a stream's backfill stands, if one goes on."""
+    keeper = Backfills(capture.services.registry, capture.tenant)
+    backfill = await keeper.get(source.source, stream)
+    if backfill is None or backfill.state not in OPEN:
+        return ""
+    told = await keeper.progress(source.source, stream, backfill)
+    failing = f", {told.failing:,} failing: {told.error}" if told.failing else ""
+    return f"; backfill: {told.done:,} of {told.slices:,} slices, {told.records:,} records{failing}"
 
 
 class _Rate(msgspec.Struct):

@@ -8,7 +8,9 @@ from typing import Annotated
 import msgspec
 from fastapi import APIRouter, Path, Query, Request, Response
 
+from flockiq.serve import backfills
 from flockiq.serve.actions import Verb, act, operator
+from flockiq.serve.backfills import BackfillShown
 from flockiq.serve.deadletters import MOST as LETTERS_PER_PAGE_MOST
 from flockiq.serve.deadletters import DeadLetterPage, DeadLetterRecord, Filter, Replayed, State, listed, one, replay
 from flockiq.serve.entities import Entity, EntityFound, entity, search
@@ -20,6 +22,7 @@ from flockiq.serve.summary import Summary, summary
 from flockiq.serve.view import View, now_us
 from flockiq.shared.alerts import Alert, AlertPage, AlertQuery, HistoryEntry, Status
 from flockiq.shared.config.load import config
+from flockiq.shared.instants import instant_us
 
 ALERTS_PER_PAGE = 100
 ALERTS_PER_PAGE_MOST = 500
@@ -49,10 +52,17 @@ class Streams(msgspec.Struct, frozen=True):
     sources: list[Stream]
 
 
+class BackfillsShown(msgspec.Struct, frozen=True):
+    """The last backfill of each stream that had one."""
+
+    backfills: list[BackfillShown]
+
+
 KINDS = (
     Alert,
     AlertPage,
     AlertWithHistory,
+    BackfillsShown,
     EntitiesFound,
     Entity,
     Streams,
@@ -112,6 +122,8 @@ def routes(view: View) -> APIRouter:  # noqa: C901 - one short route after anoth
     async def sources() -> Response:
         return Json(Streams(await view.streams.get()))
 
+    _backfills(api, view)
+
     @api.get(
         "/dead-letters",
         responses=answers(DeadLetterPage, 400, 422, 503),
@@ -163,3 +175,40 @@ def routes(view: View) -> APIRouter:  # noqa: C901 - one short route after anoth
         return Json(answer, status_code=503 if answer.status == "down" else 200)
 
     return api
+
+
+def _backfills(api: APIRouter, view: View) -> None:
+    """The routes of backfills."""
+
+    @api.get(
+        "/backfills",
+        responses=answers(BackfillsShown, 422, 503),
+        tags=["backfills"],
+        summary="Each stream's last backfill, and how far it is",
+    )
+    async def all_backfills(source: Text = "", stream: Text = "") -> Response:
+        return Json(BackfillsShown(await backfills.listed(view.services, source, stream)))
+
+    @api.post(
+        "/sources/{source}/backfill",
+        responses=answers(BackfillsShown, 400, 403, 404, 422, 503),
+        tags=["backfills"],
+        summary="Read a source's past, or find the reading that goes on",
+    )
+    async def begin_backfill(
+        source: Id,
+        stream: Annotated[str, Query(max_length=200, description="A stream; all of the source's without.")] = "",
+        since: Annotated[dt.datetime | None, Query(description="Leave alone what changed before this.")] = None,
+    ) -> Response:
+        since_us = instant_us(since.isoformat(), dt.UTC) if since else 0
+        return Json(BackfillsShown(await backfills.begin(view.services, config(), source, stream, since_us, now_us())))
+
+    @api.post(
+        "/sources/{source}/backfill/cancel",
+        responses=answers(BackfillsShown, 403, 404, 503),
+        tags=["backfills"],
+        summary="End a backfill; what it read stays",
+    )
+    async def cancel_backfill(request: Request, source: Id, stream: Text = "") -> Response:
+        by = operator(request)
+        return Json(BackfillsShown(await backfills.cancel(view.services, source, stream, by, now_us())))

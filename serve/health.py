@@ -9,9 +9,12 @@ from typing import Literal
 
 import msgspec
 
+from flockiq.serve import backfills
+from flockiq.serve.backfills import BackfillShown
 from flockiq.serve.progress import HubLag, hub_lag, progress
 from flockiq.serve.sources import Stream, streams
 from flockiq.shared.alerts import AlertQuery
+from flockiq.shared.backfills import OPEN
 from flockiq.shared.errors import FlockIQError, NotFound
 from flockiq.shared.rules import failing
 from flockiq.shared.services import Services
@@ -104,7 +107,9 @@ async def _probe(name: str, words: str, worst: Status, ask: Callable[[], Awaitab
 async def _sources(services: Services, now_us: int) -> list[Check]:
     try:
         async with asyncio.timeout(PROBE_TIMEOUT_S):
-            return [_source(stream) for stream in await streams(services, now_us)]
+            told = await streams(services, now_us)
+            going = [each for each in await backfills.listed(services) if each.state in OPEN]
+            return [_source(stream) for stream in told] + [_backfill(each) for each in going]
     except (TimeoutError, FlockIQError) as error:
         detail = str(error) or f"no answer within {PROBE_TIMEOUT_S:.0f} s"
         return [Check("source", "all", "degraded", detail, "See the dependencies above: sources are told from them.")]
@@ -114,6 +119,16 @@ def _source(stream: Stream) -> Check:
     status: Status = "ok" if stream.state in ("fresh", "waiting") else "degraded"
     name = f"{stream.source}/{stream.stream}"
     return Check("source", name, status, stream.error or stream.means, stream.means if status != "ok" else "")
+
+
+def _backfill(backfill: BackfillShown) -> Check:
+    """A backfill that goes on; one with slices that fail degrades."""
+    name = f"{backfill.source}/{backfill.stream}/backfill"
+    detail = f"{backfill.done:,} of {backfill.slices:,} slices read, {backfill.records:,} records"
+    if not backfill.failing:
+        return Check("source", name, "ok", detail)
+    action = "The slices that fail are tried again by themselves, the others go on. The error says what to look at."
+    return Check("source", name, "degraded", f"{detail}; {backfill.failing:,} fail: {backfill.error}", action)
 
 
 async def _rules(services: Services) -> list[Check]:

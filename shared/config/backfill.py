@@ -21,6 +21,7 @@ Query = Annotated[dict[str, str], Field(min_length=1)]
 class Sliced(Model):
     """What every way of slicing may say."""
 
+    kind: str
     cap: Annotated[
         int,
         Field(ge=0, description="Most records the source gives for one query; a slice with as many is split. 0: none."),

@@ -15,7 +15,7 @@ import pytest
 import uvicorn
 
 from flockiq.cli.address import announced, running
-from flockiq.cli.dead_letters import KEY_SETTING
+from flockiq.cli.app import KEY_SETTING
 from flockiq.cli.hold import data_folder
 from flockiq.cli.main import main
 from flockiq.serve.app import application
