@@ -21,7 +21,7 @@ from flockiq.shared import wire
 from flockiq.shared.instants import rfc3339
 from flockiq.shared.outbox import Outbox
 from flockiq.shared.positions import bucket
-from flockiq.shared.tabular import Columns
+from flockiq.shared.tabular import Columns, packed
 
 MAX_REVISIONS = 1 << 20  # lines of one commit that revisions can tell apart
 _ROW = (1 << 32) - 1
@@ -167,4 +167,4 @@ class Forwarded:
         columns.texts("EntityType", [one.plan.entity for one in every], of_stream)
         columns.texts("EntityId", [entity for one in every for entity in one.entities])
         columns.dynamic("After", [bytes(one.arrived.after[at]) for one in every for at in one.at])
-        return columns.packed()
+        return packed([columns])

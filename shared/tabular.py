@@ -68,12 +68,9 @@ class Columns:
         else:
             self._put(name, arrow.Array.from_numpy(np.ascontiguousarray(values)))
 
-    def packed(self) -> bytes:
-        """The rows, to be kept: an Arrow IPC stream, which compresses well."""
-        table = arrow.Table.from_arrays(self._arrays, schema=arrow.Schema(self._fields))
-        body = io.BytesIO()
-        write_ipc_stream(table, body, compression=None)
-        return body.getvalue()
+    def table(self) -> arrow.Table:
+        """The rows."""
+        return arrow.Table.from_arrays(self._arrays, schema=arrow.Schema(self._fields))
 
     def _put(self, name: str, array: arrow.Array, metadata: dict[str, str] | None = None) -> None:
         self._arrays.append(array)
@@ -88,6 +85,15 @@ def _taken(texts: Sequence[str] | Sequence[bytes], which: Int64s | None) -> arro
     return array if which is None else array.take(arrow.Array.from_numpy(which))
 
 
+def packed(parts: Sequence[Columns]) -> bytes:
+    """Rows of one table, put together in parts, to be kept: an Arrow IPC stream, which compresses well."""
+    tables = [part.table() for part in parts]
+    whole = arrow.Table.from_batches([batch for table in tables for batch in table.to_batches()])
+    body = io.BytesIO()
+    write_ipc_stream(whole, body, compression=None)
+    return body.getvalue()
+
+
 def unpacked(columns: bytes) -> arrow.Table:
     """The rows that ``packed`` gave."""
     return arrow.Table.from_arrow(read_ipc_stream(io.BytesIO(columns)))
@@ -97,9 +103,8 @@ def ndjson(columns: bytes) -> bytes:
     """The same rows as lines of JSON."""
     table = unpacked(columns)
     names = table.column_names
-    return _encode(
-        [dict(zip(names, row, strict=True)) for row in zip(*map(_said, names, [table] * len(names)), strict=True)]
-    )
+    rows = zip(*map(_said, names, [table] * len(names)), strict=True)
+    return _encode([dict(zip(names, row, strict=True)) for row in rows]).rstrip(b"\n")
 
 
 def _said(name: str, table: arrow.Table) -> list[object]:

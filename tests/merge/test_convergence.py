@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from flockiq.pipeline.plans import plans
 from flockiq.pipeline.resolved import Resolved
-from flockiq.pipeline.told import entity_rows
 from flockiq.shared import wire
 from flockiq.shared.config.model import Config
 from flockiq.shared.settings import HUBS, Settings
 from tests.merge.feed import change, changes_of, tell
+from tests.pipeline.plain_telling import entity_rows
 
 KEYS = st.sampled_from(["DE1", "DE2", None])
 NAMES = st.sampled_from(["Acme", "Borg", None])
