@@ -19,16 +19,13 @@ _BETWEEN: Final = np.array([chr(byte) in "{}[]:," for byte in range(256)])  # wh
 type Flags = npt.NDArray[np.bool_]
 type Places = npt.NDArray[np.intp]
 
-PLAIN, ESCAPED, ODD = 0, 1, 2
-"""Nothing to look at; only whether its escapes are valid; anything else."""
 
+def as_is(lines: bytes, count: int, nesting: int) -> Flags | None:
+    """Which of ``count`` objects, valid JSON, one a line and each line ended, can travel as they are.
 
-def kinds_of(lines: bytes, count: int, nesting: int) -> npt.NDArray[np.uint8] | None:
-    """PLAIN, ESCAPED or ODD for each of ``count`` objects, one a line, each line ended.
-
-    None if the lines are not as many, because a value holds a line break. Odd is an object with a control
-    character, and one that nests and has more than ``nesting`` brackets, escapes, space between
-    tokens, or fields of the protocol's own.
+    None if the lines are not as many, because a value holds a line break. Not plain is what holds a control
+    character, and what nests and has more than ``nesting`` brackets, escapes, space between tokens,
+    or fields of the protocol's own.
     """
     read = np.frombuffer(lines.translate(_KINDS), np.uint8)
     places = np.flatnonzero(read != 0)
@@ -36,15 +33,16 @@ def kinds_of(lines: bytes, count: int, nesting: int) -> npt.NDArray[np.uint8] | 
     ends = places[kinds == _BREAK]
     if len(ends) != count:
         return None
-    odd, escaped = np.zeros(count, np.bool_), np.zeros(count, np.bool_)
+    odd = np.zeros(count, np.bool_)
     odd[_rows(ends, places[kinds == _CONTROL])] = True
-    escaped[_rows(ends, places[kinds == _ESCAPE])] = True
     opened = places[kinds == _OPEN]
     if len(opened) > count:
         brackets = np.bincount(_rows(ends, opened), minlength=count) - 1
+        escaped = np.zeros(count, np.bool_)
+        escaped[_rows(ends, places[kinds == _ESCAPE])] = True
         untidy = _untidy(lines, ends, places[kinds == _SPACE], places[kinds == _AT])
         odd |= (brackets > nesting) | ((brackets > 0) & (escaped | untidy))
-    return np.where(odd, ODD, np.where(escaped, ESCAPED, PLAIN)).astype(np.uint8)
+    return ~odd
 
 
 def _rows(ends: Places, places: Places) -> Places:

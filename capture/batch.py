@@ -74,7 +74,7 @@ class Batch:
                 self._lines.add(said, each, Position(self.run_us, self.run, self.row), captured_us)
                 self.row += 1
         except BadRecord as error:
-            self._letter(error, msgspec.json.encode(record), captured_us)
+            self._letter(error, msgspec.json.encode(record, order="sorted"), captured_us)
             return None
         self.greatest_us = max(self.greatest_us, taken.us)
         return taken

@@ -270,7 +270,7 @@ class Reading:
                 self._columns.check(record)
                 admitted.append(record)
             except BadRecord as error:
-                self._batch.set_aside(error, msgspec.json.encode(record), captured_us)
+                self._batch.set_aside(error, msgspec.json.encode(record, order="sorted"), captured_us)
                 self._known.keep(record)
         return admitted
 

@@ -92,7 +92,7 @@ class Reader:
     def _made_plain(self, record: Record) -> bytes:
         """The record on one line, without noise inside, no deeper than allowed."""
         try:
-            kept = {name: _plain(raw, name, self._nesting) for name, raw in record.items()}
+            kept = {name: _plain(record[name], name, self._nesting) for name in sorted(record)}
         except (msgspec.DecodeError, RecursionError) as error:
             raise BadRecord(f"is not valid JSON inside: {error}"[:200]) from error
         return _encode({name: raw for name, raw in kept.items() if raw is not None})

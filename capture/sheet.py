@@ -12,7 +12,7 @@ from typing import Any, Final, overload
 
 import msgspec
 
-from flockiq.capture.records import Record, is_noise, value_of
+from flockiq.capture.records import Record, is_noise
 
 MOST_FIELDS: Final = 400  # records of more, all pages together, are read one by one
 _MOST_TIMES: Final = 50  # that new fields are learned: fields that are data are no fields
@@ -46,16 +46,7 @@ class Sheet(Sequence[Record]):
         return {name: value for name, value in values if value is not msgspec.UNSET}
 
     def column(self, name: str) -> list[bytes]:
-        """A field's values as they were written, found as ``records.value_of`` does; b"" where there is none."""
-        if "." in name:
-            outer = name.partition(".")[0]
-            pairs = zip(self._values(name), self._values(outer), strict=True)
-            whole = ({name: msgspec.Raw(own), outer: msgspec.Raw(held)} for own, held in pairs)
-            found = (value_of({key: raw for key, raw in some.items() if bytes(raw)}, name) for some in whole)
-            return [b"" if raw is None else bytes(raw) for raw in found]
-        return self._values(name)
-
-    def _values(self, name: str) -> list[bytes]:
+        """The values of the field of that very name as they were written; b"" where there is none."""
         attribute = self._attributes.get(name)
         if attribute is None:
             return [b""] * len(self._rows)

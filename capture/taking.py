@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from flockiq.capture.asis import ESCAPED, ODD, kinds_of
+from flockiq.capture.asis import as_is
 from flockiq.capture.moments import moments_of
 from flockiq.capture.publish import SMALL
 from flockiq.capture.records import LONGEST_KEY, Taken, key_of_parts, says_deleted, source_time
@@ -24,23 +24,19 @@ from flockiq.shared.errors import BadRecord
 _NUMBER: Final = frozenset(b"-0123456789")
 _QUOTE: Final = ord('"')
 
-_decode = msgspec.json.Decoder().decode
-
 
 def taken_of(sheet: Sheet, stream: Stream, *, nesting: int) -> Sequence[Taken | None]:
     """Every record of a page as a reader takes it; None for those that one has to be asked about."""
     written = sheet.lines()
-    kinds = kinds_of(written, len(sheet), nesting)
-    if kinds is None or _reaches_inside(stream):
+    plain = None if _reaches_inside(stream) else as_is(written, len(sheet), nesting)
+    if plain is None:
         return [None] * len(sheet)
     lines, keys, (us, times) = written.split(b"\n"), _keys(sheet, stream), _times(sheet, stream)
     found: list[Taken | None] = list(map(Taken, keys, us, repeat("r"), lines, times))  # type: ignore[arg-type]  # see odd
     odd = _deleted(sheet, stream)
     if "" in keys or None in us:
         odd.update(number for number, key in enumerate(keys) if not key or us[number] is None)
-    if kinds.any():
-        odd.update(np.flatnonzero(kinds == ODD).tolist())
-        odd.update(number for number in np.flatnonzero(kinds == ESCAPED).tolist() if not _is_valid(lines[number]))
+    odd.update(np.flatnonzero(~plain).tolist())
     if max(map(len, lines)) > SMALL:
         odd.update(number for number, line in enumerate(lines[:-1]) if len(line) > SMALL)
     for number in odd:
@@ -118,12 +114,3 @@ def _means_deleted(written: bytes, stream: Stream) -> bool:
         return rule is not None and bool(written) and says_deleted(rule, msgspec.Raw(written))
     except BadRecord:
         return True
-
-
-def _is_valid(line: bytes) -> bool:
-    """Whether texts hold valid escapes only."""
-    try:
-        _decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return False
-    return True
