@@ -267,8 +267,16 @@ class _Reading:
         entity = np.empty(len(at), np.int64)
         table = state.table(self.module)
         self.module.known(halves[0], halves[1], table.keys, table.values, state.rest(), entity)
-        for row in np.flatnonzero(entity < 0).tolist():
-            entity[row] = self._entity(int(at[row]))
+        new = np.flatnonzero(entity < 0)
+        if len(new):  # many lines may be of one new entity
+            if (halves[0, new] == ABSENT).any():
+                first = which = np.arange(len(new))
+            else:
+                _, first, which = np.unique(halves[:, new], axis=1, return_index=True, return_inverse=True)
+            made = np.empty(len(first), np.int64)
+            for one in np.argsort(first).tolist():  # numbered as they come
+                made[one] = self._entity(int(at[new[first[one]]]))
+            entity[new] = made[which.reshape(-1)]
         return entity
 
     def _entity(self, at: int) -> int:

@@ -294,9 +294,12 @@ def _global(told: DeltaRows, entities: Int64s) -> DeltaRows:
 
 def _shared(old: DeltaRows, new: DeltaRows) -> tuple[Bools, Bools]:
     """Which of the old deltas are among the new, and which of the new among the old."""
-    names = ("entity", "field", "old", "new", "event")
-    both = np.stack([np.concatenate([getattr(old, name), getattr(new, name)]) for name in names], axis=1)
-    _, which = np.unique(both, axis=0, return_inverse=True)
-    which = which.reshape(-1)
+    columns = [
+        np.concatenate([getattr(old, name), getattr(new, name)]) for name in ("event", "field", "entity", "old", "new")
+    ]
+    order = np.lexsort(columns[::-1])
+    differs = np.any([column[order][1:] != column[order][:-1] for column in columns], axis=0)
+    which = np.empty(len(order), np.int64)
+    which[order] = np.cumsum(np.r_[False, differs]) if len(order) else which
     of_old, of_new = which[: len(old.entity)], which[len(old.entity) :]
     return np.isin(of_old, of_new), np.isin(of_new, of_old)

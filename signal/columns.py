@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +11,7 @@ from flockiq.shared.cel.columns import Column
 from flockiq.shared.lanes import Floats, Int64s, Texts, numbers
 from flockiq.shared.layout import Layout
 from flockiq.signal.seen import Seen
-from flockiq.signal.watch import column, floats, golden_columns
+from flockiq.signal.watch import column, floats
 
 
 class Columns:
@@ -19,28 +19,41 @@ class Columns:
 
     def __init__(self, layout: Layout, golden: Int64s, key: Int64s, texts: Texts) -> None:
         self._layout, self._golden, self._key, self._texts = layout, golden, key, texts
-        self._made: dict[str, Column | None] = {}
+        self._numbers = layout.numbers
 
-    def of(self, names: Sequence[str], rows: Int64s | None = None) -> dict[str, Column]:
-        """The named columns, of all rows or of some; names that are neither field nor key are left out."""
+    def of(self, names: Iterable[str], rows: Int64s) -> dict[str, Column]:
+        """The named columns of some rows; names that are neither field nor key are left out."""
         found: dict[str, Column] = {}
         for name in names:
-            made = self._column(name)
-            if made is not None:
-                found[name] = made if rows is None else Column(made.values[rows], made.null[rows])
+            number = self._numbers.get(name)
+            if number is not None:
+                field = self._layout.fields[number]
+                found[name] = column(field.kind, field.scale, self._golden[rows, number], self._texts)
+            elif name == "key":
+                found[name] = self.text(self._key[rows])
         return found
 
     def text(self, lanes: Int64s) -> Column:
         """A column of texts."""
         return column("string", 0, lanes, self._texts)
 
-    def _column(self, name: str) -> Column | None:
-        if name not in self._made:
-            if name == "key":
-                self._made[name] = self.text(self._key)
-            else:
-                self._made[name] = golden_columns((name,), self._layout, self._golden, self._texts).get(name)
-        return self._made[name]
+
+class SharedColumns:
+    """Columns of the same rows for many rules, each made once for each set of rows."""
+
+    def __init__(self, columns: Columns) -> None:
+        self._columns = columns
+        self._made: dict[tuple[object, str], dict[str, Column]] = {}
+
+    def of(self, names: Iterable[str], key: object, rows: Int64s) -> dict[str, Column]:
+        """The named columns of ``rows``; ``key`` says which rows they are."""
+        found: dict[str, Column] = {}
+        for name in names:
+            made = self._made.get((key, name))
+            if made is None:
+                made = self._made[key, name] = self._columns.of((name,), rows)
+            found |= made
+        return found
 
 
 class FieldDeltas(NamedTuple):
@@ -52,12 +65,14 @@ class FieldDeltas(NamedTuple):
     source: Int64s
     numbers: dict[str, Column]
     texts: dict[str, Int64s]
+    field: int
     golden: Columns
+    shared: SharedColumns
 
     def columns(self, names: Sequence[str]) -> dict[str, Column]:
         """What a change rule reads."""
         said = {name: self.golden.text(lanes) for name, lanes in self.texts.items() if name in names}
-        return self.golden.of(names, self.row) | self.numbers | said
+        return self.shared.of(names, ("delta", self.field), self.row) | self.numbers | said
 
 
 class DeltaColumns:
@@ -65,6 +80,7 @@ class DeltaColumns:
 
     def __init__(self, layout: Layout, deltas: Seen, golden: Columns, texts: Texts) -> None:
         self._layout, self._deltas, self._golden, self._texts = layout, deltas, golden, texts
+        self._shared = SharedColumns(golden)
         self._made: dict[int, FieldDeltas | None] = {}
 
     def of(self, number: int) -> FieldDeltas | None:
@@ -89,7 +105,7 @@ class DeltaColumns:
             ),
         }
         said = {"field": np.full(len(at), texts.lane(field.name)), "source": named[source]}
-        return FieldDeltas(told.delta_row[at], old, new, source, measured, said, self._golden)
+        return FieldDeltas(told.delta_row[at], old, new, source, measured, said, number, self._golden, self._shared)
 
 
 def relative(old: Floats, new: Floats) -> Floats:

@@ -6,7 +6,8 @@ XOR the new, and only those few rows are looked at one by one, in the order of t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -14,7 +15,8 @@ import numpy as np
 
 from flockiq.shared.lanes import Bools, Int64s, Scalar, Texts, value_of
 from flockiq.shared.layout import Layout
-from flockiq.signal.columns import Columns, DeltaColumns
+from flockiq.shared.rows import round_numbers
+from flockiq.signal.columns import Columns, DeltaColumns, SharedColumns
 from flockiq.signal.episodes import Episodes
 from flockiq.signal.seen import Act, Observed, Seen
 from flockiq.signal.watch import Watch, floats, holds, shown_values
@@ -63,15 +65,21 @@ def evaluate(
 
 
 def _words(watches: Sequence[Watch], judging: _Judging, before: Int64s) -> Int64s:
-    """The bits of the states that hold after each row."""
-    after, states = np.zeros(len(before), np.int64), 0
+    """The bits of the states that hold after each row.
+
+    A rule is asked of a row only if something it reads is new there; else what held before it still does.
+    """
+    asked, held = np.zeros(len(before), np.int64), np.zeros(len(before), np.int64)
     for watch in watches:
         if watch.is_state:
+            rows, true = judging.state(watch)
             bit = np.int64(1 << watch.number)
-            true = judging.state(watch)
-            after |= before & bit if true is None else np.where(true, bit, np.int64(0))
-            states |= 1 << watch.number
-    return after | (before & ~np.int64(states))
+            asked[rows] |= bit
+            held[rows[true]] |= bit
+    after = held | (before & ~asked)
+    for rows in judging.followers():
+        after[rows] = held[rows] | (after[judging.seen.previous[rows]] & ~asked[rows])
+    return after
 
 
 def _tell(hits: Sequence[_Hit], acts: Sequence[Act], judging: _Judging, episodes: Episodes) -> None:
@@ -105,7 +113,8 @@ class _Judging:
         self.layout, self.seen, self.texts = layout, seen, texts
         self.columns = Columns(layout, seen.golden, seen.key, texts)
         self.deltas = DeltaColumns(layout, seen, self.columns, texts)
-        self._fresh = bool(seen.fresh.any())
+        self.shared = SharedColumns(self.columns)
+        self._asked: dict[tuple[str, ...], Int64s] = {}
         self._moved = frozenset(np.unique(seen.delta_field).tolist())
 
     def values(self, watch: Watch, row: int) -> dict[str, Scalar]:
@@ -115,21 +124,42 @@ class _Judging:
             values["key"] = self.texts.text(int(self.seen.key[row]))
         return values
 
-    def state(self, watch: Watch) -> Bools | None:
-        """Where a state rule holds, bool [r]; None where no row changes whether it does."""
-        n = len(self.seen.entity)
+    def state(self, watch: Watch) -> tuple[Int64s, Bools]:
+        """The rows that a state rule is asked of, int64 [k], and where of them it holds, bool [k]."""
         if watch.kind == "threshold":
-            if not self._fresh and not self._moved & self._fields(watch.names):
-                return None  # nothing that the condition reads is new
-            return holds(watch.condition, self.columns.of(watch.names), n)
-        true = np.zeros(n, np.bool_)
+            rows = self._new(watch.names)
+            if not len(rows):
+                return rows, np.zeros(0, np.bool_)
+            columns = self.shared.of(watch.names, watch.names, rows)
+            return rows, holds(watch.condition, columns, len(rows))
+        true = np.zeros(len(self.seen.entity), np.bool_)
         for number, tolerance in enumerate(self.layout.tolerances):
             if tolerance.field in watch.fields:
                 true |= self.seen.drift[:, number]
         rows = np.flatnonzero(true)
         if len(rows) and watch.condition is not None:
             true[rows] = holds(watch.condition, self.columns.of(watch.names, rows), len(rows))
-        return true
+        return np.arange(len(true)), true
+
+    def followers(self) -> Iterator[Int64s]:
+        """Rows whose entity has an earlier row here: first all second ones, then all third ones, and so on."""
+        order = np.argsort(self.seen.entity, kind="stable")
+        depth = round_numbers(self.seen.entity[order])
+        by_depth = order[np.argsort(depth, kind="stable")]
+        ends = np.cumsum(np.bincount(depth)).tolist()
+        for begin, end in pairwise(ends):
+            yield by_depth[begin:end]
+
+    def _new(self, names: tuple[str, ...]) -> Int64s:
+        """The rows on which something of these names is new."""
+        known = self._asked.get(names)
+        if known is None:
+            mine = self._fields(names)
+            moved = self.seen.fresh.copy()
+            if mine & self._moved:
+                moved[self.seen.delta_row[np.isin(self.seen.delta_field, list(mine))]] = True
+            known = self._asked[names] = np.flatnonzero(moved)
+        return known
 
     def turns(self, order: int, watch: Watch, was: Int64s, after: Int64s) -> list[_Hit]:
         """Where a state begins, ends, or goes on with something to tell."""

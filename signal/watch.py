@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -59,16 +59,6 @@ def column(kind: LaneType, scale: int, lanes: Int64s, texts: Texts) -> Column:
             return Column(np.where(null, 0, lanes) * 86_400_000_000, null)
         case "integer" | "timestamp":
             return Column(np.where(null, 0, lanes), null)
-
-
-def golden_columns(names: Sequence[str], layout: Layout, golden: Int64s, texts: Texts) -> dict[str, Column]:
-    """The named golden fields of int64 [n, F] as columns; names that are no field are left out."""
-    index = layout.numbers
-    return {
-        name: column(layout.fields[index[name]].kind, layout.fields[index[name]].scale, golden[:, index[name]], texts)
-        for name in names
-        if name in index
-    }
 
 
 def floats(values: Floats) -> Column:
