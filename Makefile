@@ -1,6 +1,6 @@
 # Everything one does with FlockIQ. Each command works from a bare clone with Python 3.13 and make.
 .DEFAULT_GOAL := help
-.PHONY: help run check test lint types format schemas kill-test convergence bench clean
+.PHONY: help run check test lint types format schemas kill-test backfill-test convergence bench clean
 MAKEFLAGS += --no-print-directory
 
 PYTHON := .venv/bin/python
@@ -9,7 +9,7 @@ DEV := .venv/.dev
 N ?= 20
 
 help: ## List the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 run: $(LOCAL) ## Run FlockIQ here with its sample systems; ARGS="--duration 60 --summary out.json", ARGS=--help
 	@$(PYTHON) -m flockiq run $(ARGS)
@@ -36,6 +36,9 @@ schemas: $(LOCAL) ## Write the JSON Schemas of the config from its models
 
 kill-test: $(DEV) ## Kill the app N times (N=20) and compare with a clean replay
 	@$(PYTHON) -m flockiq kill-test --kills $(N) $(ARGS)
+
+backfill-test: $(DEV) ## Kill the app N times (N=20) in a backfill of 100,000 records and look for every one
+	@$(PYTHON) -m flockiq backfill-test --kills $(N) $(ARGS)
 
 convergence: N = 1000
 convergence: $(DEV) ## Hold N histories (N=1000) in every order against a row-by-row reference; ARGS="--seed 7"

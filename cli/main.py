@@ -77,6 +77,16 @@ def parser() -> argparse.ArgumentParser:
     )
     kill.add_argument("--port", type=_port, default=0, metavar="N", help="where the app listens; 0: any (%(default)s)")
     kill.add_argument("--seed", type=_whole, default=1, metavar="N", help="when it is killed, and what is sampled")
+    past = commands.add_parser(
+        "backfill-test", help="kill the app again and again in a backfill and look for every record"
+    )
+    past.add_argument("--kills", type=_count, default=20, metavar="N", help="how often (%(default)s)")
+    past.add_argument("--records", type=_count, default=100_000, metavar="N", help="to backfill (%(default)s)")
+    past.add_argument(
+        "--data", type=Path, default=Path("data/backfill-test"), metavar="DIR", help="a folder of its own (%(default)s)"
+    )
+    past.add_argument("--port", type=_port, default=0, metavar="N", help="where the app listens; 0: any (%(default)s)")
+    past.add_argument("--seed", type=_whole, default=1, metavar="N", help="when it is killed, and what records hold")
     _dead_letters_parser(commands, config)
     _sources_parser(commands, config)
     return top
@@ -163,11 +173,7 @@ def _kill_test(options: argparse.Namespace) -> int:
     from flockiq.cli.hold import free_port  # noqa: PLC0415 - nobody else needs it here
     from flockiq.local.kill_test import Options, run  # noqa: PLC0415 - loads the host
 
-    # What an earlier kill test left is thrown away; anything else that somebody keeps there is not.
-    if options.data.exists() and any(options.data.iterdir()) and not (options.data / "app.log").exists():
-        raise FlockIQError(
-            f"A kill test begins with an empty folder, and {options.data} is not: give another --data DIR."
-        )
+    _begins_empty(options.data)
     return run(
         Options(
             kills=options.kills,
@@ -177,6 +183,28 @@ def _kill_test(options: argparse.Namespace) -> int:
             seed=options.seed,
         )
     )
+
+
+def _backfill_test(options: argparse.Namespace) -> int:
+    from flockiq.cli.hold import free_port  # noqa: PLC0415 - nobody else needs it here
+    from flockiq.local.backfill_test import Options, run  # noqa: PLC0415 - loads the services
+
+    _begins_empty(options.data)
+    return run(
+        Options(
+            kills=options.kills,
+            records=options.records,
+            data=options.data.absolute(),  # the app is started from its own folder
+            port=free_port(options.port),
+            seed=options.seed,
+        )
+    )
+
+
+def _begins_empty(data: Path) -> None:
+    """What an earlier test that kills left is thrown away; anything else that somebody keeps there is not."""
+    if data.exists() and any(data.iterdir()) and not (data / "app.log").exists():
+        raise FlockIQError(f"A kill test begins with an empty folder, and {data} is not: give another --data DIR.")
 
 
 def data_of(seed: int | None) -> Path:
@@ -224,6 +252,7 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "run": _run,
     "check": _check,
     "kill-test": _kill_test,
+    "backfill-test": _backfill_test,
     "dead-letters": _dead_letters,
     "sources": _sources,
 }

@@ -12,11 +12,9 @@ from its first second on. Then the systems stop editing, the app comes to rest, 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import random
 import shutil
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -27,8 +25,8 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-import flockiq
 from flockiq.local import outcome
+from flockiq.local.lives import PATIENCE_S, App
 from flockiq.local.outcome import Outcome
 from flockiq.local.replay import replay, tick
 from flockiq.local.samples import systems
@@ -39,11 +37,9 @@ from flockiq.shared.errors import FlockIQError
 from flockiq.shared.services import Services, connect
 from flockiq.shared.settings import Settings
 
-ROOT = Path(flockiq.__file__).resolve().parent
 EDITING = ("crm", "erp", "marketing")
 SHORTEST_S, LONGEST_S = 0.5, 8.0  # of the app's life between two kills
 QUIET_S = 6.0  # nothing new in any hub but the clock's ticks for this long: it has come to rest
-PATIENCE_S = 240.0
 SHOWN = 12  # differences printed of each kind
 
 
@@ -121,65 +117,24 @@ async def _run(options: Options, progress: Progress) -> Report:
     return report
 
 
-async def _start(options: Options) -> asyncio.subprocess.Process:
-    arguments = ("run", "--data", str(options.data), "--config", str(options.config))
-    with (options.data / "app.log").open("ab") as log:
-        return await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "flockiq",
-            *arguments,
-            "--port",
-            str(options.port),
-            "--seed",
-            str(options.seed),
-            cwd=ROOT,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-        )
+def _app(options: Options) -> App:
+    return App(options.data, options.config, options.port, ("--seed", str(options.seed)))
 
 
 async def _live_and_die(options: Options, seconds: float) -> None:
     """One life of the app: from when it is listening, for so many seconds."""
-    app = await _start(options)
-    try:
-        await _listening(options, app)
+    async with _app(options).alive():
         await asyncio.sleep(seconds)
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            app.kill()
-        await app.wait()
-
-
-async def _listening(options: Options, app: asyncio.subprocess.Process) -> None:
-    """Return once the app listens. FlockIQError with the log's end if it does not start."""
-    deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline and app.returncode is None:
-        with contextlib.suppress(OSError):
-            _, writer = await asyncio.open_connection("127.0.0.1", options.port)
-            writer.close()
-            await writer.wait_closed()
-            return
-        await asyncio.sleep(0.05)
-    end = (options.data / "app.log").read_text(errors="replace")[-2000:]
-    raise FlockIQError(f"the app does not start:\n{end}")
 
 
 async def _rest(options: Options) -> None:
     """Run the app with systems that no longer change until everything has gone through; stop it gently."""
-    app = await _start(options)
-    try:
-        await _listening(options, app)
+    app = _app(options)
+    async with app.alive() as process:
         for name in EDITING:
             await systems.control(options.data, name, freeze=True)
-        await _quiet(options, app)
-        app.terminate()
-        await asyncio.wait_for(app.wait(), PATIENCE_S)
-    finally:
-        if app.returncode is None:
-            app.kill()
-            await app.wait()
+        await _quiet(options, process)
+        await app.end(process)
 
 
 async def _quiet(options: Options, app: asyncio.subprocess.Process) -> None:

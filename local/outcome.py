@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -43,6 +44,24 @@ async def held_by_app(services: Services) -> dict[tuple[str, str], Named]:
                 fields = {name: value for name, value in said["values"].items() if value is not None}
                 held.setdefault((source, said["stream"]), {})[said["key"]] = fields
     return held
+
+
+async def entities_of_records(services: Services) -> Counter[tuple[str, str, str]]:
+    """How many entities hold each record that exists, by (source, stream, key)."""
+    return Counter(
+        (source, said["stream"], said["key"])
+        for row in await _all(services, "Entities", "EntityId", "summarize arg_max(Version, *) by EntityId")
+        for source, said in row["Sources"].items()
+        if not said["deleted"]
+    )
+
+
+async def versions_captured(services: Services) -> Counter[str]:
+    """How many lines of table Changes tell of each version, by event id."""
+    told: Counter[str] = Counter()
+    for row in await _all(services, "Changes", "EventId", "summarize Lines = count() by EventId"):
+        told[row["EventId"]] += row["Lines"]
+    return told
 
 
 def held_by_sources(data: Path, config: Config) -> dict[tuple[str, str], Named]:

@@ -84,13 +84,11 @@ async def cancel(services: Services, source: str, stream: str, by: str, now_us: 
 def _named(config: Config, source: str, stream: str) -> tuple[Source, Iterable[str]]:
     named = config.sources.get(source)
     if named is None:
-        raise NotFound(f"There is no source {source!r} in config.")
+        raise NotFound(f"There is no source {source!r} in config, or it is disabled: enable it and restart.")
     if stream and stream not in named.streams:
         raise NotFound(f"{source} has no stream {stream!r}: it has {', '.join(named.streams)}.")
     if not named.polled:
         raise BadRecord(f"{source} is not read but tells by itself: it has no past that can be asked for.")
-    if not named.enabled:
-        raise BadRecord(f"{source} is disabled: set enabled: true and start FlockIQ again.")
     return named, (stream,) if stream else tuple(named.streams)
 
 

@@ -27,6 +27,7 @@ from flockiq.shared.positions import bucket, hash_id
 log = logging.getLogger("flockiq.capture")
 
 HUB: Final = "work"
+ROUNDS: Final = 2  # slices sent for each place: when one ends, the next must not wait for the timer
 REMOVED: Final = 100  # slices of a backfill that has ended removed at a time: the timer has others to serve
 
 type Known = Mapping[tuple[str, str], Turn]
@@ -71,11 +72,11 @@ async def _open(capture: Capture, keeper: Backfills, source: Source, stream: str
 
 
 def _chosen(capture: Capture, source: Source, waiting: list[tuple[int, Item]], known: Known) -> list[Item]:
-    """What of a source's slices is sent now: no more than can be read at a time; those that fail come last."""
+    """What of a source's slices is sent now: little more than can be read at a time; those that fail come last."""
     now_us = capture.now_us()
     turn_of = {item: known.get((item[0], f"{item[1]}/{item[2]}"), Turn()) for _, item in waiting}
     out = {item for item, turn in turn_of.items() if turn.sent_us > turn.read_us}
-    room = len(spare(source)) - len(out)
+    room = ROUNDS * len(spare(source)) - len(out)
     chosen: list[Item] = []
     for _, item in sorted(waiting):
         if not turns.is_due(turn_of[item], now_us, 0):
