@@ -176,6 +176,10 @@ class Connection:
         """A token for ``audience`` was put."""
         self._granted[audience.rstrip("/")] = until
 
+    def revoke(self) -> None:
+        """No token of this connection is good any more."""
+        self._granted.clear()
+
     def may(self, hub: str, now: float) -> bool:
         """Whether a token of this connection covers ``hub`` now."""
         return any(

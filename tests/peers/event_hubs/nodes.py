@@ -58,6 +58,7 @@ class Hubs:
     retention_s: float
     max_message_bytes: int
     next_partition: int = 0
+    publications: list[tuple[str, int, int]] = field(default_factory=list)  # hub, partition, how many events
     receivers: dict[tuple[str, int, str], list[Any]] = field(default_factory=dict)
     created_us: int = field(default_factory=lambda: time.time_ns() // 1000)
 
@@ -112,6 +113,7 @@ class Hubs:
             raise Refused(b"amqp:decode-error", f"The message can't be read: {error}") from error
         number = place.partition if place.partition is not None else self._choose(place.hub, events)
         self.partition(place.hub, number).append(events)
+        self.publications.append((place.hub, number, len(events)))
         return number, len(events)
 
     def _choose(self, hub: str, events: Sequence[Incoming]) -> int:

@@ -40,6 +40,8 @@ expired                   a token is refused as expired
 from __future__ import annotations
 
 import asyncio
+import gc
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Self
@@ -90,6 +92,9 @@ class EventHubs:
 
     def __exit__(self, *_error: object) -> None:
         self._open.close()
+        with warnings.catch_warnings():  # the SDK leaves the sockets of broken connections to the collector
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()
 
     @property
     def connection_string(self) -> str:
@@ -107,6 +112,10 @@ class EventHubs:
     def events(self, hub: str, partition: int) -> Sequence[Event]:
         """What a partition holds now."""
         return list(self._hubs.partitions[hub][partition].events)
+
+    def publications(self, hub: str, partition: int) -> Sequence[int]:
+        """How many events each publication to a partition held, in the order they came."""
+        return [count for *place, count in list(self._hubs.publications) if place == [hub, partition]]
 
     def drop(self, hub: str, partition: int, before: int) -> None:
         """Let retention drop what was enqueued before sequence number ``before``."""
@@ -128,6 +137,15 @@ class EventHubs:
                 connection.abort()
 
         self._loop.run(cut())
+
+    def revoke(self) -> None:
+        """Let every token that was put end now: links end at their next message, and new ones need a new token."""
+
+        async def revoke() -> None:
+            for connection in self._connections:
+                connection.revoke()
+
+        self._loop.run(revoke())
 
     async def _listen(self) -> None:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port)

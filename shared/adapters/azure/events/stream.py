@@ -183,18 +183,19 @@ class HubEvents:
         """Read on with the tail there is, or with a new one; [] at the end."""
         hub, partition = key
         tail = self._tails.get(key)
-        if tail is not None and tail.continues(start) and tail.has:
-            return await tail.take(start, limit, 0)
-        bounds = await self.bounds(hub, partition)
-        if max(start, bounds.first) >= bounds.end:
-            return []
-        if tail is None or not tail.continues(start):
-            if tail is not None:
-                self._leave(key, tail)
+        if tail is None or not tail.holds(start):
+            bounds = await self.bounds(hub, partition)
             start = max(start, bounds.first)
-            tail = self._tails[key] = Tail(self._namespace.consumer(hub, READ_GROUP), partition, start)
+            if start >= bounds.end:
+                return []
+            if tail is not None and tail.continues(start):
+                tail.end = bounds.end
+            else:
+                if tail is not None:
+                    self._leave(key, tail)
+                tail = self._tails[key] = Tail(self._namespace.consumer(hub, READ_GROUP), partition, start, bounds.end)
         try:
-            return await tail.take(start, limit, bounds.end)
+            return await tail.take(start, limit)
         except TimeoutError as error:
             self._leave(key, tail)
             raise HubUnavailable(f"hub {hub} partition {partition} sends nothing of what it says it holds") from error

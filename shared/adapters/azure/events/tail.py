@@ -38,9 +38,13 @@ def _text(value: object) -> str:
 
 
 class Tail:
-    """An open receiver that reads ahead. It belongs to one reader at a time."""
+    """An open receiver that reads ahead. It belongs to one reader at a time.
 
-    def __init__(self, client: EventHubConsumerClient, partition: int, start: int) -> None:
+    ``end`` is where the partition is known to end: what comes before it is waited for.
+    """
+
+    def __init__(self, client: EventHubConsumerClient, partition: int, start: int, end: int) -> None:
+        self.end = end
         self._client = client
         self._partition = partition
         self._next = start  # what is read from the service next
@@ -56,12 +60,11 @@ class Tail:
         first = self._held[0].sequence if self._held else self._next
         return self._error is None and not self._task.done() and first <= start <= self._next
 
-    @property
-    def has(self) -> bool:
-        """Whether something is read ahead."""
-        return bool(self._held)
+    def holds(self, start: int) -> bool:
+        """Whether it goes on from ``start``, and there is known to be more."""
+        return self.continues(start) and start < max(self.end, self._next)
 
-    async def take(self, start: int, limit: int, end: int) -> Sequence[StoredEvent]:
+    async def take(self, start: int, limit: int) -> Sequence[StoredEvent]:
         """Up to ``limit`` events from ``start`` on, waiting until those before ``end`` have come.
 
         What made the receiver fail is raised if it brought nothing. TimeoutError if nothing comes.
@@ -70,7 +73,9 @@ class Tail:
         async with self._changed:
             while self._held and self._held[0].sequence < start:
                 self._drop()
-            while self._next < end and len(self._held) < limit and self._bytes < AHEAD_BYTES and self._error is None:
+            while (
+                self._next < self.end and len(self._held) < limit and self._bytes < AHEAD_BYTES and self._error is None
+            ):
                 async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
                     await self._changed.wait()
                 while self._held and self._held[0].sequence < start:
