@@ -8,6 +8,7 @@ of their own; the whole is JSON text in ``body``, since Cosmos DB keeps numbers 
 from __future__ import annotations
 
 import hashlib
+import json
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
@@ -19,18 +20,18 @@ from flockiq.shared.adapters.azure.cosmos import name_id
 from flockiq.shared.alerts import Alert, AlertTransition, HistoryEntry
 
 MAX_OPERATIONS: Final = 100
-MAX_BATCH_BYTES: Final = 1_800_000
-"""Of bodies in one batch: the service takes 2 MB, with what surrounds them."""
+MAX_BATCH_BYTES: Final = 900_000
+"""Of one batch: the service takes 2 MB, but the SDK's HTTP client would have bodies over 1 MB streamed."""
 
-MAX_STEP_BYTES: Final = 300_000
-"""Of one transition: an alert is to be read by people, and its body is escaped once more."""
+MAX_STEP_BYTES: Final = 150_000
+"""Of one transition: an alert is to be read by people, and its text may be thrice as long in a request."""
 
 _OVERHEAD_BYTES: Final = 1_000  # of a document around its body
 _MAX_ENTITY: Final = 500  # characters; a partition key has at most 2 KB
 _LONG: Final = 1_000
 _MANY: Final = 100
 
-_encode = msgspec.json.Encoder().encode
+_encoder = msgspec.json.Encoder()
 _alert = msgspec.json.Decoder(Alert)
 _entry = msgspec.json.Decoder(HistoryEntry)
 
@@ -113,7 +114,7 @@ def plan(
     """The next batch for one partition: as many of ``steps`` from ``at`` on as it can hold."""
     stamp = uuid.uuid4().hex
     after: dict[str, Stored] = {}
-    bodies: dict[str, bytes] = {}
+    bodies: dict[str, str] = {}
     entries: list[tuple[Any, ...]] = []
     held, end, first_entry = 0, at, ""
     for step in steps[at:]:
@@ -121,16 +122,15 @@ def plan(
         replaced = after.get(step.replaces, known.get(step.replaces))
         changed = life.advance(before and before.alert, step, replaced and replaced.alert)
         if changed is not None:
-            body, entry = _encode(changed), life.entry(step, changed)
-            entry_bytes = _encode(entry)
-            cost = len(body) - len(bodies.get(step.id, b"")) + len(entry_bytes) + 2 * _OVERHEAD_BYTES
+            body, entry = _text(changed), _text(life.entry(step, changed))
+            cost = _sent(body) - _sent(bodies.get(step.id, "")) + _sent(entry) + 2 * _OVERHEAD_BYTES
             if entries and (len({*after, step.id}) + len(entries) >= MAX_OPERATIONS or held + cost > MAX_BATCH_BYTES):
                 break
             held += cost
             bodies[step.id] = body
             count = before.entries if before else 0
             after[step.id] = Stored(changed, before.etag if before else "", count + 1)
-            entries.append(_happened(tenant, entity, changed.id, count, entry_bytes, stamp))
+            entries.append(_happened(tenant, entity, changed.id, count, entry, stamp))
             first_entry = first_entry or entries[-1][1][0]["id"]
         end += 1
     written = [condition(_kept(tenant, entity, one, bodies[name], stamp), one.etag) for name, one in after.items()]
@@ -141,8 +141,8 @@ def acted(tenant: str, before: Stored, after: Alert, entry: HistoryEntry) -> Pla
     """The batch that keeps what a person did."""
     stamp, entity = uuid.uuid4().hex, entity_of(after.subject)
     kept = before._replace(alert=after, entries=before.entries + 1)
-    happened = _happened(tenant, entity, after.id, before.entries, _encode(entry), stamp)
-    written = condition(_kept(tenant, entity, kept, _encode(after), stamp), before.etag)
+    happened = _happened(tenant, entity, after.id, before.entries, _text(entry), stamp)
+    written = condition(_kept(tenant, entity, kept, _text(after), stamp), before.etag)
     return Plan(1, 1, [kept], [written, happened], stamp, happened[1][0]["id"])
 
 
@@ -153,7 +153,7 @@ def condition(item: Mapping[str, Any], etag: str) -> tuple[Any, ...]:
     return ("replace", (item["id"], item), {"if_match_etag": etag})
 
 
-def _kept(tenant: str, entity: str, one: Stored, body: bytes, stamp: str) -> Mapping[str, Any]:
+def _kept(tenant: str, entity: str, one: Stored, body: str, stamp: str) -> Mapping[str, Any]:
     return {
         "id": name_id(one.alert.id),
         "tenant": tenant,
@@ -164,11 +164,11 @@ def _kept(tenant: str, entity: str, one: Stored, body: bytes, stamp: str) -> Map
         "lasting": one.alert.lasting,
         "entries": one.entries,
         "write": stamp,
-        "body": body.decode(),
+        "body": body,
     }
 
 
-def _happened(tenant: str, entity: str, alert_id: str, number: int, body: bytes, stamp: str) -> tuple[Any, ...]:
+def _happened(tenant: str, entity: str, alert_id: str, number: int, body: str, stamp: str) -> tuple[Any, ...]:
     item = {
         "id": f"{name_id(alert_id)}@{number:06d}",
         "tenant": tenant,
@@ -176,14 +176,23 @@ def _happened(tenant: str, entity: str, alert_id: str, number: int, body: bytes,
         "of": alert_id,
         "n": number,
         "write": stamp,
-        "body": body.decode(),
+        "body": body,
     }
     return ("create", (item,))
 
 
+def _text(told: Alert | HistoryEntry) -> str:
+    return _encoder.encode(told).decode()
+
+
+def _sent(text: str) -> int:
+    """Bytes of ``text`` in a request: the SDK escapes what is not ASCII."""
+    return len(json.dumps(text))
+
+
 def _readable(step: AlertTransition) -> AlertTransition:
     """``step`` as it is, or with its long texts cut short: one that no document can hold must not stop the others."""
-    if len(_encode(step)) <= MAX_STEP_BYTES:
+    if len(_encoder.encode(step)) <= MAX_STEP_BYTES:
         return step
     return msgspec.structs.replace(
         step,

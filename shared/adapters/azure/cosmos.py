@@ -67,8 +67,8 @@ class Charges:
 class Cosmos:
     """Reaches one database, shared by the adapters over it; nothing is opened before its first use.
 
-    ``credential`` is a key only for an emulator on this machine. ``verify`` is a file of certificates to
-    trust instead of the system's. What is tried again is tried for ``within_s`` in all; then StoreUnavailable.
+    ``credential`` is a key only for an emulator on this machine. What is tried again is tried for ``within_s``
+    in all; then StoreUnavailable.
     """
 
     def __init__(
@@ -77,7 +77,6 @@ class Cosmos:
         credential: AsyncTokenCredential | str,
         database: str = DATABASE,
         *,
-        verify: str | None = None,
         within_s: float = WITHIN_S,
         answer_s: float = ANSWER_S,
     ) -> None:
@@ -86,7 +85,7 @@ class Cosmos:
             raise ConfigError([Problem("CosmosDB", 0, "", wrong, "CosmosDB__accountEndpoint, and an identity")])
         self.charges = Charges()
         self._endpoint, self._credential, self._database = endpoint, credential, database
-        self._verify, self._within_s, self._answer_s = verify, within_s, answer_s
+        self._within_s, self._answer_s = within_s, answer_s
         self._client: CosmosClient | None = None
         self._opening = asyncio.Lock()
         self._containers: dict[str, ContainerProxy] = {}
@@ -158,7 +157,6 @@ class Cosmos:
         policy = ConnectionPolicy()
         # Of throttled requests; an argument of 0 would mean the SDK's own nine.
         policy.RetryOptions = type(policy.RetryOptions)(max_retry_attempt_count=0)
-        trusted: dict[str, Any] = {} if self._verify is None else {"connection_verify": self._verify}
         client = CosmosClient(
             self._endpoint,
             self._credential,
@@ -167,7 +165,6 @@ class Cosmos:
             retry_read=0,
             connection_timeout=CONNECT_S,
             read_timeout=self._answer_s,
-            **trusted,
         )
         try:
             return await client.__aenter__()
@@ -235,5 +232,9 @@ def connect(environment: Mapping[str, str], credential: Callable[[], AsyncTokenC
 
 
 def name_id(name: str) -> str:
-    """A document id for any name, in letters, digits, ``-._~`` alone: ids may not hold slashes, ``?`` or ``#``."""
-    return quote(name, safe="").replace("~", "%7E").replace("%", "~")
+    """A document id for any name, in letters, digits, ``-._~`` alone: ids may not hold slashes, ``?`` or ``#``.
+
+    No two names have one id; none is empty, or only dots, which URLs take for folders.
+    """
+    escaped = quote(name, safe="").replace("~", "%7E").replace("%", "~")
+    return f"~2E{escaped[1:]}" if escaped.startswith(".") else escaped or "~"

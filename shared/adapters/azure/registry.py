@@ -6,6 +6,7 @@ prefix reads one partition. A lease is a document of its own, which expires some
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import math
 import time
@@ -31,6 +32,11 @@ KEEP_S: Final = 7 * 86_400
 TURNS: Final = 20
 """How often a lease is read again because another wrote it meanwhile."""
 
+WRITES: Final = 8
+"""How many of its last writes a document names."""
+
+_LAG_S: Final = 0.02
+_FOLLOWED: Final = '"followed"'  # the etag of a write that another has followed: it matches nothing
 DOCUMENTS, LEASES = "documents", "leases"
 _LIST = "SELECT * FROM c WHERE STARTSWITH(c.key, @prefix) ORDER BY c.key"
 
@@ -48,19 +54,23 @@ class CosmosRegistry:
     async def get(self, key: str) -> Document | None:
         """See ``Registry.get``."""
         item = await self._read(DOCUMENTS, "registry.get", key, _part(key))
-        return None if item is None else Document(_value(item), str(item["_etag"]))
+        return None if item is None else Document(_value(item), _etag(item))
 
     async def put(self, key: str, value: bytes, etag: str | None) -> str:
-        """See ``Registry.put``; a write whose answer was lost is known again by its stamp."""
-        stamp = uuid.uuid4().hex
-        item = {"id": name_id(key), "part": _part(key), "key": key, **_told(value), "write": stamp}
-        written = await self._write(DOCUMENTS, "registry.put", item, etag)
-        if written is not None:
-            return written
-        now = await self._read(DOCUMENTS, "registry.put", key, _part(key))
-        if now is not None and now.get("write") == stamp:
-            return str(now["_etag"])
-        at = "is gone" if now is None else f"is at etag {now['_etag']}, not {etag}" if etag else "exists already"
+        """See ``Registry.put``; a write whose answer was lost is known again, though another has followed it."""
+        match, *writes = etag.split(" ") if etag else [None]
+        writes = [*writes, uuid.uuid4().hex[:16]][-WRITES:]
+        item = {"id": name_id(key), "part": _part(key), "key": key, **_told(value), "writes": writes}
+        if (written := await self._write(DOCUMENTS, "registry.put", item, match)) is not None:
+            return " ".join([written, *writes])
+        for _ in range(TURNS):
+            now = await self._read(DOCUMENTS, "registry.put", key, _part(key))
+            if now is None or now["_etag"] != match:
+                break
+            await asyncio.sleep(_LAG_S)  # the service has it otherwise, so this is a replica that lags
+        if now is not None and writes[-1] in now["writes"]:
+            return _etag(now) if now["writes"][-1] == writes[-1] else " ".join([_FOLLOWED, *writes])
+        at = "is gone" if now is None else "has been written by another" if etag else "exists already"
         raise Conflict(f"document {key!r} {at}: read it again")
 
     async def delete(self, key: str) -> None:
@@ -78,7 +88,7 @@ class CosmosRegistry:
         """See ``Registry.list``; keys come sorted."""
         within = _part(prefix) if "/" in prefix else None
         found = await self._cosmos.ask("registry.list", DOCUMENTS, _LIST, {"prefix": prefix}, within)
-        return {str(item["key"]): Document(_value(item), str(item["_etag"])) for item in found}
+        return {str(item["key"]): Document(_value(item), _etag(item)) for item in found}
 
     async def acquire(self, name: str, owner: str, ttl_s: float) -> Lease | None:
         """See ``Registry.acquire``; an owner that holds it already keeps its token."""
@@ -167,6 +177,11 @@ class CosmosRegistry:
 
 def _part(key: str) -> str:
     return key.partition("/")[0]
+
+
+def _etag(item: Mapping[str, Any]) -> str:
+    """A document's etag and its last writes: whoever writes next keeps them, so that each knows its own again."""
+    return " ".join([str(item["_etag"]), *item["writes"]])
 
 
 def _told(value: bytes) -> dict[str, str]:

@@ -70,7 +70,8 @@ class CosmosDB:
     """A database with these containers (as ARM defines them); serves from entering to leaving.
 
     ``within`` names, for a container, the first components of the partition key amid whose documents its two
-    physical partitions meet. With ``certificate`` it serves TLS, and takes ``tokens`` besides its key.
+    physical partitions meet. With ``certificate`` it serves TLS, and takes ``tokens`` besides its key. ``host`` is
+    what it calls itself; it listens on 127.0.0.1.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class CosmosDB:
         within: Mapping[str, Sequence[str]] | None = None,
         tokens: Sequence[str] = (),
         certificate: ssl.SSLContext | None = None,
+        host: str = "127.0.0.1",
         slow_s: float = 0.5,
         retry_after_s: float = 0.02,
     ) -> None:
@@ -90,6 +92,7 @@ class CosmosDB:
             name: Container(definition, (within or {}).get(name, ())) for name, definition in containers.items()
         }
         self._certificate = certificate
+        self._host = host
         self._requests = Requests(
             self._containers,
             self.faults,
@@ -115,7 +118,7 @@ class CosmosDB:
     @property
     def endpoint(self) -> str:
         """Where it is."""
-        return f"{'https' if self._certificate else 'http'}://127.0.0.1:{self._port}/"
+        return f"{'https' if self._certificate else 'http'}://{self._host}:{self._port}/"
 
     @property
     def connection_string(self) -> str:
@@ -135,6 +138,10 @@ class CosmosDB:
     def documents(self, container: str) -> list[Item]:
         """What a container holds now."""
         return self._loop.run(_now(self._containers[container].items))
+
+    def definition(self, container: str) -> Mapping[str, Any]:
+        """A container as it was given."""
+        return self._containers[container].definition
 
     def partitions_of(self, container: str, *keys: Sequence[str]) -> list[int]:
         """Which of the two physical partitions each of these partition keys is in."""
