@@ -7,6 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple
 
+from flockiq.capture.http.circuit import CircuitOpen
 from flockiq.shared.config.sources import Source
 from flockiq.shared.errors import ConfigError, LeaseLost, NotFound, SourceError, SourceUnavailable, TransientError
 from flockiq.shared.status import Outcome
@@ -23,6 +24,7 @@ class Ended(NamedTuple):
     outcome: Outcome
     error: str = ""
     retry_after_s: float | None = None
+    asked: bool = True  # False: the source was left alone, so this says nothing of the stream
 
 
 async def ended(source: Source, name: str, run: Callable[[], Awaitable[Outcome]]) -> Ended:
@@ -34,6 +36,8 @@ async def ended(source: Source, name: str, run: Callable[[], Awaitable[Outcome]]
     try:
         async with asyncio.timeout(limit_s + _GRACE_S):
             how = Ended(await run())
+    except CircuitOpen as error:
+        return Ended("unavailable", str(error), error.retry_after_s, asked=False)
     except SourceUnavailable as error:
         how = Ended("unavailable", str(error), error.retry_after_s)
     except TimeoutError:

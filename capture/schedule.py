@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
@@ -11,6 +12,7 @@ from flockiq.capture.publish import publish
 from flockiq.capture.sources import Capture
 from flockiq.capture.turn import Turn, Turns
 from flockiq.shared import wire
+from flockiq.shared.circuits import Circuit, circuits
 from flockiq.shared.instants import rfc3339
 from flockiq.shared.positions import bucket, hash_id
 
@@ -29,6 +31,8 @@ async def send_due(capture: Capture) -> int:
         for stream in source.streams
         if turns.is_due(known.get((name, stream), Turn()), now_us, source.interval(stream))
     ]
+    if due:
+        due = _admitted(due, await circuits(capture.services), now_us)
     if not due:
         return 0
     partitions = await capture.services.events.partition_count(HUB)
@@ -42,6 +46,20 @@ async def send_due(capture: Capture) -> int:
     for source_name, stream in due:
         await keeper.change(source_name, stream, partial(turns.sent, now_us=now_us))
     return len(due)
+
+
+def _admitted(due: list[tuple[str, str]], held: Mapping[str, Circuit], now_us: int) -> list[tuple[str, str]]:
+    """What may be read: of a source whose circuit is open nothing, and one stream once a request is let through."""
+    admitted: list[tuple[str, str]] = []
+    probing: set[str] = set()
+    for source, stream in due:
+        circuit = held.get(source)
+        if circuit is None:
+            admitted.append((source, stream))
+        elif now_us >= circuit.free_us and source not in probing:
+            probing.add(source)
+            admitted.append((source, stream))
+    return admitted
 
 
 def _work(tenant: str, source: str, stream: str, now_us: int) -> wire.Work:

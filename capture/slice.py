@@ -137,6 +137,8 @@ def _next_turn(
         result = reading.result if reading is not None else Result()
         due_us = capture.now_us() + result.rest_us if result.more else work.due_us + interval
         return turns.succeeded(turn, read_us, due_us)
+    if not how.asked:
+        return turns.held(turn, read_us, capture.now_us() + int((how.retry_after_s or 0.0) * _MICRO))
     longest = max(source.limits.back_off, interval)
     wait = backoff(turn.failures + 1, longest / _MICRO, first_s=interval / _MICRO)
     return turns.failed(turn, read_us, capture.now_us() + int(max(wait, how.retry_after_s or 0.0) * _MICRO))
@@ -165,7 +167,7 @@ async def _tell(
             error=how.error,
             failures=turn.failures,
             retry_at_us=turn.due_us if how.error else 0,
-            circuit="open" if turn.failures >= OPEN_AFTER else "closed",
+            circuit="open" if turn.failures >= OPEN_AFTER or not how.asked else "closed",
             schema_us=now_us if result.schema else status.schema_us,
             schema="; ".join(result.schema) or status.schema,
             quota_left=told.left if told else status.quota_left,

@@ -52,7 +52,7 @@ class Capture:
         """The source's client. ConfigError if its connection can't be made of what is set."""
         client = self._clients.get(source.source)
         if client is None:
-            client = self._clients[source.source] = SourceClient(source, self.services, self.environment)
+            client = self._clients[source.source] = SourceClient(source, self.services, self.environment, self.now_us)
         return client
 
     def deliveries(self, source: str, stream: str) -> Deliveries:

@@ -55,6 +55,11 @@ def failed(turn: Turn, read_us: int, due_us: int) -> Turn:
     return msgspec.structs.replace(after, failures=turn.failures + 1)
 
 
+def held(turn: Turn, read_us: int, due_us: int) -> Turn:
+    """After a run in which the source was not asked: whatever failed before has not been tried again."""
+    return msgspec.structs.replace(succeeded(turn, read_us, due_us), failures=turn.failures)
+
+
 _decode = msgspec.json.Decoder(Turn).decode
 
 

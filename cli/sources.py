@@ -7,6 +7,7 @@ import os
 import re
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +25,7 @@ from flockiq.cli.metadata import Shape
 from flockiq.cli.peek import Peeked, events, find, opened, peek, secret_names, stream_of
 from flockiq.cli.view import plain
 from flockiq.shared.backfills import OPEN, Backfills
+from flockiq.shared.circuits import WAY_OUT, Circuit, circuits
 from flockiq.shared.config.connection import with_settings
 from flockiq.shared.config.load import load
 from flockiq.shared.config.sources import Source
@@ -173,15 +175,17 @@ def status(options: Options) -> int:
     config = load(options.config, os.environ)
     if not options.data.is_dir():
         raise FlockIQError(f"Nothing has run in {options.data} yet: start the app, or name its folder with --data DIR.")
-    rows = asyncio.run(_status(options, list(config.sources.values())))
+    rows, notes = asyncio.run(_status(options, list(config.sources.values())))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
     for row in rows:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
         _out("  ".join([*cells, row[-1]]).rstrip())
+    for note in notes:
+        _out(note)
     return 0
 
 
-async def _status(options: Options, sources: list[Source]) -> list[tuple[str, ...]]:
+async def _status(options: Options, sources: list[Source]) -> tuple[list[tuple[str, ...]], list[str]]:
     rates = await _rates(options.data)
     rows: list[tuple[str, ...]] = [("stream", "read", "last record", "records", "per minute", "cursor", "state")]
     async with opened(options.data, *sources) as capture:
@@ -193,7 +197,26 @@ async def _status(options: Options, sources: list[Source]) -> list[tuple[str, ..
             wrong = (f"; subscription: {renewal}" if renewal else "") + await _past(capture, source, stream)
             rate = rates.get((source.source, stream), "")
             rows.append(_row(source, stream, how, await store.load() if source.polled else None, rate, wrong))
-    return rows
+        held = await circuits(capture.services)
+    quotas = [note for source in sources if (note := _quota(source, told))]
+    return rows, [*quotas, *(_circuit(name, each) for name, each in sorted(held.items()))]
+
+
+def _quota(source: Source, told: Mapping[tuple[str, str], StreamStatus]) -> str:
+    """What a source last said is left of its allowance; "" if it says nothing."""
+    said = [each for (name, _), each in told.items() if name == source.source and each.quota_left >= 0]
+    if not said:
+        return ""
+    last = max(said, key=lambda status: status.last_run_us)
+    of = f" of {last.quota_of:,}" if last.quota_of else ""
+    floor = source.limits.quota.floor if source.limits.quota is not None else 0.0
+    stops = f"; reading stops at {last.quota_of * floor:,.0f}, which are left to others" if floor and of else ""
+    return f"{source.source}: {last.quota_left:,}{of} requests are left of its allowance{stops} (limits.quota)"
+
+
+def _circuit(source: str, held: Circuit) -> str:
+    since, left = _span(_now_us() - held.opened_us), _span(held.free_us - _now_us())
+    return plain(f"{source}: left alone for {since}, {left} more: {held.error}. {WAY_OUT}")
 
 
 async def _past(capture: Capture, source: Source, stream: str) -> str:

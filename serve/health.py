@@ -15,6 +15,7 @@ from flockiq.serve.progress import HubLag, hub_lag, progress
 from flockiq.serve.sources import Stream, streams
 from flockiq.shared.alerts import AlertQuery
 from flockiq.shared.backfills import OPEN
+from flockiq.shared.circuits import WAY_OUT, Circuit, circuits
 from flockiq.shared.errors import FlockIQError, NotFound
 from flockiq.shared.rules import failing
 from flockiq.shared.services import Services
@@ -109,7 +110,12 @@ async def _sources(services: Services, now_us: int) -> list[Check]:
         async with asyncio.timeout(PROBE_TIMEOUT_S):
             told = await streams(services, now_us)
             going = [each for each in await backfills.listed(services) if each.state in OPEN]
-            return [_source(stream) for stream in told] + [_backfill(each) for each in going]
+            held = await circuits(services)
+            return [
+                *(_source(stream) for stream in told),
+                *(_backfill(each) for each in going),
+                *(_circuit(name, each, now_us) for name, each in sorted(held.items())),
+            ]
     except (TimeoutError, FlockIQError) as error:
         detail = str(error) or f"no answer within {PROBE_TIMEOUT_S:.0f} s"
         return [Check("source", "all", "degraded", detail, "See the dependencies above: sources are told from them.")]
@@ -119,6 +125,13 @@ def _source(stream: Stream) -> Check:
     status: Status = "ok" if stream.state in ("fresh", "waiting") else "degraded"
     name = f"{stream.source}/{stream.stream}"
     return Check("source", name, status, stream.error or stream.means, stream.means if status != "ok" else "")
+
+
+def _circuit(source: str, held: Circuit, now_us: int) -> Check:
+    """A source that is left alone."""
+    left_s = max(held.free_us - now_us, 0) / 1e6
+    detail = f"left alone for {(now_us - held.opened_us) / 1e6:,.0f} s, {left_s:,.0f} s more: {held.error}"
+    return Check("source", source, "degraded", detail, WAY_OUT)
 
 
 def _backfill(backfill: BackfillShown) -> Check:

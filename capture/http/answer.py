@@ -12,6 +12,7 @@ from flockiq.shared.errors import SourceError
 
 UNAUTHORIZED: Final = 401
 FORBIDDEN: Final = 403
+TOO_MANY: Final = 429
 NOT_NOW: Final = frozenset({408, 425, 429, *range(500, 600)})
 _REDIRECT: Final = range(300, 400)
 _REFUSAL: Final = range(400, 500)

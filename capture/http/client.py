@@ -6,13 +6,14 @@ import asyncio
 import datetime as dt
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import httpx
 
 from flockiq.capture.http import body, patience, quota
-from flockiq.capture.http.answer import FORBIDDEN, NOT_NOW, UNAUTHORIZED, Answer, Tally, shown, usable
+from flockiq.capture.http.answer import FORBIDDEN, NOT_NOW, TOO_MANY, UNAUTHORIZED, Answer, Tally, shown, usable
+from flockiq.capture.http.circuit import Breaker, clock_us
 from flockiq.capture.http.credentials import Credentials, Proof
 from flockiq.capture.http.guard import GuardedTransport, Origins
 from flockiq.capture.http.pace import Pace
@@ -34,10 +35,20 @@ for _library in ("httpx", "httpcore"):  # they log whole URLs, and a key may be 
     logging.getLogger(_library).setLevel(logging.WARNING)
 
 
+class _Silent(SourceUnavailable):
+    """The source, or who issues its tokens, does not answer at all, or only that it is broken."""
+
+
 class SourceClient:
     """The connections to one source; shared by its streams."""
 
-    def __init__(self, source: Source, services: Services, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        source: Source,
+        services: Services,
+        environment: Mapping[str, str],
+        now_us: Callable[[], int] = clock_us,
+    ) -> None:
         """ConfigError if the source has no connection, or names a setting that does not exist."""
         connection = source.connection
         place = f"sources/{source.source}.yaml"
@@ -53,6 +64,7 @@ class SourceClient:
         self._request_s = connection.request_timeout / _MICRO
         self._room = asyncio.Semaphore(limits.concurrency)
         self._pace = Pace(limits.rate, services.registry, tenant, source.source) if limits.rate else None
+        self._circuit = Breaker(limits, services.registry, tenant, source.source, now_us)
         self._resume_at = 0.0  # monotonic; until then the source is left alone
         self._resting = ""  # why
         self._http = httpx.AsyncClient(
@@ -97,17 +109,37 @@ class SourceClient:
             raise SourceError(f"{shown(answer.url)} gives no {_CSRF}; set connection.csrf: false if it wants none")
 
     async def _ask(self, method: str, link: str, content: bytes, headers: Mapping[str, str], tally: Tally) -> Answer:
+        """Ask while the source's circuit lets, and tell it what became of that."""
         url = self.origins.resolve(link)
+        await self._circuit.admit()
+        try:
+            answer = await self._patiently(method, url, content, headers, tally)
+        except _Silent as error:
+            await self._circuit.failed(str(error))
+            raise
+        except SourceError:
+            await self._circuit.answered()  # it is there, whatever is wrong with what it says
+            raise
+        except SourceUnavailable:
+            await self._circuit.not_asked()  # it asked for patience, or its rate is used up
+            raise
+        await self._circuit.answered()
+        return answer
+
+    async def _patiently(
+        self, method: str, url: httpx.URL, content: bytes, headers: Mapping[str, str], tally: Tally
+    ) -> Answer:
         failures = 0
         rejected: Proof | None = None
         while True:
             await self._wait_my_turn(url)
-            proof = await self._credentials.proof(rejected)
+            proof = await self._proof(rejected)
             asked: float | None = None
             try:
                 answer = await self._once(method, url, content, {**self._headers, **headers}, proof, tally)
             except (httpx.TransportError, TimeoutError) as error:
                 problem = f"{shown(url)} does not answer: {type(error).__name__}"
+                kind: type[SourceUnavailable] = _Silent
             else:
                 self._heed(answer)
                 if answer.status == UNAUTHORIZED and rejected is None:
@@ -117,8 +149,16 @@ class SourceClient:
                     return answer
                 problem = f"{shown(url)} answers {answer.status}"
                 asked = patience.retry_after(answer.headers.get("retry-after", ""), dt.datetime.now(dt.UTC))
+                kind = SourceUnavailable if asked is not None or answer.status == TOO_MANY else _Silent
             failures += 1
-            await self._pause(problem, failures, asked)
+            await self._pause(problem, failures, asked, kind)
+
+    async def _proof(self, rejected: Proof | None) -> Proof:
+        """Who we are to the source. _Silent if who issues its tokens does not answer."""
+        try:
+            return await self._credentials.proof(rejected)
+        except SourceUnavailable as error:
+            raise _Silent(str(error), retry_after_s=error.retry_after_s) from error
 
     def _heed(self, answer: Answer) -> None:
         """What an answer tells of the allowance. SourceUnavailable if it was refused because that is used up."""
@@ -140,15 +180,15 @@ class SourceClient:
         if until > self._resume_at:
             self._resume_at, self._resting = until, why
 
-    async def _pause(self, problem: str, failures: int, asked: float | None) -> None:
-        """Wait before the next try, or raise SourceUnavailable where waiting is not for this run."""
+    async def _pause(self, problem: str, failures: int, asked: float | None, kind: type[SourceUnavailable]) -> None:
+        """Wait before the next try, or raise ``kind`` where waiting is not for this run."""
         longest = self._limits.longest_wait / _MICRO
         wait = max(asked or 0.0, patience.backoff(failures, longest))
         if asked is not None:
             self._rest(asked, "asked to be left alone")
         if failures >= self._limits.attempts or wait > longest:
             again = f"; it asks for {asked:,.0f} s of patience" if asked else ""
-            raise SourceUnavailable(f"{problem} ({failures} tries){again}", retry_after_s=asked)
+            raise kind(f"{problem} ({failures} tries){again}", retry_after_s=asked)
         await asyncio.sleep(wait)
 
     async def _wait_my_turn(self, url: httpx.URL) -> None:

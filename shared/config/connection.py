@@ -91,6 +91,18 @@ class Quota(Model):
     ] = ""
 
 
+class Breaking(Model):
+    """When a source that fails again and again is left alone."""
+
+    failures: Annotated[
+        int, Field(ge=1, le=1_000, description="Requests that fail in a row, each tried `attempts` times.")
+    ] = 5
+    pause: Annotated[
+        Duration,
+        Field(ge=SECOND, description="How long it is left alone then; twice as long each time, up to `back_off`."),
+    ] = 30 * SECOND
+
+
 class Limits(Model):
     """The bounds within which a source is read."""
 
@@ -114,7 +126,10 @@ class Limits(Model):
         Duration,
         Field(description="Longest pause within a run between tries; a source that asks for more is left till then."),
     ] = 5 * SECOND
-    back_off: Annotated[Duration, Field(description="Longest pause of a stream that keeps failing.")] = 300 * SECOND
+    back_off: Annotated[
+        Duration, Field(description="Longest pause of a stream, and of a source, that keeps failing.")
+    ] = 300 * SECOND
+    circuit: Annotated[Breaking, Field(description="When a source that keeps failing is left alone.")] = Breaking()
     missing_share: Annotated[
         float,
         Field(
