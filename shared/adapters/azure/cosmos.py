@@ -22,7 +22,7 @@ from azure.core.credentials_async import AsyncTokenCredential
 from azure.core.exceptions import AzureError, ClientAuthenticationError
 from azure.cosmos.aio import ContainerProxy, CosmosClient
 from azure.cosmos.documents import ConnectionPolicy
-from azure.cosmos.exceptions import CosmosHttpResponseError, CosmosResourceNotFoundError
+from azure.cosmos.exceptions import CosmosBatchOperationError, CosmosHttpResponseError, CosmosResourceNotFoundError
 
 from flockiq.shared.adapters.azure.identity import CLIENT_ID, emulator, is_here
 from flockiq.shared.adapters.azure.retries import Verdict, persist
@@ -188,7 +188,7 @@ class Cosmos:
             case CosmosHttpResponseError(status_code=403):
                 refused = f"{at} refuses this identity: give it the role Cosmos DB Built-in Data Contributor there"
                 return Verdict(StoreUnavailable(f"{refused}, and let the app's network in"), again=False)
-            case CosmosHttpResponseError():
+            case CosmosHttpResponseError() | CosmosBatchOperationError():
                 self.charges.note(operation, error.headers)
                 if error.status_code not in _LATER:
                     raise error
@@ -199,7 +199,7 @@ class Cosmos:
                 return Verdict(StoreUnavailable(silent), again=True)
         raise error
 
-    def _asked_pause(self, operation: str, error: CosmosHttpResponseError) -> float:
+    def _asked_pause(self, operation: str, error: CosmosHttpResponseError | CosmosBatchOperationError) -> float:
         """How many seconds a throttling service asks to wait, which holds for every operation."""
         if error.status_code != _THROTTLED:
             return 0.0

@@ -7,7 +7,9 @@ import time
 from collections.abc import Awaitable, Sequence
 
 import pytest
+from azure.cosmos.exceptions import CosmosBatchOperationError
 
+from flockiq.shared.adapters.azure import alert_documents as documents
 from flockiq.shared.adapters.azure.alerts import CosmosAlerts
 from flockiq.shared.adapters.azure.cosmos import CONTAINERS, Cosmos
 from flockiq.shared.adapters.azure.registry import CosmosRegistry
@@ -35,6 +37,22 @@ async def test_transitions_are_applied_once_whatever_happens_to_a_batch(
     assert {alert.id: alert for alert in (await alerts.query("t", AlertQuery())).alerts} == expected
     assert {name: await alerts.history("t", name) for name in expected} == history
     assert {kept["tenant"] for kept in peer.documents("alerts")} == {"t"}
+
+
+async def test_a_batch_throttled_in_part_is_one_throttled(alerts: CosmosAlerts, peer: CosmosDB) -> None:
+    """It is counted and charged as one."""
+    peer.faults.plan("batch_throttled", where="alerts/batch")
+    await alerts.apply("t", [step("a", 1, "fire")])
+    charges = alerts._cosmos.charges
+    assert (charges.throttled, charges.requests) == ({"alerts.apply": 1}, {"alerts.apply": 2})
+
+
+async def test_what_the_service_will_never_take_is_not_tried_again(alerts: CosmosAlerts, peer: CosmosDB) -> None:
+    """A batch that is wrong in itself comes back as the SDK's error, at once."""
+    plan = documents.plan("t", "e1", [step("a", 1, "fire")], 0, {})
+    with pytest.raises(CosmosBatchOperationError):
+        await alerts._commit("t", "another", plan, "alerts.apply")
+    assert [asked.place for asked in peer.asked] == ["alerts/batch"]
 
 
 @pytest.mark.parametrize("kind", [*OF_READS, "short", "moved"])

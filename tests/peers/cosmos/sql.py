@@ -15,7 +15,7 @@ https://learn.microsoft.com/cosmos-db/query/overview
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any, Final
@@ -58,9 +58,6 @@ NUMBER: /-?\d+(\.\d+)?/
 """
 COMPARED: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
     "=": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
-}  # fmt: skip
-JUNCTIONS: Final[Mapping[str, Callable[[Iterable[bool]], bool]]] = {
-    "all": all, "any": any, "not": lambda values: not any(values),
 }  # fmt: skip
 LITERALS: Final[Mapping[str, Callable[..., Any]]] = {
     "text": lambda text: str(text)[1:-1],
@@ -155,7 +152,7 @@ class Query:
             case "call":
                 return _call(str(children[0]).upper(), list(values))
             case "all" | "any" | "not" as junction:
-                return JUNCTIONS[junction](value is True for value in values)
+                return _junction(junction, list(values))
             case literal:
                 return LITERALS[literal](*children)
 
@@ -241,6 +238,16 @@ def _at(item: Item, path: Sequence[str]) -> Any:
             return UNDEFINED
         value = value[name]
     return value
+
+
+def _junction(kind: str, values: Sequence[Any]) -> Any:
+    """AND, OR or NOT over true, false and undefined."""
+    if kind == "not":
+        return not values[0] if isinstance(values[0], bool) else UNDEFINED
+    deciding = kind == "any"
+    if any(value is deciding for value in values):
+        return deciding
+    return not deciding if all(value is not deciding and isinstance(value, bool) for value in values) else UNDEFINED
 
 
 def _compare(left: Any, sign: str, right: Any) -> Any:
