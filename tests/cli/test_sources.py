@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from flockiq.cli import metadata
 from flockiq.cli.main import main
 from flockiq.local.samples import systems
 from flockiq.shared import wire
+from flockiq.shared.circuits import Circuit, key
 from flockiq.shared.errors import SourceError
 from flockiq.shared.services import connect
 from flockiq.shared.settings import Settings
@@ -267,9 +269,20 @@ async def test_status_tells_how_every_stream_stands(config: Path, tmp_path: Path
     await touch(services, "erp", "orders", lambda _: failing)
     waiting = Cursors(services.registry, services.settings.tenant, "erp", "invoices")
     await waiting.save(Cursor(run=1, job="750R1"))
+    path = config / "sources" / "crm.yaml"
+    crm = yaml.safe_load(path.read_text())
+    crm.setdefault("limits", {})["quota"] = {"header": "X-Left", "limit_header": "X-Limit", "floor": 0.1}
+    path.write_text(yaml.safe_dump(crm))
+    spent = StreamStatus(last_run_us=now_us, quota_left=60, quota_of=500)
+    await touch(services, "crm", "accounts", lambda _: spent)
+    held = Circuit(opened_us=now_us, until_us=time.time_ns() // 1_000 + 80_000_000, error="answers 503")
+    await services.registry.put(key(services.settings.tenant, "erp"), msgspec.json.encode(held), None)
     await services.close()
     assert await asyncio.to_thread(run, config, tmp_path, "status") == 0
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert lines["crm:"].startswith("crm: 60 of 500 requests are left of its allowance")
+    assert lines["crm:"].endswith("reading stops at 50, which are left to others (limits.quota)")
+    assert "1 min more: answers 503. See whether" in lines["erp:"]
     assert "1,234" in lines["erp/orders"]
     assert "failing (3 in a row): answers 500" in lines["erp/orders"]
     assert "not read yet" in lines["erp/customers"]

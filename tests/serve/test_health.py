@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import httpx
+import msgspec
 import pytest
 
 from flockiq.serve import health as module
 from flockiq.serve.health import hub
 from flockiq.serve.progress import HubLag
+from flockiq.shared.circuits import Circuit, key
 from flockiq.shared.ports import OutgoingEvent
 from flockiq.shared.services import Services
 from flockiq.shared.settings import HUBS
@@ -100,3 +103,19 @@ async def test_progress_that_cannot_be_read_is_no_progress(services: Services, c
     await services.registry.put("progress/default/process_resolved/x", b"{", None)
     await services.registry.put("progress/default/process_resolved/1", b"nonsense", None)
     assert (await ask(client))[:2] == (200, "ok")
+
+
+async def test_a_source_that_is_left_alone_degrades_with_cause_and_way_out(
+    services: Services, client: httpx.AsyncClient
+) -> None:
+    """Which one, since when, until when, why, and that it goes on by itself."""
+    now_us = time.time_ns() // 1_000
+    held = Circuit(opened_us=now_us - 90_000_000, until_us=now_us + 60_000_000, opened=1, error="answers 503")
+    await services.registry.put(key(services.settings.tenant, "crm"), msgspec.json.encode(held), None)
+    code, status, checks = await ask(client)
+    assert (code, status) == (200, "degraded")
+    check = checks["source", "crm"]
+    assert check["status"] == "degraded"
+    assert check["detail"].startswith("left alone for 9")
+    assert "answers 503" in check["detail"]
+    assert "nothing is lost" in check["action"]
