@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from flockiq.pipeline.decode import lines_of, rows_of
-from flockiq.pipeline.store import Entry, apply, entry_of, part_of, snapshot_of
+from flockiq.pipeline.store import Entry, apply, base_of, entry_of, snapshot_of
 from flockiq.pipeline.told import Telling
 from flockiq.pipeline.types import TypeState, empty_rows
 from flockiq.pipeline.world import Plan
@@ -95,7 +95,7 @@ class Resolved:
             entry = entry_of(state, known[name], entities, effect.groups)
             entry.rows = dict(effect.logged.packed()) if len(effect.logged) else {}
             if effect.too_late or len(again):
-                entry.base = part_of(state.base, entities, effect.groups)
+                entry.base = base_of(state, entities, effect.groups)
             changed[name] = entry
         if lines.tick_us > self.clock_us:
             self.clock_us = lines.tick_us
@@ -164,8 +164,9 @@ def _lanes(state: TypeState) -> set[int]:
     """Every lane whose text this entity type still refers to."""
     rows = state.history.live()
     columns = [rows.key, rows.shown, rows.event, rows.value, np.frombuffer(state.shown, np.int64)]
-    for world in (state.live, state.base):
+    base = state.base.kept(state.base.entities.kept, state.base.groups.kept)
+    for world in (state.live, base):
         columns += [world.golden.value, world.golden.key, world.golden.event]
     found = set(np.unique(np.concatenate([column.reshape(-1) for column in columns])).tolist())
-    episodes = [*state.live.episodes.open.values(), *state.base.episodes.open.values()]
+    episodes = [*state.live.episodes.open.values(), *state.base.open.values()]
     return found | {episode.cause for by_rule in episodes for episode in by_rule.values()}

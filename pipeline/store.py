@@ -94,12 +94,28 @@ def part_of(world: World, entities: Int64s, groups: Int64s) -> Part:
     )
 
 
+def base_of(state: TypeState, entities: Int64s, groups: Int64s) -> Part:
+    """What the base has of some entities and groups, to be written."""
+    base = state.base
+    kept, series = entities[base.entities.of[entities] >= 0], groups[base.groups.of[groups] >= 0]
+    there = base.kept(kept, series)
+    return Part(
+        entities=kept.tobytes(),
+        groups=series.tobytes(),
+        golden=dict(there.golden.packed()),
+        signs=dict(there.signs.packed()),
+        series=dict(there.series.packed()),
+        episodes={entity: base.open.get(entity, {}) for entity in entities.tolist()},
+    )
+
+
 def snapshot_of(state: TypeState) -> Entry:
     """Everything of one entity type."""
     state.room()
     entities, groups = np.arange(len(state.ids)), np.arange(len(state.groups))
     entry = entry_of(state, (0, 0), entities, groups)
-    entry.base = part_of(state.base, entities, groups)
+    entry.base = base_of(state, entities, groups)
+    entry.base.episodes = {entity: episodes for entity, episodes in entry.base.episodes.items() if episodes}
     entry.rows = dict(state.history.live().packed())
     entry.marks = dict(state.history.marks.packed(groups))
     return entry
@@ -117,14 +133,17 @@ def apply(state: TypeState, entry: Entry, texts: Texts) -> None:
         state.groups.number(name)
     state.room()
     carry = _Carry(state, entry, texts)
+    if entry.base is not None:
+        _restore_base(state, entry.base, carry)
+    logged = carry.rows(Rows.unpacked(entry.rows)) if entry.rows else None
+    if logged is not None:  # what the base has not yet is as the live world was before this entry
+        state.base.keep(state.live, np.unique(logged.entity), np.unique(logged.group))
     if entry.live is not None:
         _restore(state.live, entry.live, carry)
-    if entry.base is not None:
-        _restore(state.base, entry.base, carry)
     for entity, episodes in entry.quiet.items():
         _set(state.live.episodes.open, entity, episodes)
-    if entry.rows:
-        _log(state, carry.rows(Rows.unpacked(entry.rows)))
+    if logged is not None:
+        _log(state, logged)
     if entry.marks:
         marks = Marks.unpacked(entry.marks)
         marks.head = state.history.marks.head[: len(marks)]
@@ -146,6 +165,14 @@ def _restore(world: World, part: Part, carry: _Carry) -> None:
     world.series.put(groups, carry.series(part.series, len(groups)))
     for entity in entities.tolist():
         _set(world.episodes.open, entity, part.episodes.get(entity, {}))
+
+
+def _restore_base(state: TypeState, part: Part, carry: _Carry) -> None:
+    entities, groups = np.frombuffer(part.entities, np.int64), np.frombuffer(part.groups, np.int64)
+    golden, signs = carry.golden(part.golden, len(entities)), carry.signs(part.signs, len(entities))
+    state.base.restore(entities, groups, golden, signs, carry.series(part.series, len(groups)))
+    for entity, episodes in part.episodes.items():
+        _set(state.base.open, entity, episodes)
 
 
 def _set(open_: Open, entity: int, episodes: dict[str, Episode]) -> None:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from flockiq.merge.golden import UNSEEN
+from flockiq.pipeline.base import Base
 from flockiq.pipeline.compiled import Functions
 from flockiq.pipeline.history import History, beyond
 from flockiq.pipeline.play import judge_again, play
@@ -78,7 +79,7 @@ class TypeState:
         self.reader = Reader(plan.layout)
         self.judged_by = plan.fingerprint  # the rules that the entities were judged by
         self.live = World.empty(plan.layout, 0, 0)
-        self.base = World.empty(plan.layout, 0, 0)
+        self.base = Base(plan.layout)
         self.history = History(empty_rows(plan))
 
     def entity(self, entity_id: str, match_key: str, group: str, shown: int) -> tuple[int, int]:
@@ -115,22 +116,25 @@ class TypeState:
     def forget_removed_rules(self) -> None:
         """Drop the episodes of rules that config has no more; the clock resolves their alerts."""
         known = self.plan.by_name.keys()
-        for world in (self.live, self.base):
-            for entity, episodes in list(world.episodes.open.items()):
+        for open_ in (self.live.episodes.open, self.base.open):
+            for entity, episodes in list(open_.items()):
                 kept = {rule: episode for rule, episode in episodes.items() if rule in known}
                 if kept:
-                    world.episodes.open[entity] = kept
+                    open_[entity] = kept
                 else:
-                    del world.episodes.open[entity]
+                    del open_[entity]
 
     def judge_again(self, texts: Texts) -> tuple[Int64s, list[Step]]:
         """Judge every entity by today's rules; returns the entities and what alerts go through."""
         self.room()
         shown = np.frombuffer(self.shown, np.int64)
-        for world in (self.base, self.live):
-            known = np.flatnonzero((world.golden.state[: len(self.ids)] != UNSEEN).any(axis=1))
-            judge_again(world, self.plan, known, shown[known], texts)
-        self.base.episodes.taken()
+        everything, groups = np.arange(len(self.ids)), np.zeros(0, np.int64)
+        base = self.base.part(self.live, everything, groups)
+        before = np.flatnonzero((base.golden.state != UNSEEN).any(axis=1))
+        judge_again(base, self.plan, before, shown[before], texts)
+        self.base.replace(everything, groups, base)
+        known = np.flatnonzero((self.live.golden.state[: len(self.ids)] != UNSEEN).any(axis=1))
+        judge_again(self.live, self.plan, known, shown[known], texts)
         self.judged_by = self.plan.fingerprint
         return known, self.live.episodes.taken()
 
@@ -138,7 +142,7 @@ class TypeState:
         """Make room in every column for the entities and groups known by now."""
         entities, groups = len(self.ids), len(self.groups)
         self.live.grow(self.plan.layout, entities, groups)
-        self.base.grow(self.plan.layout, entities, groups)
+        self.base.room(entities, groups)
         self.history.marks = self.history.marks.grow(groups)
 
     def process(self, rows: Rows, texts: Texts, clock_us: int) -> Effect:
@@ -149,9 +153,10 @@ class TypeState:
         too_late = late & ~revises & ~beyond(rows, *self._floor(rows.group))
         on_time = (~late | too_late) & (rows.op != VOID)
 
+        logged = rows.take(~too_late)
+        self.base.keep(self.live, np.unique(logged.entity), np.unique(logged.group))
+        self._fold_base(rows.take(on_time & too_late), texts)
         told = play(self.live, self.plan, rows.take(on_time), texts)
-        play(self.base, self.plan, rows.take(on_time & too_late), texts)
-        self.base.episodes.taken()
         parts, gone, touched = [told], [], rows.entity
         replayed = rows.take(late & ~too_late)
         if len(replayed):
@@ -168,10 +173,19 @@ class TypeState:
             steps=self.live.episodes.taken(),
             entities=np.unique(touched),
             groups=np.unique(rows.group),
-            logged=rows.take(~too_late),
+            logged=logged,
             duplicates=repeated,
             too_late=int(too_late.sum()),
         )
+
+    def _fold_base(self, rows: Rows, texts: Texts) -> None:
+        """Fold rows into the base without a word."""
+        if not len(rows):
+            return
+        entities, groups = np.unique(rows.entity), np.unique(rows.group)
+        part = self.base.part(self.live, entities, groups)
+        play(part, self.plan, _local(rows, entities, groups), texts)
+        self.base.replace(entities, groups, part)
 
     def tick(self, clock_us: int) -> list[Step]:
         """Let time pass for every open episode."""
@@ -217,7 +231,7 @@ class TypeState:
         logged = self.history.rows.take(places)
         stands = ~np.isin(places, self.history.find(late))
         entities = np.unique(np.concatenate([logged.entity, late.entity]))
-        before, after = self.base.part(entities, groups), self.base.part(entities, groups)
+        before, after = (self.base.part(self.live, entities, groups) for _ in range(2))
         old_rows, new_rows = _local(logged, entities, groups), _local(late, entities, groups)
         old = play(before, self.plan, _told(old_rows), texts, judging=False)
         new = play(after, self.plan, _told(_joined(old_rows.take(stands), new_rows)), texts)
@@ -256,13 +270,14 @@ class TypeState:
         prefix = forgotten & (kept_before == np.repeat(kept_before[starts], sizes))
         if not prefix.any():
             return
-        play(self.base, self.plan, _told(rows.take(prefix)), texts)
-        self.base.episodes.taken()
+        self._fold_base(_told(rows.take(prefix)), texts)
         newest = np.flatnonzero(prefix & ~np.r_[prefix[1:] & (rows.group[1:] == rows.group[:-1]), False])
         floor, marks = rows.take(newest), self.history.marks
         marks.floor_us[floor.group], marks.floor_rr[floor.group] = floor.us, floor.rr
         marks.floor_hash[floor.group] = floor.hash
-        self.history.rebuild(rows.take(~prefix))
+        left = rows.take(~prefix)
+        self.history.rebuild(left)
+        self.base.only(np.unique(left.entity), np.unique(left.group))
 
 
 def empty_rows(plan: Plan) -> Rows:

@@ -13,9 +13,9 @@ from flockiq.merge import batch, golden
 from flockiq.merge.forward import Forwarded
 from flockiq.merge.records import Records
 from flockiq.pipeline import play, rounds, scanned
+from flockiq.pipeline.base import Base
 from flockiq.pipeline.told import Telling
 from flockiq.pipeline.types import TypeState
-from flockiq.pipeline.world import World
 from flockiq.shared import owner
 from flockiq.shared.owner import Owner
 from flockiq.signal.episodes import Episodes
@@ -68,7 +68,8 @@ def _base_not_used() -> AbstractContextManager[Any]:
     replay = TypeState._replay
 
     def from_nothing(self: TypeState, *given: Any) -> Any:
-        kept, self.base = self.base, World.empty(self.plan.layout, len(self.ids), len(self.groups))
+        kept, self.base = self.base, Base(self.plan.layout)
+        self.base.room(len(self.ids), len(self.groups))
         try:
             return replay(self, *given)
         finally:

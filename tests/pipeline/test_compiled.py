@@ -20,7 +20,7 @@ from flockiq.pipeline.decode import lines_of, rows_of
 from flockiq.pipeline.rowread import lane_of_bytes
 from flockiq.pipeline.types import TypeState
 from flockiq.pipeline.warm import LAYOUT
-from flockiq.pipeline.world import Plan
+from flockiq.pipeline.world import Plan, World
 from flockiq.shared import wire
 from flockiq.shared.lanes import Texts, text_lane
 from flockiq.shared.positions import hash_id
@@ -46,6 +46,13 @@ def _run(mode: compiled.Mode, work: Workload, size: int) -> tuple[Engine, list[A
     return engine, effects
 
 
+def _worlds(engine: Engine) -> list[World]:
+    """The live world and the base."""
+    state = engine.types["account"]
+    everything = np.arange(len(state.ids)), np.arange(len(state.groups))
+    return [state.live, state.base.part(state.live, *everything)]
+
+
 @pytest.mark.parametrize(
     ("size", "batch"), [(Size(4000, 300), 2), (Size(4000, 300), 0), (Size(4000, 300, unchanged=0.9, warm=True), 3)]
 )
@@ -60,10 +67,9 @@ def test_a_workload_ends_in_the_same_state_and_tells_the_same(size: Size, batch:
         for told in ("deltas", "retracted"):
             for ours, its in zip(getattr(mine, told), getattr(theirs, told), strict=True):
                 np.testing.assert_array_equal(ours, its)
-    for name in ("live", "base"):
+    for mine, theirs in zip(_worlds(plain), _worlds(fast), strict=True):
         for part in ("golden", "signs", "series"):
-            ours = getattr(getattr(plain.types["account"], name), part)
-            its = getattr(getattr(fast.types["account"], name), part)
+            ours, its = getattr(mine, part), getattr(theirs, part)
             for column in ours.names:
                 np.testing.assert_array_equal(getattr(ours, column), getattr(its, column), err_msg=column)
 
