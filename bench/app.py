@@ -1,6 +1,7 @@
 """The app as the local host runs it, telling once in a while how far it is; run as a process of its own.
 
-``python -m flockiq.bench.app DATA``: prints a line of JSON every TICK_S until its input is closed.
+``python -m flockiq.bench.app DATA WORKERS``: with so many worker processes (1: none); prints a line of
+JSON every TICK_S until its input is closed.
 """
 
 from __future__ import annotations
@@ -14,41 +15,57 @@ from pathlib import Path
 import msgspec
 
 from flockiq.bench.workload import CONFIG, ROOT
+from flockiq.local.history import OF_WORKERS, Taking
 from flockiq.local.host.host import Host
+from flockiq.local.host.workers import SETTING
+from flockiq.shared.adapters.embedded.connect import SPOOL
+from flockiq.shared.adapters.embedded.spool import Spool
 from flockiq.shared.services import close, services
 
 TICK_S = 0.1
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """How far the app is: events its two functions have not handled, CPU seconds it has used, when."""
+    """How far the app is: events not handled by its two functions, rows not in the history, CPU seconds, when."""
 
     changes: int
     resolved: int
+    spooled: int
     cpu_s: float
     at: float
     failures: int
 
 
+def _cpu_s(pid: int) -> float:
+    """The CPU seconds that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 async def _run(data: Path) -> None:
-    host = Host(ROOT, events=lambda: services().events, data=data, port=0)
+    host = Host(ROOT, events=lambda: services().events, data=data, port=0, workers=OF_WORKERS)
+    history, spool = Taking(), Spool(data / SPOOL)
     loop = asyncio.get_running_loop()
     ended = loop.run_in_executor(None, sys.stdin.buffer.read)
     try:
         await host.start()
+        history.start(services())
         while not ended.done():
             lag = await host.lag()
             failures = sum(one.failures for one in host.functions.values())
-            now = Progress(lag["changes"], lag["resolved"], time.process_time(), time.time(), failures)
+            cpu_s = time.process_time() + sum(map(_cpu_s, host.workers))
+            now = Progress(lag["changes"], lag["resolved"], await spool.waiting(), cpu_s, time.time(), failures)
             sys.stdout.write(msgspec.json.encode(now).decode() + "\n")
             sys.stdout.flush()
             await asyncio.sleep(TICK_S)
     finally:
         await host.stop()
+        await history.stop()
+        await spool.close()
         await close()
 
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
-    os.environ |= {"FLOCKIQ_DATA": str(folder), "FLOCKIQ_CONFIG": str(CONFIG)}
+    os.environ |= {"FLOCKIQ_DATA": str(folder), "FLOCKIQ_CONFIG": str(CONFIG), SETTING: sys.argv[2]}
     asyncio.run(_run(folder))

@@ -8,6 +8,7 @@ looked for in the alert store: from its change's publication to when the store h
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 import subprocess
 import sys
@@ -31,6 +32,7 @@ from flockiq.shared.ports import OutgoingEvent
 from flockiq.shared.services import Services, connect
 from flockiq.shared.settings import HUBS, Settings
 
+WORKERS = os.cpu_count() or 1  # processes that run the functions
 PACED_S = 15.0  # of publishing at half the load
 AFTER_S = 5.0  # that alerts are still looked for when everything has been published
 EVERY_S = 0.05  # between two publications
@@ -68,7 +70,7 @@ async def _drain(data: Path, size: Size) -> dict[str, float]:
         began = next(told)
         last = began
         for last in told:
-            if last.changes == last.resolved == 0:
+            if last.changes == last.resolved == last.spooled == 0:
                 break
             if last.at - began.at > PATIENCE_S:
                 end = (data / "app.log").read_text(errors="replace")[-LOG_END:]
@@ -80,6 +82,7 @@ async def _drain(data: Path, size: Size) -> dict[str, float]:
         "cores_used": round(cpu / took, 2),
         "failures": last.failures,
         "alerts_stored": _alerts(data),
+        "worker_processes": WORKERS,
     }
 
 
@@ -173,7 +176,7 @@ def _app(data: Path) -> Iterator[Iterator[Progress]]:
     with (
         (data / "app.log").open("wb") as log,
         subprocess.Popen(  # noqa: S603 - our own module
-            [sys.executable, "-m", "flockiq.bench.app", str(data)],
+            [sys.executable, "-m", "flockiq.bench.app", str(data), str(WORKERS)],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -25,6 +25,7 @@ from flockiq.cli.samples import Samples, Verdict, sample_systems
 from flockiq.cli.show import logged, show, tell
 from flockiq.cli.summary import Runtime, Summary
 from flockiq.cli.watch import Watch
+from flockiq.local.history import OF_WORKERS, Taking
 from flockiq.local.host.host import Host
 from flockiq.shared.config.load import load
 from flockiq.shared.services import close, services
@@ -78,6 +79,8 @@ async def _run(options: Options, console: Console) -> Ended:
             samples = await stack.enter_async_context(sample_systems(options.data, options.seed, url))
             stack.enter_context(_environment(samples.environment))
         stack.push_async_callback(close)
+        history = Taking()
+        stack.push_async_callback(history.stop)
         stack.push_async_callback(close_capture)
         host = Host(
             APP,
@@ -85,9 +88,11 @@ async def _run(options: Options, console: Console) -> Ended:
             checkpoints=lambda: services().registry,
             data=options.data,
             port=options.port,
+            workers=OF_WORKERS,
         )
         stack.push_async_callback(host.stop)
         await host.start()
+        history.start(services())
         stack.enter_context(announced(options.data, host.url))
         watch = Watch(host, duration_s=options.duration_s, seed=samples.seed if samples else None)
         stack.push_async_callback(watch.close)

@@ -39,6 +39,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     lateness_s: float = 86_400.0  # FLOCKIQ_LATENESS_S
     versions_kept: int = 16  # FLOCKIQ_VERSIONS_KEPT
     compiled: Literal["background", "wait", "off"] = "background"  # FLOCKIQ_COMPILED: when machine code is loaded
+    analytics_spool: bool = False  # FLOCKIQ_ANALYTICS_SPOOL: leave rows to the process that holds the DuckDB file
+    entity_hubs: bool = True  # FLOCKIQ_ENTITY_HUBS: tell golden records and deltas on hubs entities and deltas
     state_snapshot_entries: int = 500  # FLOCKIQ_STATE_SNAPSHOT_ENTRIES: roll a log after so many appends
 
 

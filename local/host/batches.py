@@ -52,6 +52,7 @@ def encode(trigger: EventHubTrigger, events: Sequence[StoredEvent]) -> Input:
             "PropertiesArray": _json([event.properties for event in events]),
             "SystemPropertiesArray": _json(system),
         },
+        partition=events[0].partition,
     )
 
 

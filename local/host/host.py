@@ -32,6 +32,7 @@ from flockiq.local.host.server import LOOPBACK, WebServer, listen
 from flockiq.local.host.stats import FunctionStats, PartitionStats
 from flockiq.local.host.timers import Timer
 from flockiq.local.host.web import WebApp
+from flockiq.local.host.workers import Workers, started
 from flockiq.shared.ports import EventStream, Registry
 
 log = logging.getLogger("flockiq.host")
@@ -43,6 +44,7 @@ class Host:
     ``events`` is the stream Event Hub triggers read, or a callable that gives it once the app is
     indexed (so that the app and the host share one). ``data`` is the folder of what the host keeps.
     App settings come from ``settings``, then the environment, then local.settings.json.
+    ``workers`` are settings of the worker processes alone, if the settings ask for more than one.
     ``checkpoints`` gives the registry that hosts of one Event Hubs namespace share.
     ``open_on_loopback`` lets callers on this machine in without a key. Port 0 takes a free one.
     """
@@ -55,6 +57,7 @@ class Host:
         data: Path,
         port: int = 7071,
         settings: Mapping[str, str] | None = None,
+        workers: Mapping[str, str] | None = None,
         open_on_loopback: bool = True,
         grace_s: float = 30,
         checkpoints: Callable[[], Registry] | None = None,
@@ -64,6 +67,7 @@ class Host:
         self._data = data
         self._port = port
         self._settings = dict(settings or {})
+        self._of_workers = dict(workers or {})
         self._open = open_on_loopback
         self._grace_s = grace_s
         self._checkpoints = checkpoints
@@ -75,6 +79,7 @@ class Host:
         self._closers: list[Callable[[], object]] = []
         self._server: WebServer | None = None
         self._invoker: Invoker | None = None
+        self._processes: Workers | None = None
 
     @property
     def url(self) -> str:
@@ -85,6 +90,11 @@ class Host:
     def runtime(self) -> RuntimeVersion:
         """The library the functions run in."""
         return VERSION
+
+    @property
+    def workers(self) -> Sequence[int]:
+        """The worker processes, by id; none when functions run in this one."""
+        return self._processes.pids if self._processes else []
 
     @property
     def functions(self) -> Mapping[str, FunctionStats]:
@@ -134,7 +144,8 @@ class Host:
         runtime = Runtime()
         self._closers.append(runtime.close)
         functions = await self._index(runtime, settings)
-        self._invoker = Invoker(runtime, functions, host_json.timeout_s, self._stopping)
+        self._processes = await started(self._app, settings, self._of_workers)
+        self._invoker = Invoker(runtime, functions, host_json.timeout_s, self._stopping, self._processes)
         router = Router(list(functions.values()), host_json.extensions.http.route_prefix)
         events = self._events() if callable(self._events) else self._events
         timers, pumps, watchers = await self._workers(functions, events, ledger, host_json.extensions.event_hubs)
@@ -243,6 +254,8 @@ class Host:
             for task in late:
                 task.cancel()
             await asyncio.gather(*tasks, *http, return_exceptions=True)
+        if self._processes is not None:
+            await self._processes.stop()
         while self._closers:
             self._closers.pop()()
         if self._ended is not None:

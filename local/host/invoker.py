@@ -25,6 +25,7 @@ from flockiq.local.host.messages import (
 from flockiq.local.host.retries import unless_stopped
 from flockiq.local.host.runtime import Runtime
 from flockiq.local.host.stats import FunctionStats
+from flockiq.local.host.workers import Workers
 
 log = logging.getLogger("flockiq.host")
 
@@ -38,6 +39,7 @@ class Input(NamedTuple):
     data: TypedData
     metadata: Mapping[str, TypedData]
     traceparent: str = ""
+    partition: int | None = None  # of an Event Hub trigger: which worker process it goes to
 
 
 class Outcome(NamedTuple):
@@ -51,9 +53,15 @@ class Invoker:
     """Calls the functions of one runtime, and counts."""
 
     def __init__(
-        self, runtime: Runtime, functions: Mapping[str, Function], timeout_s: float | None, stopping: asyncio.Event
+        self,
+        runtime: Runtime,
+        functions: Mapping[str, Function],
+        timeout_s: float | None,
+        stopping: asyncio.Event,
+        workers: Workers | None = None,
     ) -> None:
         self._runtime = runtime
+        self._workers = workers
         self._timeout_s = timeout_s
         self._stopping = stopping
         self.stats = {name: FunctionStats(name, _kind(function)) for name, function in functions.items()}
@@ -72,7 +80,7 @@ class Invoker:
         stats.invocations += 1
         stats.running += 1
         try:
-            outcome = await self._limited(function, request)
+            outcome = await self._limited(function, request, given.partition)
         finally:
             stats.running -= 1
         if outcome.error is not None:
@@ -105,14 +113,14 @@ class Invoker:
                 return False
             await unless_stopped(self._stopping, asyncio.sleep(policy.delay_s(retry)))
 
-    async def _limited(self, function: Function, request: InvocationRequest) -> Outcome:
+    async def _limited(self, function: Function, request: InvocationRequest, partition: int | None) -> Outcome:
         if function.is_async:
             try:
                 async with asyncio.timeout(self._timeout_s):
-                    return _outcome(await self._runtime.invoke(request))
+                    return _outcome(await self._invoked(function, request, partition))
             except TimeoutError:  # only ours: what the function raises comes back in the response
                 return self._timed_out(function, "it was cancelled")
-        call = asyncio.ensure_future(self._runtime.invoke(request))
+        call = asyncio.ensure_future(self._invoked(function, request, partition))
         try:
             return _outcome(await asyncio.wait_for(asyncio.shield(call), self._timeout_s))
         except TimeoutError:
@@ -125,6 +133,14 @@ class Invoker:
         log.error("%s is over its time: %s", function.name, outcome.error and outcome.error.message)
         await call
         return outcome
+
+    async def _invoked(
+        self, function: Function, request: InvocationRequest, partition: int | None
+    ) -> InvocationResponse:
+        """Call it in the worker of its partition if there are workers, else here."""
+        if self._workers is None or partition is None:
+            return await self._runtime.invoke(request)
+        return await self._workers.of(partition).invoke(function.name, request)
 
     def _timed_out(self, function: Function, then: str) -> Outcome:
         return Outcome(

@@ -10,10 +10,12 @@ from flockiq.shared.adapters.embedded.blobs import FolderBlobs
 from flockiq.shared.adapters.embedded.events import SqliteEvents
 from flockiq.shared.adapters.embedded.registry import SqliteRegistry
 from flockiq.shared.adapters.embedded.secrets import EnvironmentSecrets
+from flockiq.shared.adapters.embedded.spool import Spool, SpooledAnalytics
 from flockiq.shared.adapters.embedded.state import SqliteState
 from flockiq.shared.ports import Blobs
 from flockiq.shared.settings import Settings
 
+SPOOL = "analytics-spool.db"
 EVENTHOUSE = Path(__file__).resolve().parents[3] / "eventhouse"
 
 
@@ -23,6 +25,7 @@ class Embedded:
     def __init__(self, settings: Settings) -> None:
         self._data = settings.data
         self._partitions = settings.partitions
+        self._spool = settings.analytics_spool
 
     def events(self, _blobs: Blobs) -> SqliteEvents:
         """Hubs as a sqlite log."""
@@ -40,8 +43,10 @@ class Embedded:
         """Cursors and leases in sqlite."""
         return SqliteRegistry(self._data / "registry.db")
 
-    def analytics(self, _blobs: Blobs) -> DuckdbAnalytics:
-        """History in DuckDB."""
+    def analytics(self, _blobs: Blobs) -> DuckdbAnalytics | SpooledAnalytics:
+        """History in DuckDB, or on its way to the process that holds it."""
+        if self._spool:
+            return SpooledAnalytics(Spool(self._data / SPOOL), EVENTHOUSE)
         return DuckdbAnalytics(self._data / "analytics.duckdb", EVENTHOUSE)
 
     def secrets(self) -> EnvironmentSecrets:

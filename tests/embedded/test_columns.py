@@ -1,0 +1,81 @@
+"""Rows as columns: what DuckDB holds of them is what it holds of the same rows as JSON."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from flockiq.shared.errors import BadRecord, NotFound
+from flockiq.shared.services import connect
+from flockiq.shared.settings import Settings
+from flockiq.shared.tabular import Columns, TakesColumns, ndjson, packed
+
+
+def entities(ids: list[str], fields: list[str]) -> Columns:
+    """Rows of table Entities with some of its columns."""
+    n = len(ids)
+    made = Columns(n)
+    made.texts("EntityId", ids)
+    made.text("Tenant", "Ähre")
+    made.texts("MatchKey", ["x", 'a "quoted" key'], np.arange(n) % 2)
+    made.numbers("Version", np.arange(n) + (1 << 53) + 1)
+    made.instants("UpdatedAt", np.array([0, -62_135_596_800_000_000, 253_402_300_799_999_999])[:n])
+    made.numbers("Deleted", np.arange(n) % 2 == 1)
+    made.dynamic("Fields", fields)
+    return made
+
+
+QUERY = (
+    "Entities | sort by EntityId asc"
+    " | project EntityId, Tenant, MatchKey, Version, UpdatedAt, Deleted, Fields, Sources, EntityType"
+)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        ['{"a":1.5}', "null", '{"b":[1,null]}'],
+        ['{"a":"\\ud83d\\ude00"}', '"text"', "1e400"],  # msgspec and DuckDB read some of it in their own ways
+    ],
+)
+async def test_columns_are_what_the_same_rows_as_json_are(tmp_path: Path, fields: list[str]) -> None:
+    """Every type, texts shared by rows, columns left out, the calendar's ends."""
+    made = packed([entities(["a", "b"], fields[:2]), entities(["c"], fields[2:])])
+    answers = []
+    for name in ("columns", "json"):
+        services = connect(Settings(data=tmp_path / name))
+        assert isinstance(services.analytics, TakesColumns)
+        if name == "columns":
+            await services.analytics.ingest_columns("Entities", made)
+        else:
+            await services.analytics.ingest("Entities", ndjson(made))
+        answers.append([list(row) for row in (await services.analytics.query(QUERY)).rows])
+        await services.close()
+    assert answers[0] == answers[1]
+    assert [row[0] for row in answers[0]] == ["a", "b", "c"]
+    assert answers[0][1][2:6] == ['a "quoted" key', (1 << 53) + 2, "0001-01-01T00:00:00.000000Z", True]
+
+
+async def test_columns_that_duckdb_refuses_go_the_way_of_json(tmp_path: Path) -> None:
+    """And come out as they would have: a value that DuckDB can't read does not keep the row from it."""
+    services = connect(Settings(data=tmp_path))
+    made = Columns(1)
+    made.texts("DeltaId", ["a"])
+    made.texts("RelativeChange", ["much"])  # not of its column's type
+    await services.analytics.ingest_columns("Deltas", packed([made]))  # type: ignore[attr-defined]  # it takes columns
+    assert (await services.analytics.query("Deltas | project DeltaId, RelativeChange")).rows == [["a", None]]
+    await services.close()
+
+
+async def test_a_column_or_table_that_is_not_declared_is_refused(tmp_path: Path) -> None:
+    """By name."""
+    services = connect(Settings(data=tmp_path))
+    made = Columns(1)
+    made.texts("Nope", ["a"])
+    with pytest.raises(BadRecord, match="Nope: the table has no such column"):
+        await services.analytics.ingest_columns("Deltas", packed([made]))  # type: ignore[attr-defined]  # it takes columns
+    with pytest.raises(NotFound, match="Detlas"):
+        await services.analytics.ingest_columns("Detlas", packed([made]))  # type: ignore[attr-defined]  # it takes columns
+    await services.close()
