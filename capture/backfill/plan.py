@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator
-from itertools import batched, pairwise
+from itertools import batched, pairwise, takewhile
 from typing import Final
 
 from flockiq.capture.protocols.phrases import written
@@ -47,14 +47,17 @@ def halves(way: Sliced, span: Span) -> list[Span]:
 
 
 def _times(way: ByTime, since_us: int, now_us: int) -> Iterator[Span]:
+    """Slices that begin and end at whole seconds: not every source takes a fraction of one."""
+    since_us -= since_us % UNITS["s"]
     start_us = instant_us(way.start or EARLIEST, dt.UTC)
     first_us = max(start_us, since_us)
-    end_us = now_us + AHEAD_US
+    end_us = -(-(now_us + AHEAD_US) // UNITS["s"]) * UNITS["s"]
     if not way.start and since_us < start_us:
         yield Span(since_us=since_us, until_us=min(start_us, end_us))
     # A time beyond now is left to the polls; one that is only shortly ago is one slice.
     length = way.slice or max((end_us - first_us) // PARTS, UNITS["d"])
-    length = max(length, -(-(end_us - first_us) // MOST_SLICES))
+    length = max(length, (end_us - first_us) // MOST_SLICES)
+    length += -length % UNITS["s"]
     while first_us < end_us:
         until_us = min(first_us + length, end_us)
         yield Span(since_us=first_us, until_us=until_us)
@@ -63,7 +66,7 @@ def _times(way: ByTime, since_us: int, now_us: int) -> Iterator[Span]:
 
 def _shorter(way: ByTime, span: Span) -> list[Span]:
     middle_us = (span.since_us + span.until_us) // 2
-    middle_us -= middle_us % (UNITS["s"] if span.until_us - span.since_us > UNITS["m"] else 1)
+    middle_us -= middle_us % UNITS["s" if span.until_us - span.since_us > UNITS["m"] else "ms"]
     told = [written(us, way.format) for us in (span.since_us, middle_us, span.until_us)]
     if len(set(told)) < len(told):  # as the source is told, one of the two would be empty
         return []
@@ -82,14 +85,16 @@ def _bounds(way: ByKey) -> list[str]:
 
 
 def _between(first: str, last: str, *, numeric: bool) -> str:
-    """A key about halfway between two; "" if there is none.
+    """A key about halfway between two; "" if none is found.
 
-    Text is taken for digits of a fraction. Whatever order a source has, no key is lost by that: what
-    is not before the key between comes after it.
+    Text is taken for digits of a fraction, after what both begin with. Whatever order a source has, no
+    key is lost by that: what is not before the key between comes after it.
     """
     if numeric:
         middle = (int(first) + int(last)) // 2
         return str(middle) if middle > int(first) else ""
+    common = "".join(one for one, _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False)))
+    first, last = first.removeprefix(common), last.removeprefix(common)
     signs = _DIGITS if all(each in _DIGITS for each in (first + last).lower()) else _SIGNS
     length = max(len(first), len(last)) + 1
     low, high = _number(first, signs, length, 0), _number(last, signs, length, len(signs) - 1)
@@ -101,7 +106,7 @@ def _between(first: str, last: str, *, numeric: bool) -> str:
         middle, digit = divmod(middle, len(signs))
         text = signs[digit] + text
     between = text.rstrip(signs[0])
-    return between if between not in ("", first, last) else ""
+    return common + between if first.lower() < between < last.lower() else ""
 
 
 def _number(text: str, signs: str, length: int, other: int) -> int:

@@ -60,7 +60,8 @@ class Past:
             await self.step()
             if (found := await self.now()).cleared:
                 return found
-        raise AssertionError(f"the backfill does not end: {await self.now()}, {await self.slices()}")
+        left = {name: each for name, each in (await self.slices()).items() if each.state == "open"}
+        raise AssertionError(f"the backfill does not end: {await self.now()}, {left}")
 
     async def now(self) -> Backfill:
         """How it stands."""

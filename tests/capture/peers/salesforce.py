@@ -17,6 +17,7 @@ from starlette.routing import Route
 _TIME: Final = r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{3})?Z)"
 _SINCE: Final = rf"SystemModstamp >= {_TIME}"
 _AFTER: Final = rf"\(SystemModstamp = {_TIME} AND Id > '(\w+)'\) OR SystemModstamp > {_TIME}"
+_BOUNDS: Final = re.compile(rf" WHERE {_SINCE} AND SystemModstamp < {_TIME}(?: AND \(({_AFTER})\))?(?= ORDER BY)")
 _ORDER: Final = r" ORDER BY SystemModstamp, Id"
 _SOQL: Final = re.compile(rf"SELECT ([\w,]+) FROM (\w+)(?: WHERE (?:{_SINCE}|{_AFTER}))?" + _ORDER)  # noqa: S608 - a pattern that reads, not a query
 _KNOWN: Final = ("Id", "Name", "SystemModstamp", "IsDeleted")
@@ -65,11 +66,16 @@ class Salesforce:
         if self.used > self.allowed:
             refused = {"message": "TotalRequests Limit exceeded.", "errorCode": "REQUEST_LIMIT_EXCEEDED"}
             return JSONResponse([refused], 403, limits)
+        bounds = _BOUNDS.search(said)
+        if bounds is not None:  # a slice: what is asked for within it is asked as ever
+            said = said.replace(bounds[0], f" WHERE {bounds[3]}" if bounds[3] else "")
         understood = _SOQL.fullmatch(said)
         if understood is None or not set(understood[1].split(",")) <= set(_KNOWN) or understood[2] != "Account":
             return JSONResponse([{"message": f"unexpected token: {said}", "errorCode": "MALFORMED_QUERY"}], 400)
         fields, since, equal, key, after = understood[1].split(","), *understood.group(3, 4, 5, 6)
         rows = sorted(self.rows.values(), key=lambda row: (_moment(row), row["Id"]))
+        if bounds is not None:
+            rows = [row for row in rows if _written(bounds[1]) <= _moment(row) < _written(bounds[2])]
         if since:
             rows = [row for row in rows if _moment(row) >= _written(since)]
         if after:

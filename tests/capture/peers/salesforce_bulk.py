@@ -24,7 +24,8 @@ from tests.capture.peers.salesforce import described
 
 _SOQL: Final = re.compile(
     r"SELECT ([\w,]+) FROM (\w+)"
-    r"(?: WHERE SystemModstamp >= (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{3})?Z))?(?: LIMIT (\d+))?"
+    r"(?: WHERE SystemModstamp >= (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{3})?Z)"
+    r"(?: AND SystemModstamp < (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{3})?Z))?)?(?: LIMIT (\d+))?"
 )
 _DELIMITERS: Final = {"COMMA": ",", "TAB": "\t", "PIPE": "|", "SEMICOLON": ";", "CARET": "^", "BACKQUOTE": "`"}
 _ENDS: Final = {"LF": "\n", "CRLF": "\r\n"}
@@ -98,9 +99,12 @@ class SalesforceBulk:
         if since := soql[3]:
             least = since if "." in since else since.replace("Z", ".000Z")
             rows = [row for row in rows if row["SystemModstamp"] >= least]
+        if until := soql[4]:
+            most = until if "." in until else until.replace("Z", ".000Z")
+            rows = [row for row in rows if row["SystemModstamp"] < most]
         number = len(self.submitted)
         job = QueryJob(f"750R{number:014}", request.path_params["version"], body, soql[1].split(","), rows)
-        job.rows = job.rows[: int(soql[4])] if soql[4] else job.rows
+        job.rows = job.rows[: int(soql[5])] if soql[5] else job.rows
         job.error = self.failing
         self.jobs[job.id] = job
         return JSONResponse(self._info(job))
