@@ -95,6 +95,18 @@ async def test_an_alert_read_from_a_replica_that_lags_is_read_again(alerts: Cosm
     assert peer.faults.injected["stale"] == 3
 
 
+async def test_a_document_no_replica_has_yet_is_not_taken_for_none(registry: CosmosRegistry, peer: CosmosDB) -> None:
+    """Whoever believed that would begin a cursor anew. Also when several read it at once."""
+    etag = await registry.put("cursor", b"1", None)
+    for readers in (1, 4):
+        peer.faults.plan("behind", where="documents/read", times=readers + 1)
+        found = await asyncio.gather(*(registry.get("cursor") for _ in range(readers)))
+        assert found == [(b"1", etag)] * readers
+        peer.faults.clear()
+        etag = await registry.put("cursor", b"1", etag)
+    assert peer.faults.injected["behind"] >= 3
+
+
 @pytest.mark.parametrize("kind", [kind for kind in OF_WRITES if kind != "batch_throttled"])
 async def test_cursors_and_leases_come_through(kind: str, registry: CosmosRegistry, peer: CosmosDB) -> None:
     """Made, replaced, read, listed, held, renewed, given up and removed; no conflict but a real one."""

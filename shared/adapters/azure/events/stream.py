@@ -51,25 +51,29 @@ class HubEvents:
         self._limits: dict[str, int] = {}
         self._tails: dict[Key, Tail] = {}
         self._reading: dict[Key, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._first: dict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
         self._room = Room(UNDER_WAY_BYTES)
         self._leaving: set[asyncio.Task[None]] = set()
 
     async def partition_count(self, hub: str) -> int:
         """See ``EventStream.partition_count``; ConfigError if the settings say another."""
-        if hub not in self._counts:
-            count = len(await self._ask(hub, lambda asker: asker.get_partition_ids()))
-            wanted = self._partitions.get(hub, count)
-            if count != wanted:
-                setting = f"FLOCKIQ_PARTITIONS_{hub.upper()}"
-                wrong = f"hub {hub} has {count} partitions, the settings say {wanted}"
-                raise ConfigError([Problem(setting, 0, "", wrong, f"set it to {count}")])
-            self._counts[hub] = count
+        async with self._first["count", hub]:  # whoever comes meanwhile waits for the answer, and asks no second time
+            if hub not in self._counts:
+                count = len(await self._ask(hub, lambda asker: asker.get_partition_ids()))
+                wanted = self._partitions.get(hub, count)
+                if count != wanted:
+                    setting = f"FLOCKIQ_PARTITIONS_{hub.upper()}"
+                    wrong = f"hub {hub} has {count} partitions, the settings say {wanted}"
+                    raise ConfigError([Problem(setting, 0, "", wrong, f"set it to {count}")])
+                self._counts[hub] = count
         return self._counts[hub]
 
     async def publish(self, hub: str, events: Sequence[OutgoingEvent]) -> None:
         """See ``EventStream.publish``; nothing is written if an event is over MAX_EVENT_BYTES (BadRecord)."""
         if not events:
             return
+        # Both are asked at once the first time: a cold start waits for one connection less.
+        _, limit = await asyncio.gather(self.partition_count(hub), self._limit(hub))
         total = 0
         for event in events:
             await self._check(hub, event.partition)
@@ -78,7 +82,6 @@ class HubEvents:
                 raise BadRecord(f"an event of {size:,} bytes for hub {hub} is over the limit of {MAX_EVENT_BYTES:,}")
             total += len(event.body)
         async with self._room.of(total):
-            limit = await self._limit(hub)
             outgoing: dict[int, list[EventData]] = defaultdict(list)
             for event in events:
                 outgoing[event.partition].append(await self._outgoing(hub, event, limit))
@@ -161,14 +164,15 @@ class HubEvents:
 
     async def _limit(self, hub: str) -> int:
         """How many bytes a publication to ``hub`` may have: the tier's, as the service says."""
-        if hub not in self._limits:
-            batch = await persist(
-                lambda: self._producer(hub).create_batch(),
-                lambda error: self._namespace.judge(error, hub=hub),
-                within_s=WITHIN_S,
-                what=f"asking hub {hub} how much it takes",
-            )
-            self._limits[hub] = batch.max_size_in_bytes
+        async with self._first["limit", hub]:
+            if hub not in self._limits:
+                batch = await persist(
+                    lambda: self._producer(hub).create_batch(),
+                    lambda error: self._namespace.judge(error, hub=hub),
+                    within_s=WITHIN_S,
+                    what=f"asking hub {hub} how much it takes",
+                )
+                self._limits[hub] = batch.max_size_in_bytes
         return self._limits[hub]
 
     async def _outgoing(self, hub: str, event: OutgoingEvent, limit: int) -> EventData:

@@ -35,6 +35,10 @@ class Site(NamedTuple):
     partition: int
     other: int
 
+    def beside(self, n: int) -> Site:
+        """A site for one of up to eight things that a test does at once."""
+        return self._replace(partition=PARTITIONS + 8 * (self.partition // 2) + n)
+
     async def publish(self, *bodies: bytes) -> None:
         """Publish these to the partition, in one call."""
         await self.events.publish(HUB, [OutgoingEvent(self.partition, body) for body in bodies])
@@ -51,7 +55,7 @@ class Site(NamedTuple):
 @pytest.fixture(scope="module")
 def peer() -> Iterator[EventHubs]:
     """A namespace with one hub of many partitions."""
-    with EventHubs({HUB: PARTITIONS}) as peer:
+    with EventHubs({HUB: PARTITIONS * 5}) as peer:
         yield peer
 
 
