@@ -12,9 +12,12 @@ from collections.abc import Iterable
 
 import msgspec
 
+from flockiq.capture import errands
 from flockiq.capture.publish import HUB, Lines, publish
-from flockiq.capture.records import Reader, Record
+from flockiq.capture.records import Reader, Record, Taken
+from flockiq.capture.signatures import Delivery
 from flockiq.capture.sources import Capture
+from flockiq.capture.told import Telling, telling_of
 from flockiq.shared import wire
 from flockiq.shared.config.sources import Source
 from flockiq.shared.deadletters import DeadLetter, Kept, bury, exhume
@@ -54,10 +57,16 @@ async def _take(capture: Capture, kept: Kept) -> None:
     try:
         source = _source(capture, kept)
         lines = Lines(capture.tenant, kept.source, kept.stream, await services.events.partition_count(HUB))
-        taken = Reader(source.streams[kept.stream], nesting=source.limits.nesting).take(_read(kept.body))
-        # A delivery may hold a part of its record: what it lacks is not known to be gone.
-        op = taken.op if taken.op == "d" or source.webhook is None else "u"
-        lines.add(op, taken, Position(first_us, _RUN, 0), now_us)
+        telling = _telling(source, kept)
+        if telling.link:
+            begins = errands.REREAD_ALL if telling.many else errands.REREAD
+            await errands.send(capture, kept.source, kept.stream, [telling.link], begins=begins)
+        elif telling.gone:
+            lines.add("d", Taken(telling.gone, 0, "d", b"{}"), Position(first_us, _RUN, 0), now_us)
+        elif telling.record is not None:
+            taken = Reader(source.streams[kept.stream], nesting=source.limits.nesting).take(telling.record)
+            op: wire.Op = "u" if telling.partial and taken.op == "r" else taken.op
+            lines.add(op, taken, Position(first_us, _RUN, 0), now_us)
     except BadRecord as error:
         letter = DeadLetter(
             stage="capture",
@@ -69,6 +78,7 @@ async def _take(capture: Capture, kept: Kept) -> None:
             body=kept.body,
             at_us=now_us,
             first_us=first_us,
+            told=kept.told,
         )
         await bury(services, [letter])
         return
@@ -80,6 +90,15 @@ def _source(capture: Capture, kept: Kept) -> Source:
     if source is None or not source.enabled or kept.stream not in source.streams:
         raise BadRecord(f"config has no stream {kept.source}/{kept.stream} in use")
     return source
+
+
+def _telling(source: Source, kept: Kept) -> Telling:
+    """What a letter tells: an event what its delivery would, a record itself."""
+    record = _read(kept.body)
+    if kept.told:
+        return telling_of(source.streams[kept.stream], Delivery("POST", "", {}, kept.body), record)
+    # Letters of deliveries that do not say so may hold a part of their record: what it lacks is not known to be gone.
+    return Telling(record, partial=source.webhook is not None)
 
 
 def _read(body: bytes) -> Record:

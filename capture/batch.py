@@ -60,11 +60,18 @@ class Batch:
         return self._lines.records
 
     def take(
-        self, record: Record, captured_us: int, op: Literal["r", "u"] = "r", *, untold: Untold = list
+        self,
+        record: Record,
+        captured_us: int,
+        op: Literal["r", "u"] = "r",
+        *,
+        untold: Untold = list,
+        event: Record | None = None,
     ) -> Taken | None:
         """Add one record; None if it is set aside instead. ``op``: whether it is whole or tells changes.
 
-        What is not ``untold`` needs no telling, and is not added.
+        What is not ``untold`` needs no telling, and is not added. ``event`` is what told of it, and is then set
+        aside in its place.
         """
         self._taken += 1
         try:
@@ -74,7 +81,8 @@ class Batch:
                 self._lines.add(said, each, Position(self.run_us, self.run, self.row), captured_us)
                 self.row += 1
         except BadRecord as error:
-            self._letter(error, msgspec.json.encode(record, order="sorted"), captured_us)
+            body = msgspec.json.encode(record if event is None else event, order="sorted")
+            self._letter(error, body, captured_us, told=event is not None)
             return None
         self.greatest_us = max(self.greatest_us, taken.us)
         return taken
@@ -110,10 +118,10 @@ class Batch:
         self._lines.add("d", Taken(key, 0, "d", b"{}"), Position(self.run_us, self.run, self.row), captured_us)
         self.row += 1
 
-    def set_aside(self, error: BadRecord, body: bytes, at_us: int) -> None:
-        """Keep what can't be taken as a dead letter."""
+    def set_aside(self, error: BadRecord, body: bytes, at_us: int, *, told: bool = False) -> None:
+        """Keep what can't be taken as a dead letter; ``told``: it is an event, not a record."""
         self._taken += 1
-        self._letter(error, body, at_us)
+        self._letter(error, body, at_us, told=told)
 
     def judge(self) -> None:
         """SourceError when most records since the last call were bad: dead letters would only hide it."""
@@ -131,7 +139,7 @@ class Batch:
         self._lines.clear()
         return records
 
-    def _letter(self, error: BadRecord, body: bytes, at_us: int) -> None:
+    def _letter(self, error: BadRecord, body: bytes, at_us: int, *, told: bool = False) -> None:
         self._bad += 1
         self._worst = str(error)
         self._letters.append(
@@ -143,5 +151,6 @@ class Batch:
                 reason=error.reason,
                 body=body,
                 at_us=at_us,
+                told=told,
             )
         )

@@ -1,4 +1,4 @@
-"""Errands on hub ``work``: single records that a webhook pointed at, read again from their source.
+"""Errands on hub ``work``: records that a webhook pointed at, one or a page of many, read again from their source.
 
 An errand may fail: its stream is polled as well, and that read is brought forward instead. So no
 sender waits for a source, and a source that hangs holds nobody.
@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 
 from flockiq.capture.batch import Batch
+from flockiq.capture.collection import some_of
 from flockiq.capture.deliveries import heard
 from flockiq.capture.http.client import Tally
 from flockiq.capture.publish import HUB as CHANGES
@@ -34,7 +35,8 @@ from flockiq.shared.status import touch
 log = logging.getLogger("flockiq.capture")
 
 HUB: Final = "work"
-REREAD: Final = "reread:"  # begins a work item's ``slice``; the rest is the link
+REREAD: Final = "reread:"  # begins a work item's ``slice``; the rest is the link of a record, …
+REREAD_ALL: Final = "reread-all:"  # … or of the first page of some records
 PATIENCE_S: Final = 2.0  # how long a batch of work waits for its errands; slower ones go on by themselves
 MOST_RUNNING: Final = 32  # groups of errands in hand; beyond it streams are polled instead
 MOST_LINKS: Final = 500  # of a stream in one batch; beyond it a read of the whole is cheaper
@@ -44,7 +46,7 @@ _ENVELOPE: Final = {"odata_v2": "d"}  # where a protocol puts a single record
 _object = msgspec.json.Decoder(Record).decode
 
 
-async def send(capture: Capture, source: str, stream: str, links: Iterable[str]) -> None:
+async def send(capture: Capture, source: str, stream: str, links: Iterable[str], *, begins: str = REREAD) -> None:
     """Put an errand for every link on the hub. HubUnavailable: nothing is promised."""
     now_us = capture.now_us()
     partitions = await capture.services.events.partition_count(HUB)
@@ -56,7 +58,7 @@ async def send(capture: Capture, source: str, stream: str, links: Iterable[str])
             type=wire.WORK,
             time=rfc3339(now_us),
             tenant=capture.tenant,
-            data=wire.WorkData(source=source, stream=stream, slice=REREAD + link, due_us=now_us, sent_us=now_us),
+            data=wire.WorkData(source=source, stream=stream, slice=begins + link, due_us=now_us, sent_us=now_us),
         )
         lines[bucket(f"{capture.tenant}\x1f{source}\x1f{stream}\x1f{link}", partitions)].append(wire.encode(work))
     outgoing = [event for place, some in lines.items() for event in wire.pack(place, wire.WORK, some)]
@@ -75,7 +77,7 @@ async def hasten(capture: Capture, source: str, stream: str) -> None:
 
 def is_errand(work: wire.Work) -> bool:
     """Whether a work item is an errand, not a slice."""
-    return work.data.slice.startswith(REREAD)
+    return work.data.slice.startswith((REREAD, REREAD_ALL))
 
 
 async def run(capture: Capture, works: Sequence[wire.Work]) -> None:
@@ -83,16 +85,16 @@ async def run(capture: Capture, works: Sequence[wire.Work]) -> None:
     groups: dict[tuple[str, str], dict[str, None]] = defaultdict(dict)
     for work in works:
         if work.tenant == capture.tenant:
-            groups[work.data.source, work.data.stream][work.data.slice.removeprefix(REREAD)] = None
+            groups[work.data.source, work.data.stream][work.data.slice] = None
     tasks: set[asyncio.Task[None]] = set()
-    for (name, stream), links in groups.items():
+    for (name, stream), slices in groups.items():
         source = capture.sources.get(name)
         if source is None or stream not in source.streams or not source.polled:
             log.info("errands for %s/%s are dropped: it is not configured any more", name, stream)
-        elif len(links) > MOST_LINKS or len(capture.errands) >= MOST_RUNNING:
+        elif len(slices) > MOST_LINKS or len(capture.errands) >= MOST_RUNNING:
             await hasten(capture, name, stream)
         else:
-            tasks.add(in_hand(capture, f"{name}/{stream}", _run(capture, source, stream, list(links))))
+            tasks.add(in_hand(capture, f"{name}/{stream}", _run(capture, source, stream, list(slices))))
     if tasks:
         await asyncio.wait(tasks, timeout=PATIENCE_S)
 
@@ -111,18 +113,23 @@ def _done(capture: Capture, name: str, task: asyncio.Task[None]) -> None:
         log.warning("%s: an errand was not run: %s", name, error)
 
 
-async def _run(capture: Capture, source: Source, stream: str, links: Sequence[str]) -> None:
-    """Read what the links point at and publish it; what can't be read now is left to the stream's poll."""
+async def _run(capture: Capture, source: Source, stream: str, slices: Sequence[str]) -> None:
+    """Read what errands point at and publish it; what can't be read now is left to the stream's poll."""
     services = capture.services
     # The run is stored before the first request, so that whatever is told later is later.
     deliveries = capture.deliveries(source.source, stream)
     begun = await deliveries.begin(capture.now_us())
     batch = Batch(services, source, stream, await services.events.partition_count(CHANGES))
     batch.begin(begun.run, begun.run_us)
+    links = [each.removeprefix(REREAD) for each in slices if each.startswith(REREAD)]
+    collections = [each.removeprefix(REREAD_ALL) for each in slices if each.startswith(REREAD_ALL)]
     try:
-        found = await asyncio.gather(*(_read(capture, source, stream, link) for link in links), return_exceptions=True)
+        asked = [_one(capture, source, stream, link) for link in links]
+        asked += [some_of(capture, source, stream, link) for link in collections]
+        found = await asyncio.gather(*asked, return_exceptions=True)
         unread = [each for each in found if isinstance(each, BaseException)]
-        taken = [batch.take(each, capture.now_us()) for each in found if isinstance(each, dict)]
+        records_found = [each for some in found if not isinstance(some, BaseException) for each in some]
+        taken = [batch.take(each, capture.now_us()) for each in records_found]
         records = await batch.publish()
         keys = [each.key for each in taken if each is not None and each.op != "d"]
         await deliveries.note(capture.key_sets(source.source, stream), begun.run, keys)
@@ -136,6 +143,10 @@ async def _run(capture: Capture, source: Source, stream: str, links: Sequence[st
     for each in unread:
         if not isinstance(each, SourceError | SourceUnavailable | ConfigError | NotFound | BadRecord):
             raise each
+
+
+async def _one(capture: Capture, source: Source, stream: str, link: str) -> Sequence[Record]:
+    return [await _read(capture, source, stream, link)]
 
 
 async def _read(capture: Capture, source: Source, stream: str, link: str) -> Record:

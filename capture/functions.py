@@ -19,6 +19,7 @@ from flockiq.capture.webhook import receive
 from flockiq.shared import wire
 from flockiq.shared.deadletters import DeadLetter, bury
 from flockiq.shared.errors import BadRecord
+from flockiq.shared.triggers import on_hub
 
 log = logging.getLogger("flockiq.capture")
 blueprint = func.Blueprint()  # type: ignore[no-untyped-call]  # the library has no annotation there
@@ -36,17 +37,7 @@ async def capture_schedule(timer: func.TimerRequest) -> None:  # noqa: ARG001 - 
     log.debug("%d slices, %d renewals and %d slices of backfills sent", sent, renewed, past)
 
 
-@blueprint.function_name("capture_slice")
-@blueprint.event_hub_message_trigger(
-    arg_name="events",
-    event_hub_name="work",
-    connection="EventHub",
-    cardinality="many",
-    data_type="binary",
-)
-@blueprint.retry(
-    strategy="exponential_backoff", max_retry_count="-1", minimum_interval="00:00:01", maximum_interval="00:01:00"
-)
+@on_hub(blueprint, "capture_slice", schedule.HUB)
 async def capture_slice(events: typing.List[func.EventHubEvent]) -> None:  # noqa: UP006 - the indexer knows only this
     """Read the slices of a batch, several at a time."""
     works: dict[tuple[str, str, str], wire.Work] = {}
@@ -85,17 +76,7 @@ async def capture_webhook(req: func.HttpRequest) -> func.HttpResponse:
     )
 
 
-@blueprint.function_name("capture_file")
-@blueprint.event_hub_message_trigger(
-    arg_name="events",
-    event_hub_name="files",
-    connection="EventHub",
-    cardinality="many",
-    data_type="binary",
-)
-@blueprint.retry(
-    strategy="exponential_backoff", max_retry_count="-1", minimum_interval="00:00:01", maximum_interval="00:01:00"
-)
+@on_hub(blueprint, "capture_file", "files")
 async def capture_file(events: typing.List[func.EventHubEvent]) -> None:  # noqa: UP006 - the indexer knows only this
     """Read the files that landed."""
     for event in events:

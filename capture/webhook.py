@@ -127,7 +127,7 @@ async def _publish_stream(
     links: list[str] = []
     keys: list[str] = []
     told: set[str] = set()
-    hurry = False
+    collections: list[str] = []
     for event in events:
         if event.identity and (event.identity in told or not deliveries.is_new(event.identity)):
             continue
@@ -136,16 +136,13 @@ async def _publish_stream(
             continue
         if key:
             keys.append(key)
-        if telling.many:
-            hurry = True
-        elif telling.link:
-            links.append(telling.link)
+        if telling.link:
+            (collections if telling.many else links).append(telling.link)
         told.add(event.identity)
     records = await batch.publish()
     await deliveries.note(capture.key_sets(source.source, stream), begun.run, keys)
     await errands.send(capture, source.source, stream, links)
-    if hurry:
-        await errands.hasten(capture, source.source, stream)
+    await errands.send(capture, source.source, stream, collections, begins=errands.REREAD_ALL)
     deliveries.told(told - {""}, batch.greatest_us)
     await touch(services, source.source, stream, heard(source, now_us, records, batch.greatest_us))
 
@@ -157,13 +154,14 @@ def _told(
     try:
         telling = telling_of(source.streams[stream], delivery, event.record)
     except BadRecord as error:
-        batch.set_aside(error, msgspec.json.encode(event.record), now_us)
+        batch.set_aside(error, msgspec.json.encode(event.record, order="sorted"), now_us, told=True)
         return None, ""
     if telling.gone:
         batch.delete(telling.gone, now_us)
     if telling.record is None:
         return telling, ""
-    taken = batch.take(telling.record, now_us, "u" if telling.partial else "r")
+    event_record = dict(event.record)  # taking a record changes it, and it may be the event itself
+    taken = batch.take(telling.record, now_us, "u" if telling.partial else "r", event=event_record)
     return (telling, taken.key if taken.op != "d" else "") if taken else (None, "")
 
 

@@ -40,6 +40,7 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     field: str = ""
     line: int = 0  # its number in the event that brought it, from 1; 0 when it came by itself or is the whole event
     first_us: int = 0  # when it was first set aside, if that was before ``at_us``
+    told: bool = False  # the body is the event of a webhook's delivery that tells of the record
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
@@ -58,6 +59,7 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     record: str = ""
     record_base64: str = ""  # in place of ``record``, where that is no text
     cut: bool = False  # the record is longer than what is kept of it
+    told: bool = False  # it is the event of a webhook's delivery
 
     @property
     def body(self) -> bytes:
@@ -129,7 +131,7 @@ async def _keep(services: Services, tenant: str, letter: DeadLetter) -> bytes:
         "Line": letter.line,
     }
     with contextlib.suppress(Conflict):  # buried before
-        whole = row | {"At": first} | _record(letter.body)
+        whole = row | {"At": first} | _record(letter.body) | ({"Told": True} if letter.told else {})
         await services.blobs.put(path, msgspec.json.encode(whole), create_only=True)
     return msgspec.json.encode(row)
 
