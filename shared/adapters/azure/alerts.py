@@ -7,10 +7,10 @@ import random
 from collections import defaultdict
 from collections.abc import Awaitable, Collection, Iterable, Mapping, Sequence
 from itertools import batched
-from typing import Any, Final
+from typing import Final
 
 from azure.cosmos.aio import ContainerProxy
-from azure.cosmos.exceptions import CosmosBatchOperationError, CosmosResourceNotFoundError
+from azure.cosmos.exceptions import CosmosBatchOperationError
 
 from flockiq.shared import alerts as life
 from flockiq.shared.adapters.azure import alert_documents as documents
@@ -162,7 +162,7 @@ class CosmosAlerts:
 
     async def _done(self, tenant: str, entity: str, plan: Plan, operation: str) -> bool:
         """Whether a batch that met a conflict met itself: it was written, and its answer lost."""
-        item = await self._item(tenant, entity, plan.first_entry, operation)
+        item = await self._cosmos.read(operation, CONTAINER, plan.first_entry, [tenant, entity])
         return item is not None and item.get("write") == plan.stamp
 
     async def _read(self, tenant: str, entity: str, ids: Collection[str]) -> dict[str, Stored | None]:
@@ -170,7 +170,7 @@ class CosmosAlerts:
         found: dict[str, Stored | None] = dict.fromkeys(ids)
         if len(ids) <= _POINT_READS:
             for alert_id in ids:
-                item = await self._item(tenant, entity, name_id(alert_id), "alerts.apply")
+                item = await self._cosmos.read("alerts.apply", CONTAINER, name_id(alert_id), [tenant, entity])
                 found[alert_id] = documents.stored(item) if item is not None else None
             return found
         for some in batched(sorted(ids), _IDS_A_QUERY, strict=False):
@@ -188,16 +188,6 @@ class CosmosAlerts:
         for alert_id in [name for name, one in found.items() if one is None]:
             found[alert_id] = await self._find(tenant, alert_id, "alerts.apply")
         return found
-
-    async def _item(self, tenant: str, entity: str, name: str, operation: str) -> Mapping[str, Any] | None:
-        async def read(proxy: ContainerProxy, note: Note) -> Mapping[str, Any] | None:
-            try:
-                return await proxy.read_item(name, [tenant, entity], response_hook=note)
-            except CosmosResourceNotFoundError as error:
-                note(error.headers)
-                return None
-
-        return await self._cosmos.do(operation, CONTAINER, read)
 
     async def _find(self, tenant: str, alert_id: str, operation: str) -> Stored | None:
         """An alert by its id alone; None if there is none."""

@@ -38,6 +38,7 @@ WITHIN_S: Final = 30.0
 CONNECT_S: Final = 5
 ANSWER_S: Final = 15
 _THROTTLED: Final = 429
+_NOT_FOUND: Final = 404
 _LATER: Final = frozenset({401, 408, 410, 429, 449, 500, 502, 503, 504})
 _CHARGE: Final = "x-ms-request-charge"
 _RETRY_AFTER: Final = "x-ms-retry-after-ms"
@@ -108,6 +109,22 @@ class Cosmos:
         return await persist(
             attempt, lambda error: self._judge(operation, error), within_s=self._within_s, what=operation
         )
+
+    async def read(
+        self, operation: str, container: str, name: str, key: Sequence[str] | str
+    ) -> Mapping[str, Any] | None:
+        """One document, or None if there is none."""
+
+        async def read(proxy: ContainerProxy, note: Note) -> Mapping[str, Any] | None:
+            try:
+                return await proxy.read_item(name, key, response_hook=note)
+            except CosmosResourceNotFoundError as error:
+                if error.sub_status:  # it says that a replica lags or the container is gone, nothing of the document
+                    raise
+                note(error.headers)
+                return None
+
+        return await self.do(operation, container, read)
 
     async def ask(
         self,
@@ -190,13 +207,18 @@ class Cosmos:
                 return Verdict(StoreUnavailable(f"{refused}, and let the app's network in"), again=False)
             case CosmosHttpResponseError() | CosmosBatchOperationError():
                 self.charges.note(operation, error.headers)
-                if error.status_code not in _LATER:
+                elsewhere = error.status_code == _NOT_FOUND and error.sub_status
+                if error.status_code not in _LATER and not elsewhere:
                     raise error
-                busy = f"{at} answered {error.status_code} to {operation}: see the account's health and throughput"
+                status = f"{error.status_code}/{error.sub_status or 0}"
+                busy = f"{at} answered {status} to {operation}: see the account's health and throughput"
                 return Verdict(StoreUnavailable(busy), again=True, least_s=self._asked_pause(operation, error))
             case AzureError() | TimeoutError() | ConnectionError():
                 silent = f"{at} did not answer {operation} ({type(error).__name__}): check that it can be reached"
                 return Verdict(StoreUnavailable(silent), again=True)
+            case KeyError():
+                # Of two reads that met a replica that lags, the SDK lets both forget the session, and the second fails.
+                return Verdict(StoreUnavailable(f"{at} lags behind, for {operation}: it catches up"), again=True)
         raise error
 
     def _asked_pause(self, operation: str, error: CosmosHttpResponseError | CosmosBatchOperationError) -> float:

@@ -53,7 +53,7 @@ class CosmosRegistry:
 
     async def get(self, key: str) -> Document | None:
         """See ``Registry.get``."""
-        item = await self._read(DOCUMENTS, "registry.get", key, _part(key))
+        item = await self._cosmos.read("registry.get", DOCUMENTS, name_id(key), _part(key))
         return None if item is None else Document(_value(item), _etag(item))
 
     async def put(self, key: str, value: bytes, etag: str | None) -> str:
@@ -64,7 +64,7 @@ class CosmosRegistry:
         if (written := await self._write(DOCUMENTS, "registry.put", item, match)) is not None:
             return " ".join([written, *writes])
         for _ in range(TURNS):
-            now = await self._read(DOCUMENTS, "registry.put", key, _part(key))
+            now = await self._cosmos.read("registry.put", DOCUMENTS, name_id(key), _part(key))
             if now is None or now["_etag"] != match:
                 break
             await asyncio.sleep(_LAG_S)  # the service has it otherwise, so this is a replica that lags
@@ -136,7 +136,7 @@ class CosmosRegistry:
 
     async def _lease(self, operation: str, name: str) -> tuple[Lease, str | None]:
         """A lease as it stands (no owner: it is free) and its etag, None if nobody ever held it."""
-        item = await self._read(LEASES, operation, name, name_id(name))
+        item = await self._cosmos.read(operation, LEASES, name_id(name), name_id(name))
         if item is None:
             return Lease(name, "", 0, 0), None
         return Lease(name, item["owner"], int(item["token"]), int(item["expires_us"])), str(item["_etag"])
@@ -145,16 +145,6 @@ class CosmosRegistry:
         """Write a lease; False if another wrote it since it was read."""
         item = {"id": name_id(lease.name), **lease._asdict(), "ttl": math.ceil(ttl_s) + KEEP_S}
         return await self._write(LEASES, operation, item, etag) is not None
-
-    async def _read(self, container: str, operation: str, name: str, key: str) -> Mapping[str, Any] | None:
-        async def read(proxy: ContainerProxy, note: Note) -> Mapping[str, Any] | None:
-            try:
-                return await proxy.read_item(name_id(name), key, response_hook=note)
-            except CosmosResourceNotFoundError as error:
-                note(error.headers)
-                return None
-
-        return await self._cosmos.do(operation, container, read)
 
     async def _write(self, container: str, operation: str, item: dict[str, Any], etag: str | None) -> str | None:
         """Make (no etag) or replace a document; its new etag, or None if it is not as it was read."""

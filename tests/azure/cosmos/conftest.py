@@ -10,7 +10,7 @@ from flockiq.shared.adapters.azure.alerts import CosmosAlerts
 from flockiq.shared.adapters.azure.cosmos import CONTAINERS, Cosmos
 from flockiq.shared.adapters.azure.registry import CosmosRegistry
 from tests.peers.cosmos.peer import CosmosDB
-from tests.peers.cosmos.requests import KEY
+from tests.peers.cosmos.signatures import KEY
 
 type Opens = Callable[[CosmosDB], Cosmos]
 

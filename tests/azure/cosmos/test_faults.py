@@ -18,7 +18,7 @@ from flockiq.shared.errors import ConfigError, Conflict, StoreUnavailable
 from tests.azure.cosmos.conftest import Opens
 from tests.azure.cosmos.told import fold, lives, step
 from tests.peers.cosmos.peer import KINDS, CosmosDB
-from tests.peers.cosmos.requests import KEY
+from tests.peers.cosmos.signatures import KEY
 
 OF_WRITES = ("throttled", "batch_throttled", "retry_with", "unavailable", "timed_out", "dropped", "unanswered", "slow")
 OF_READS = ("throttled", "unavailable", "timed_out", "dropped", "unanswered", "slow", "expired")

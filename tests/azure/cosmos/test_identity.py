@@ -19,7 +19,7 @@ from flockiq.shared.adapters.azure.registry import CosmosRegistry
 from flockiq.shared.errors import ConfigError, StoreUnavailable
 from tests.peers.certificates import Authority
 from tests.peers.cosmos.peer import CosmosDB
-from tests.peers.cosmos.requests import KEY
+from tests.peers.cosmos.signatures import KEY
 
 HOST = "flockiq.documents.azure.com"
 

@@ -18,7 +18,7 @@ from azure.cosmos.exceptions import (
 
 from tests.peers.cosmos import sql
 from tests.peers.cosmos.peer import CosmosDB
-from tests.peers.cosmos.requests import KEY
+from tests.peers.cosmos.signatures import KEY
 
 KEY_OF = ["t", "e"]
 

@@ -39,6 +39,7 @@ unanswered                what was asked is done, and the connection cut off bef
 slow                      the answer comes ``slow_s`` later
 short                     a page of a query comes empty, with a continuation
 stale                     a document is read as it was before its last write
+behind                    404/1002 to a read within a session: no replica has yet what it has seen
 moved                     a physical partition has moved: 410/1002 to whoever names the old one
 expired                   401: the token has run out
 ========================= =====================================================================================
@@ -54,14 +55,15 @@ from typing import Any, Final, Self
 from aiohttp import web
 
 from tests.peers.cosmos.pages import Item
-from tests.peers.cosmos.requests import KEY, Asked, Requests
+from tests.peers.cosmos.requests import Asked, Requests
+from tests.peers.cosmos.signatures import KEY
 from tests.peers.cosmos.store import Container
 from tests.peers.faults import Faults
 from tests.peers.loop import Loop
 
 KINDS = (
     "throttled", "batch_throttled", "retry_with", "unavailable", "timed_out", "dropped", "unanswered", "slow", "short",
-    "stale", "moved", "expired",
+    "stale", "behind", "moved", "expired",
 )  # fmt: skip
 _BODY_BYTES: Final = 4 * 1024 * 1024
 

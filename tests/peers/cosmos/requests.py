@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import hashlib
-import hmac
 import json
 import time
 import uuid
@@ -17,10 +14,10 @@ from aiohttp import web
 
 from tests.peers.cosmos import sql
 from tests.peers.cosmos.pages import Answer
+from tests.peers.cosmos.signatures import authorise
 from tests.peers.cosmos.store import MAX_BATCH_BYTES, MAX_OPERATIONS, Container, number
 from tests.peers.faults import Faults
 
-KEY: Final = base64.b64encode(b"a key of the peer, of no use anywhere else").decode()
 _WRITES: Final = ("create", "replace", "delete", "batch")
 
 
@@ -67,7 +64,7 @@ class Requests:
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         parts = [unquote(part) for part in request.rel_url.raw_path.strip("/").split("/") if part]
-        self._authorise(request, parts)
+        authorise(request, parts, self._tokens if self._secure else frozenset())
         match parts:
             case []:
                 return web.json_response(self._account())
@@ -133,17 +130,21 @@ class Requests:
             return self._query(request, container, key, sql.parse(body["query"], body.get("parameters", ())), where)
         if len(key) != len(container.definition["partitionKey"]["paths"]):
             raise Answer(400, "BadRequest", "the partition key is missing or not whole", 1001)
-        session = container.session(container.range_of(container.hashed(key)))
+        range_id = container.range_of(container.hashed(key))
         if kind == "batch":
             return self._batch(request, container, key, body, where)
         if kind == "read":
+            if request.headers.get("x-ms-session-token") and self.faults.strikes("behind", where):
+                raise Answer(404, "NotFound", "The read session is not available for the input session token", 1002)
             item, charge = container.read(key, document, stale=self.faults.strikes("stale", where))
-            return web.json_response(item, headers=_headers(charge, container, session) | {"etag": item["_etag"]})
+            return web.json_response(
+                item, headers=_headers(charge, container, container.session(range_id)) | {"etag": item["_etag"]}
+            )
         operation = "Upsert" if request.headers.get("x-ms-documentdb-is-upsert", "").lower() == "true" else kind.title()
         item, charge = container.write(
             operation, key, document or str(body.get("id", "")), body or {}, request.headers.get("If-Match", "")
         )
-        headers = _headers(charge, container, session)
+        headers = _headers(charge, container, container.session(range_id))
         if kind == "delete":
             return web.Response(status=204, headers=headers)
         minimal = request.headers.get("Prefer") == "return=minimal"
@@ -160,7 +161,7 @@ class Requests:
             raise Answer(400, "BadRequest", f"Batch request has {len(operations)} operations, of 1 to {MAX_OPERATIONS}")
         if (request.content_length or 0) > MAX_BATCH_BYTES:
             raise Answer(413, "RequestEntityTooLarge", "Request size is too large")
-        session = container.session(container.range_of(container.hashed(key)))
+        range_id = container.range_of(container.hashed(key))
         if self.faults.strikes("batch_throttled", where):
             undone = {"statusCode": 424, "requestCharge": 0.0}
             throttled = {
@@ -170,13 +171,17 @@ class Requests:
                 "retryAfterMilliseconds": int(self._retry_after_ms),
             }
             return web.json_response(
-                [undone] * (len(operations) - 1) + [throttled], status=207, headers=_headers(0.4, container, session)
+                [undone] * (len(operations) - 1) + [throttled],
+                status=207,
+                headers=_headers(0.4, container, container.session(range_id)),
             )
         results, done = container.batch(key, operations)
         if request.headers.get("Prefer") == "return=minimal":
             results = [{name: value for name, value in result.items() if name != "resourceBody"} for result in results]
         charge = sum(result["requestCharge"] for result in results)
-        return web.json_response(results, status=200 if done else 207, headers=_headers(charge, container, session))
+        return web.json_response(
+            results, status=200 if done else 207, headers=_headers(charge, container, container.session(range_id))
+        )
 
     def _query(
         self, request: web.Request, container: Container, key: tuple[str, ...], query: sql.Query, where: str
@@ -232,24 +237,6 @@ class Requests:
             "queryEngineConfiguration": "{}",
         }
 
-    def _authorise(self, request: web.Request, parts: Sequence[str]) -> None:
-        """401 unless the request is signed with the key, or bears a token (both as the REST reference has it)."""
-        given = dict(
-            pair.split("=", 1) for pair in unquote(request.headers.get("Authorization", "")).split("&") if "=" in pair
-        )
-        if given.get("type") == "aad":
-            if self._secure and given.get("sig") in self._tokens:
-                return
-        elif given.get("type") == "master":
-            kind = parts[-1] if len(parts) % 2 else (parts[-2] if parts else "")
-            link = "/".join(parts[:-1] if len(parts) % 2 else parts)
-            date = request.headers.get("x-ms-date", "")
-            text = f"{request.method.lower()}\n{kind.lower()}\n{link}\n{date.lower()}\n\n"
-            signed = hmac.new(base64.b64decode(KEY), text.encode(), hashlib.sha256).digest()
-            if hmac.compare_digest(base64.b64encode(signed).decode(), given.get("sig", "")):
-                return
-        raise Answer(401, "Unauthorized", "The input authorization token can't serve the request")
-
     def _failed(self, answer: Answer) -> web.Response:
         headers = _headers(1.0)
         if answer.sub_status:
@@ -288,6 +275,7 @@ def _headers(charge: float, container: Container | None = None, session: str = "
         name = container.definition["id"]
         headers |= {
             "x-ms-session-token": session,
+            "x-ms-documentdb-partitionkeyrangeid": session.partition(":")[0],
             "x-ms-alt-content-path": f"dbs/flockiq/colls/{name}",
             "x-ms-content-path": container.rid,
         }

@@ -125,9 +125,11 @@ class Container:
         self.check_key(key, item)
         self._check_item(name, item)
         self._lsn += 1
-        whole = {name: value for name, value in item.items() if name not in ("_rid", "_self", "_etag", "_ts")} | {
-            "_rid": kept.item["_rid"] if kept else f"{self.rid}{next(self._ids):012}",
-            "_self": "",
+        rid = kept.item["_rid"] if kept else f"{self.rid}{next(self._ids):012}"
+        told = {name: value for name, value in item.items() if name not in ("_rid", "_self", "_etag", "_ts")}
+        whole = told | {
+            "_rid": rid,
+            "_self": f"dbs/ZGI=/colls/{self.rid}/docs/{rid}/",
             "_etag": f'"{uuid.uuid4()}"',
             "_ts": int(self._now()),
         }
