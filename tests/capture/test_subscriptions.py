@@ -18,7 +18,7 @@ from tests.capture.conftest import World
 from tests.capture.door import open_door
 from tests.capture.peers.business_central import COMPANY, BusinessCentral
 from tests.capture.peers.server import serve
-from tests.capture.test_told import central
+from tests.capture.telling import central
 
 DAY_S = 86_400.0
 SUBSCRIBED = {"subscription": {}}

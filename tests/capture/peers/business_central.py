@@ -30,6 +30,8 @@ class BusinessCentral:
         self.customers: dict[str, dict[str, Any]] = {}
         self.subscriptions: dict[str, dict[str, Any]] = {}
         self.requests: list[tuple[str, str]] = []
+        self.filters: list[str] = []  # times after which customers were asked for
+        self.page = 1_000
         self.hang = asyncio.Event()
         self.hang.set()
         self.now = dt.datetime.now(dt.UTC)
@@ -67,8 +69,18 @@ class BusinessCentral:
         return answer.status_code
 
     async def _list(self, request: Request) -> Response:
+        """All, or those after a time, by the page where they are more than one holds."""
         self.requests.append(("GET", str(request.url.path)))
-        return JSONResponse({"value": [{"@odata.etag": "1", **each} for each in self.customers.values()]})
+        asked = request.query_params
+        _, _, after = asked.get("$filter", "").partition("lastModifiedDateTime gt ")
+        if after:
+            self.filters.append(after)
+        found = [each for each in self.customers.values() if each["lastModifiedDateTime"] > after]
+        skipped = int(asked.get("$skip", "0"))
+        page = [{"@odata.etag": "1", **each} for each in found[skipped : skipped + self.page]]
+        more = skipped + self.page < len(found)
+        link = str(request.url.include_query_params(**{"$skip": skipped + self.page}))
+        return JSONResponse({"value": page} | ({"@odata.nextLink": link} if more else {}))
 
     async def _get(self, request: Request) -> Response:
         self.requests.append(("GET", request.path_params["key"]))
