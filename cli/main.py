@@ -140,7 +140,7 @@ def _sources_parser(commands: Subparsers, config: argparse.ArgumentParser) -> No
         "meanwhile. Ctrl-C ends the watching, not the backfill: the same command finds it again.",
     )
     past.add_argument("stream", metavar="STREAM", nargs="?", default="", help="all of the source's without it")
-    past.add_argument("--since", type=_moment, default="", metavar="DATE", help="leave alone what changed before")
+    past.add_argument("--since", type=_moment, metavar="DATE", help="leave alone what changed before")
     past.add_argument("--cancel", action="store_true", help="end it; what it read stays")
     past.add_argument("--url", default="", help="of an app elsewhere, in place of --data")
     verbs.add_parser("status", parents=[where], help="how far every stream is read, how fresh it is, what fails")
@@ -232,7 +232,7 @@ def _sources(options: argparse.Namespace) -> int:
     if options.verb == "backfill":
         from flockiq.cli import backfill  # noqa: PLC0415 - asks the app, and loads no capture
 
-        asked = (options.data, options.url, options.name, options.stream, options.since, options.cancel)
+        asked = (options.data, options.url, options.name, options.stream, options.since or "", options.cancel)
         return backfill.backfill(backfill.Options(*asked))
     from flockiq.cli import sources  # noqa: PLC0415 - loads capture
 
