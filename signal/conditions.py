@@ -51,10 +51,11 @@ def evaluate(
     judging = _Judging(layout, seen, texts)
     after = _words(watches, judging, before)
     was = np.where(seen.previous >= 0, after[seen.previous], before) if len(after) else after
+    turned, lasting = _Words.of(was ^ after), _Words.of(was & after)
     hits: list[_Hit] = []
     for order, watch in enumerate(watches):
         if watch.is_state:
-            hits += judging.turns(order, watch, was, after)
+            hits += judging.turns(order, watch, turned, lasting, after)
         elif watch.kind == "change":
             hits += judging.changes(order, watch)
         else:
@@ -106,6 +107,18 @@ def _act(act: Act, episodes: Episodes) -> None:
     episodes.closes(act.entity, act.watch, act.us)
 
 
+class _Words(NamedTuple):
+    """Words of bits, and the bits that any of them has."""
+
+    words: Int64s
+    any: np.int64
+
+    @classmethod
+    def of(cls, words: Int64s) -> _Words:
+        """Some words."""
+        return cls(words, np.bitwise_or.reduce(words, initial=0))
+
+
 class _Judging:
     """Some rows under judgement: every column they need is made once for all rules."""
 
@@ -115,7 +128,9 @@ class _Judging:
         self.deltas = DeltaColumns(layout, seen, self.columns, texts)
         self.shared = SharedColumns(self.columns)
         self._asked: dict[tuple[str, ...], Int64s] = {}
-        self._moved = frozenset(np.unique(seen.delta_field).tolist())
+        self._changed = np.zeros((len(layout.fields), len(seen.entity)), np.bool_)
+        self._changed[seen.delta_field, seen.delta_row] = True
+        self._moved = frozenset(np.flatnonzero(self._changed.any(axis=1)).tolist())
 
     def values(self, watch: Watch, row: int) -> dict[str, Scalar]:
         """What an alert of a rule shows of a row."""
@@ -154,76 +169,14 @@ class _Judging:
         """The rows on which something of these names is new."""
         known = self._asked.get(names)
         if known is None:
-            mine = self._fields(names)
-            moved = self.seen.fresh.copy()
-            if mine & self._moved:
-                moved[self.seen.delta_row[np.isin(self.seen.delta_field, list(mine))]] = True
-            known = self._asked[names] = np.flatnonzero(moved)
+            known = self._asked[names] = np.flatnonzero(self.seen.fresh | self._new_of(self._fields(names)))
         return known
 
-    def turns(self, order: int, watch: Watch, was: Int64s, after: Int64s) -> list[_Hit]:
-        """Where a state begins, ends, or goes on with something to tell."""
-        bit = np.int64(1 << watch.number)
-        old, new = (was & bit) != 0, (after & bit) != 0
-        lasting = old & new
-        told = old != new
-        if lasting.any():
-            told |= lasting if watch.for_us else lasting & self._shows_else(watch)
-        rows = np.flatnonzero(told).tolist()
-        return [_Hit(row, order, watch, bool(old[row]), bool(new[row]), None) for row in rows]
-
-    def changes(self, order: int, watch: Watch) -> list[_Hit]:
-        """Where a change happened that a rule watches for."""
-        hits: list[_Hit] = []
-        for number in watch.fields:
-            found = self.deltas.of(number)
-            if found is None:
-                continue
-            field = self.layout.fields[number]
-            for hit in np.flatnonzero(holds(watch.condition, found.columns(watch.names), len(found.row))).tolist():
-                extra: dict[str, Scalar] = {
-                    "field": field.name,
-                    "source": self.layout.sources[int(found.source[hit])],
-                    "old": value_of(field.kind, field.scale, int(found.old[hit]), self.texts),
-                    "new": value_of(field.kind, field.scale, int(found.new[hit]), self.texts),
-                }
-                hits.append(_Hit(int(found.row[hit]), order, watch, was=False, true=True, extra=extra))
-        return hits
-
-    def anomalies(self, order: int, watch: Watch) -> list[_Hit]:
-        """Where a number was unlike its own history."""
-        hits: list[_Hit] = []
-        for observed in self.seen.observed:
-            if observed.field in watch.fields:
-                hits += [
-                    _Hit(int(observed.row[hit]), order, watch, was=False, true=True, extra=_shown(observed, hit))
-                    for hit in np.flatnonzero(self._unusual(watch, observed)).tolist()
-                ]
-        return hits
-
-    def _unusual(self, watch: Watch, observed: Observed) -> Bools:
-        known = ~np.isnan(observed.score)
-        if watch.condition is None:
-            with np.errstate(invalid="ignore"):
-                beyond: Bools = known & (np.abs(observed.score) > BEYOND)
-            return beyond
-        rows = np.flatnonzero(known)
-        columns = self.columns.of(watch.names, observed.row[rows]) | {
-            "score": floats(observed.score[rows]),
-            "new": floats(observed.value[rows]),
-            "expected": floats(observed.expected[rows]),
-            "low": floats(observed.low[rows]),
-            "high": floats(observed.high[rows]),
-        }
-        known[rows] = holds(watch.condition, columns, len(rows))
-        return known
-
-    def _shows_else(self, watch: Watch) -> Bools:
-        """Where a delta is of a field that the rule's alerts show, bool [r]."""
+    def _new_of(self, fields: frozenset[int]) -> Bools:
+        """Where a delta is of one of these fields, bool [r]."""
         found = np.zeros(len(self.seen.entity), np.bool_)
-        shown = self._fields(watch.shown)
-        if shown & self._moved:
-            found[self.seen.delta_row[np.isin(self.seen.delta_field, list(shown))]] = True
+        for field in fields & self._moved:
+            found |= self._changed[field]
         return found
 
     def _fields(self, names: Sequence[str]) -> frozenset[int]:
