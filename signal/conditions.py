@@ -179,6 +179,52 @@ class _Judging:
             found |= self._changed[field]
         return found
 
+    def changes(self, order: int, watch: Watch) -> list[_Hit]:
+        """Where a change happened that a rule watches for."""
+        hits: list[_Hit] = []
+        for number in watch.fields:
+            found = self.deltas.of(number)
+            if found is None:
+                continue
+            field = self.layout.fields[number]
+            for hit in np.flatnonzero(holds(watch.condition, found.columns(watch.names), len(found.row))).tolist():
+                extra: dict[str, Scalar] = {
+                    "field": field.name,
+                    "source": self.layout.sources[int(found.source[hit])],
+                    "old": value_of(field.kind, field.scale, int(found.old[hit]), self.texts),
+                    "new": value_of(field.kind, field.scale, int(found.new[hit]), self.texts),
+                }
+                hits.append(_Hit(int(found.row[hit]), order, watch, was=False, true=True, extra=extra))
+        return hits
+
+    def anomalies(self, order: int, watch: Watch) -> list[_Hit]:
+        """Where a number was unlike its own history."""
+        hits: list[_Hit] = []
+        for observed in self.seen.observed:
+            if observed.field in watch.fields:
+                hits += [
+                    _Hit(int(observed.row[hit]), order, watch, was=False, true=True, extra=_shown(observed, hit))
+                    for hit in np.flatnonzero(self._unusual(watch, observed)).tolist()
+                ]
+        return hits
+
+    def _unusual(self, watch: Watch, observed: Observed) -> Bools:
+        known = ~np.isnan(observed.score)
+        if watch.condition is None:
+            with np.errstate(invalid="ignore"):
+                beyond: Bools = known & (np.abs(observed.score) > BEYOND)
+            return beyond
+        rows = np.flatnonzero(known)
+        columns = self.columns.of(watch.names, observed.row[rows]) | {
+            "score": floats(observed.score[rows]),
+            "new": floats(observed.value[rows]),
+            "expected": floats(observed.expected[rows]),
+            "low": floats(observed.low[rows]),
+            "high": floats(observed.high[rows]),
+        }
+        known[rows] = holds(watch.condition, columns, len(rows))
+        return known
+
     def _fields(self, names: Sequence[str]) -> frozenset[int]:
         index = self.layout.numbers
         return frozenset(index[name] for name in names if name in index)
