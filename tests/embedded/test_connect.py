@@ -9,7 +9,7 @@ import pytest
 from flockiq.shared.errors import ConfigError
 from flockiq.shared.ports import OutgoingEvent
 from flockiq.shared.services import connect
-from flockiq.shared.settings import Settings
+from flockiq.shared.settings import Settings, read
 
 
 def files(folder: Path) -> list[str]:
@@ -50,3 +50,19 @@ def test_adapters_that_do_not_exist_are_refused() -> None:
     """The error names the setting and what is allowed."""
     with pytest.raises(ConfigError, match=r"FLOCKIQ_ADAPTERS.*'embeded'.*embedded"):
         connect(Settings(adapters="embeded"))
+
+
+def test_one_port_may_have_adapters_of_its_own() -> None:
+    """Its setting is named when it is wrong; the others keep theirs."""
+    settings = read({"FLOCKIQ_ADAPTERS_EVENTS": "azur", "FLOCKIQ_ADAPTERS": "embedded"})
+    with pytest.raises(ConfigError, match=r"FLOCKIQ_ADAPTERS_EVENTS.*'azur'.*embedded or azure"):
+        connect(settings)
+    assert read({}).adapters_of == {}
+
+
+async def test_hubs_in_azure_stand_beside_what_is_embedded(tmp_path: Path) -> None:
+    """Nothing is reached before its first use, and all is closed."""
+    services = connect(read({"FLOCKIQ_ADAPTERS_EVENTS": "azure", "FLOCKIQ_DATA": str(tmp_path)}))
+    assert (type(services.events).__name__, type(services.blobs).__name__) == ("HubEvents", "FolderBlobs")
+    assert len(services.families) == 2
+    await services.close()
