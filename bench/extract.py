@@ -15,6 +15,7 @@ import msgspec
 
 from flockiq.bench.pages import PAGE
 from flockiq.bench.workload import CACHE
+from flockiq.capture.cursor import Cursors
 from flockiq.capture.slice import read_slice
 from flockiq.capture.sources import Capture
 from flockiq.shared import wire
@@ -139,8 +140,9 @@ async def _captured(base_url: str, folder: Path) -> tuple[Read, Held]:
     capture = Capture(opened, {SOURCE: source(base_url)}, {})
     try:
         began = time.process_time(), time.monotonic()
-        while not (status := await _slice(capture)).last_source_us or status.run == 0:
-            continue
+        cursors = Cursors(opened.registry, capture.tenant, SOURCE, STREAM)
+        while (await cursors.load()).reading != "since":  # the first read, of everything, is not over
+            status = await _slice(capture)
         read = _read(status.records, began)
         return read, await _held(opened)
     finally:

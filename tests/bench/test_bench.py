@@ -6,11 +6,14 @@ import json
 import random
 from pathlib import Path
 
+import msgspec
 import pytest
 from rich.console import Console
 
-from flockiq.bench import agree, peers_part, workload
+from flockiq.bench import agree, pages, peers_part, workload
+from flockiq.bench.capture_part import capture_part
 from flockiq.bench.engine_part import engine_part
+from flockiq.bench.extract import Page
 from flockiq.bench.figures import FIGURES, table, value_at
 from flockiq.bench.history import Size
 from flockiq.bench.main import parsed, run
@@ -117,6 +120,28 @@ def test_the_pipeline_part_measures_the_running_app(monkeypatch: pytest.MonkeyPa
     by_step = found["cpu_us_per_record"]
     assert isinstance(by_step, dict)
     assert {step for step, _, _ in TIMED} <= by_step.keys()
+
+
+def test_the_capture_part_gives_every_figure_of_the_table(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Every record of a service that runs by itself is in the log, and what that cost is told beside its floor."""
+    monkeypatch.setattr(peers_part, "PYTHON", tmp_path / "none")
+    said: list[str] = []
+    found = {"capture": capture_part(3_500, 1, said.append)}
+    assert found["capture"]["all_in_the_log"] is True
+    assert found["capture"]["few"] == 350
+    assert [line for line in said if "dlt is skipped" in line and "bench/peers/install" in line]
+    figures = [figure for figure in FIGURES if figure.part == "capture"]
+    assert all((value_at(found, figure) or 0) > 0 for figure in figures)
+    assert table(found).row_count > len(figures)
+
+
+def test_a_services_records_are_the_same_whoever_asks() -> None:
+    """Floor, capture and peers read one and the same text, page after page."""
+    first, second = (json.loads(pages.page(number, 1_500)) for number in (0, 1))
+    assert [record["id"] for record in first["items"] + second["items"]] == [f"ACC-{n:08d}" for n in range(1_500)]
+    assert (first["next"], second["next"]) == ("/records?page=1", None)
+    assert pages.page(0, 1_500) == pages.page(0, 1_500)
+    assert msgspec.json.decode(pages.page(0, 1_500), type=Page).items[7].id == "ACC-00000007"
 
 
 def test_the_peers_job_gives_the_outputs_of_flockiq(tmp_path: Path) -> None:
