@@ -179,6 +179,21 @@ class _Judging:
             found |= self._changed[field]
         return found
 
+    def turns(self, order: int, watch: Watch, turned: _Words, lasting: _Words, after: Int64s) -> list[_Hit]:
+        """Where a state begins, ends, or goes on with something to tell; words of bits that differ, and that last."""
+        bit = np.int64(1 << watch.number)
+        hits: list[_Hit] = []
+        if turned.any & bit:
+            rows = np.flatnonzero(turned.words & bit)
+            for row, true in zip(rows.tolist(), (after[rows] & bit != 0).tolist(), strict=True):
+                hits.append(_Hit(row, order, watch, not true, true, None))
+        if lasting.any & bit:
+            rows = np.flatnonzero(lasting.words & bit)
+            if not watch.for_us:
+                rows = rows[self._new_of(self._fields(watch.shown))[rows]]
+            hits += [_Hit(row, order, watch, was=True, true=True, extra=None) for row in rows.tolist()]
+        return hits
+
     def changes(self, order: int, watch: Watch) -> list[_Hit]:
         """Where a change happened that a rule watches for."""
         hits: list[_Hit] = []
