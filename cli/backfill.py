@@ -28,7 +28,7 @@ from flockiq.serve.backfills import BackfillShown
 from flockiq.shared.backfills import OPEN
 from flockiq.shared.errors import FlockIQError
 
-LOOK_S: Final = 0.5
+LOOK_S: Final = 1.0
 WINDOW_S: Final = 10.0  # that a rate is taken over
 PATIENCE_S: Final = 60.0  # that an app which does not answer is waited for: it may be starting again
 STUCK_S: Final = 30.0  # with nothing left but slices that fail, and no record, before the watching ends

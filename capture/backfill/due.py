@@ -28,6 +28,7 @@ log = logging.getLogger("flockiq.capture")
 
 HUB: Final = "work"
 ROUNDS: Final = 2  # slices sent for each place: when one ends, the next must not wait for the timer
+MOST_OUT: Final = 16  # slices of one source sent and not yet answered
 REMOVED: Final = 100  # slices of a backfill that has ended removed at a time: the timer has others to serve
 
 type Known = Mapping[tuple[str, str], Turn]
@@ -76,7 +77,7 @@ def _chosen(capture: Capture, source: Source, waiting: list[tuple[int, Item]], k
     now_us = capture.now_us()
     turn_of = {item: known.get((item[0], f"{item[1]}/{item[2]}"), Turn()) for _, item in waiting}
     out = {item for item, turn in turn_of.items() if turn.sent_us > turn.read_us}
-    room = ROUNDS * len(spare(source)) - len(out)
+    room = min(ROUNDS * len(spare(source)), MOST_OUT) - len(out)
     chosen: list[Item] = []
     for _, item in sorted(waiting):
         if not turns.is_due(turn_of[item], now_us, 0):

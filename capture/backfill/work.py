@@ -36,7 +36,7 @@ log = logging.getLogger("flockiq.capture")
 
 SLICE: Final = "backfill:"  # begins a work item's ``slice``; then the backfill's id, and after a / the slice's name
 TURNS: Final = "slice-turn"  # what the turns of slices are kept as
-MOST_RUNNING: Final = 32  # slices in hand; what comes beyond is dropped, and sent again by the schedule
+MOST_RUNNING: Final = 64  # slices in hand; what comes beyond is dropped, and sent again by the schedule
 MOST_SLICES: Final = 5_000  # of a backfill, however often they are split
 _MICRO: Final = 1_000_000
 
@@ -100,6 +100,7 @@ async def _seated(capture: Capture, source: Source, work: wire.WorkData, backfil
     among = spare(source)
     if not await seated(capture.services.registry, capture.tenant, source, read, wait_s=wait_s, among=among):
         log.info("%s/%s %s waits for a place at its source", work.source, work.stream, work.slice)
+        await _answered(capture, work, partial(turns.succeeded, due_us=capture.now_us()))
 
 
 async def _read(capture: Capture, source: Source, work: wire.WorkData, backfill: Backfill, name: str) -> None:

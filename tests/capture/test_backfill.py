@@ -242,6 +242,26 @@ async def test_no_more_slices_are_sent_than_the_source_has_places_to_spare(world
         assert len(set(past.sent[1:])) == 4
 
 
+async def test_a_slice_without_a_place_makes_room_and_is_sent_again(
+    services: Services, shop: tuple[Shop, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While other instances hold all places, nothing is read and nothing waits for ever."""
+    monkeypatch.setattr("flockiq.capture.seats._ROUND_S", 0.01)
+    peer, url = shop
+    it = World(services, source(url, limits={"concurrency": 2, "slice_time": "50ms"}))
+    past = at_the_hours_end(it)
+    await past.ask()
+    await past.step()
+    taken = await services.registry.acquire("seat/default/shop/1", "another instance", 600)
+    assert taken is not None
+    assert await past.step() == 2
+    assert not peer.requests
+    await services.registry.release(taken)
+    assert await past.step() == 2
+    assert peer.requests
+    await it.capture.close()
+
+
 async def test_polls_go_on_beside_a_backfill_and_win_over_it(world: Open, shop: tuple[Shop, str]) -> None:
     """An edit polled while slices wait is not undone by them, though its time is the record's old one."""
     peer, url = shop
