@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from operator import attrgetter
+from operator import itemgetter
 from typing import NamedTuple
 
 import msgspec
@@ -13,8 +14,6 @@ from flockiq.shared import wire
 from flockiq.shared.lanes import Int64s
 from flockiq.shared.positions import event_lane
 
-_head = attrgetter("id", "traceparent", "data")
-_data = attrgetter("op", "key", "ts_us", "run", "row", "captured_us", "after")
 _encode_lines = msgspec.json.Encoder().encode_lines
 
 
@@ -38,43 +37,62 @@ class Arrived(NamedTuple):
     @classmethod
     def of(cls, changes: Sequence[wire.Change]) -> Arrived:
         """At least one change, as columns."""
-        ids, traces, data = zip(*map(_head, changes), strict=True)
-        ops, keys, us, run, row, captured_us, after = zip(*map(_data, data), strict=True)
+        data = [change.data for change in changes]
+        run = np.array([one.run for one in data], np.int64)
+        ids = [change.id for change in changes]
         return cls(
             changes=changes,
             ids=ids,
-            traces=traces,
-            ops=ops,
-            keys=keys,
-            us=np.array(us, np.int64),
-            rr=np.array(run, np.int64) << 32 | np.array(row, np.int64),
-            tie=np.array(list(map(event_lane, ids)), np.int64),
-            captured_us=np.array(captured_us, np.int64),
-            after=after,
+            traces=[change.traceparent for change in changes],
+            ops=[one.op for one in data],
+            keys=[one.key for one in data],
+            us=np.array([one.ts_us for one in data], np.int64),
+            rr=run << 32 | np.array([one.row for one in data], np.int64),
+            tie=_ties(ids),
+            captured_us=np.array([one.captured_us for one in data], np.int64),
+            after=[one.after for one in data],
         )
 
     def written(
         self, at: Sequence[int]
     ) -> tuple[list[bytes], list[bytes], list[bytes], list[bytes], list[bytes], list[bytes]]:
         """Some rows as their lines on hub ``resolved`` say them: id, time, traceparent, op, key, position."""
-        us, rr = self.us[at], self.rr[at]
+        rows = np.array(at)
+        us, rr = self.us[rows], self.rr[rows]
         times = np.datetime_as_string(us.astype("datetime64[us]"), unit="us", timezone="UTC").astype("S").tolist()
-        traces = [self.traces[one] for one in at]
+        traces = picked(self.traces, at)
         positions = zip(
-            us.tolist(), (rr >> 32).tolist(), (rr & 0xFFFFFFFF).tolist(), self.captured_us[at].tolist(), strict=True
+            us.tolist(), (rr >> 32).tolist(), (rr & 0xFFFFFFFF).tolist(), self.captured_us[rows].tolist(), strict=True
         )
         return (
-            _json([self.ids[one] for one in at]),
+            _json(picked(self.ids, at)),
             times,
             [b'"traceparent":%b,' % one if one != b'""' else b"" for one in _json(traces)]
             if any(traces)
             else [b""] * len(traces),
-            [self.ops[one].encode() for one in at],
-            _json([self.keys[one] for one in at]),
+            [op.encode() for op in picked(self.ops, at)],
+            _json(picked(self.keys, at)),
             [b'"ts_us":%d,"run":%d,"row":%d,"captured_us":%d' % one for one in positions],
         )
 
 
-def _json(texts: list[str]) -> list[bytes]:
+def picked[T](values: Sequence[T], at: Sequence[int]) -> Sequence[T]:
+    """Some of the values."""
+    return itemgetter(*at)(values) if len(at) > 1 else [values[one] for one in at]
+
+
+def _ties(ids: Sequence[str]) -> Int64s:
+    """``event_lane`` of each id."""
+    joined = "\n".join(ids)
+    if joined.count("\n") == len(ids) - 1 and _IDS.fullmatch(joined):  # all but what others put on the hub
+        halves = np.frombuffer(bytes.fromhex("".join(ids)), ">u8")[::2]
+        return (halves.astype(np.uint64) ^ np.uint64(1 << 63)).view(np.int64)
+    return np.array([event_lane(one) for one in ids], np.int64)
+
+
+_IDS = re.compile(r"(?:[0-9a-f]{32}(?:\n|\Z))++")
+
+
+def _json(texts: Sequence[str]) -> list[bytes]:
     """Texts as JSON."""
     return _encode_lines(texts).split(b"\n")[:-1]

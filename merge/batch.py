@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
-from flockiq.merge.arrived import Arrived
+from flockiq.merge.arrived import Arrived, picked
 from flockiq.merge.chain import (
     WHOLE,
     Home,
@@ -127,8 +127,8 @@ class Batch:
         records, arrived, rows = self.records, stream.arrived, at.tolist()
         number, whole, gone = stream.number[at], stream.whole[at], stream.gone[at]
         last = records.last(number)
-        given = [stream.said[row] for row in rows]
-        fields, content, where = list(given), stream.content[at], [stream.placing[row] for row in rows]
+        given = list(picked(stream.said, rows))
+        fields, content, where = list(given), stream.content[at], list(picked(stream.placing, rows))
         partial = np.flatnonzero(~whole).tolist()
         for row in partial:
             if gone[row]:
@@ -139,7 +139,7 @@ class Batch:
         if partial:
             content[partial] = contents([fields[row] for row in partial])
         newest = Newest(us=arrived.us[at], rr=arrived.rr[at], tie=arrived.tie[at], content=content, gone=gone)
-        ids = [arrived.ids[row] for row in rows]
+        ids = picked(arrived.ids, rows)
         verdict = records.judge(number, newest, ids, whole)
         place = self._placed(stream, rows, verdict.newest & ~gone, where, last)
         for row in np.flatnonzero(verdict.unchanged).tolist():
@@ -147,7 +147,7 @@ class Batch:
             if whole[row]:
                 given[row] = fields[row]
         position = (newest.us.tolist(), newest.rr.tolist(), newest.tie.tolist())
-        ops = [arrived.ops[row] for row in rows]
+        ops = picked(arrived.ops, rows)
         columns = (*position, ids, ops, repeat(self.now_us), given, fields, place, gone.tolist())
         versions = list(map(_version, zip(*columns, strict=False)))
         if verdict.late.any():
@@ -185,30 +185,26 @@ class Batch:
         self, stream: _Stream, rows: list[int], versions: list[Version], last: list[Version], unchanged: Bools
     ) -> None:
         """Versions that follow the newest: tell of those that are news."""
-        at: list[int] = []
-        where: list[Place] = []
-        said: list[bytes] = []
-        told_at: list[int] = []
+        news: list[int] = []
         entities: list[str] = []
+        plain: list[tuple[int, Place, bytes]] = []
         for row, version, before, same in zip(rows, versions, last, unchanged.tolist(), strict=True):
             if version.id == before.id:
                 self.duplicates += 1
             elif same:
                 self.unchanged += 1
             elif version.place != NOWHERE:
-                place = version.place
-                if before.place in (place, NOWHERE):
-                    at.append(row)
-                    where.append(place)
-                    said.append(version.given)
+                news.append(row)
+                entities.append(version.place.entity_id)
+                if before.place in (version.place, NOWHERE):
+                    plain.append((row, version.place, version.given))
                 else:
                     for line in told(self._home(stream, row), before, version):
                         self.forwarded.line(stream.plan, stream.arrived.changes[row], line)
-                told_at.append(row)
-                entities.append(place.entity_id)
-        if at:
+        if plain:
+            at, where, said = zip(*plain, strict=True)
             self.forwarded.lines(stream.plan, stream.arrived, at, where, said)
-        self.forwarded.rows(stream.plan, stream.arrived, told_at, entities)
+        self.forwarded.rows(stream.plan, stream.arrived, news, entities)
 
     def _home(self, stream: _Stream, row: int) -> Home:
         return Home(stream.plan, stream.arrived.keys[row], stream.places, self.forwarded.addresses.partitions)

@@ -7,13 +7,13 @@ stream is written once. Their bytes are those that ``wire.encode`` gives (a test
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
 import numpy as np
 
-from flockiq.merge.arrived import Arrived
+from flockiq.merge.arrived import Arrived, picked
 from flockiq.merge.chain import Told
 from flockiq.merge.mapping import StreamPlan
 from flockiq.merge.match import REMEMBERED, Place
@@ -37,23 +37,18 @@ class _Address(NamedTuple):
     about: bytes
 
 
-class Addresses:
-    """The addresses of entities, each written once."""
+class _OfStream(dict[Place, _Address]):
+    """The addresses of the entities that one stream's records are about, by place."""
 
-    def __init__(self, partitions: int) -> None:
-        self.partitions = partitions  # of hub resolved
-        self._known: dict[tuple[str, str, Place], _Address] = {}
+    def __init__(self, plan: StreamPlan, partitions: int) -> None:
+        super().__init__()
+        self._plan = plan
+        self._partitions = partitions
 
-    def of(self, plan: StreamPlan, place: Place) -> _Address:
-        """The address of lines about records of ``plan`` that are at a place."""
-        found = self._known.get((plan.entity, plan.stream, place))
-        if found is None:
-            if len(self._known) >= REMEMBERED:
-                self._known = {}
-            found = self._known[plan.entity, plan.stream, place] = self._written(plan, place)
-        return found
-
-    def _written(self, plan: StreamPlan, place: Place) -> _Address:
+    def __missing__(self, place: Place) -> _Address:
+        if len(self) >= REMEMBERED:
+            self.clear()
+        plan = self._plan
         about = {
             "entity": plan.entity,
             "entity_id": place.entity_id,
@@ -61,11 +56,27 @@ class Addresses:
             "group": place.group,
             "stream": plan.stream,
         }
-        return _Address(
-            bucket(place.group, self.partitions),
+        found = self[place] = _Address(
+            bucket(place.group, self._partitions),
             _encode(f"{plan.entity}/{place.entity_id}"),
             _encode(about)[1:-1],
         )
+        return found
+
+
+class Addresses:
+    """The addresses of entities, each written once."""
+
+    def __init__(self, partitions: int) -> None:
+        self.partitions = partitions  # of hub resolved
+        self._known: dict[str, _OfStream] = {}
+
+    def of(self, plan: StreamPlan) -> Mapping[Place, _Address]:
+        """The addresses of lines about records of ``plan``, by place."""
+        found = self._known.get(plan.name)
+        if found is None:
+            found = self._known[plan.name] = _OfStream(plan, self.partitions)
+        return found
 
 
 class _Rows(NamedTuple):
@@ -125,7 +136,7 @@ class Forwarded:
                 rev=self._revision if anew else 0,
             ),
         )
-        self._lines[self.addresses.of(plan, place).partition].append(_encode(line))
+        self._lines[self.addresses.of(plan)[place].partition].append(_encode(line))
 
     def lines(
         self, plan: StreamPlan, arrived: Arrived, at: Sequence[int], where: Sequence[Place], fields: Sequence[bytes]
@@ -134,9 +145,9 @@ class Forwarded:
         some = arrived.written(at)
         head = _encode({"source": plan.source, "type": wire.RESOLVED})[1:-1]
         tenant = _encode(self.tenant)
-        lines, address_of = self._lines, self.addresses.of
+        lines, addresses = self._lines, self.addresses.of(plan)
         for identity, time, trace, op, key, position, place, said in zip(*some, where, fields, strict=True):
-            partition, subject, about = address_of(plan, place)
+            partition, subject, about = addresses[place]
             lines[partition].append(
                 b'{"specversion":"1.0","id":%b,%b,"time":"%b","tenant":%b,%b"subject":%b,"data":{"op":"%b",%b,"key":%b,%b,"fields":%b}}'
                 % (identity, head, time, tenant, trace, subject, op, about, key, position, said)
@@ -153,12 +164,12 @@ class Forwarded:
         sizes = [len(one.at) for one in every]
         of_stream = np.repeat(np.arange(len(every)), sizes)
         columns = Columns(len(of_stream))
-        columns.texts("EventId", [one.arrived.ids[at] for one in every for at in one.at])
+        columns.texts("EventId", [text for one in every for text in picked(one.arrived.ids, one.at)])
         columns.text("Tenant", self.tenant)
         columns.texts("Source", [one.plan.source for one in every], of_stream)
         columns.texts("Stream", [one.plan.stream for one in every], of_stream)
-        columns.texts("Key", [one.arrived.keys[at] for one in every for at in one.at])
-        columns.texts("Op", [one.arrived.ops[at] for one in every for at in one.at])
+        columns.texts("Key", [text for one in every for text in picked(one.arrived.keys, one.at)])
+        columns.texts("Op", [text for one in every for text in picked(one.arrived.ops, one.at)])
         columns.instants("SourceTime", np.concatenate([one.arrived.us[one.at] for one in every]))
         run_row = np.concatenate([one.arrived.rr[one.at] for one in every])
         columns.numbers("Run", run_row >> 32)
@@ -166,5 +177,5 @@ class Forwarded:
         columns.instants("CapturedAt", np.concatenate([one.arrived.captured_us[one.at] for one in every]))
         columns.texts("EntityType", [one.plan.entity for one in every], of_stream)
         columns.texts("EntityId", [entity for one in every for entity in one.entities])
-        columns.dynamic("After", [bytes(one.arrived.after[at]) for one in every for at in one.at])
+        columns.dynamic("After", [bytes(raw) for one in every for raw in picked(one.arrived.after, one.at)])
         return packed([columns])

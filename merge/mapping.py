@@ -144,10 +144,13 @@ def _reader(names: tuple[str, ...]) -> Callable[[bytes], list[Sequence[object]]]
         rename=dict(zip(attributes, names, strict=True)),
     )
     decode = msgspec.json.Decoder(list[record]).decode  # type: ignore[valid-type]  # made at run time
-    values = attrgetter(*attributes)
-    if len(names) == 1:
-        return lambda records: [[values(one) for one in decode(records)]]
-    return lambda records: list(zip(*map(values, decode(records)), strict=True)) or [()] * len(names)
+    values = [attrgetter(attribute) for attribute in attributes]
+
+    def read(records: bytes) -> list[Sequence[object]]:
+        found = decode(records)
+        return [list(map(value, found)) for value in values]
+
+    return read
 
 
 def mapped_columns(plan: StreamPlan, columns_as_written: Sequence[Sequence[object]], whole: Sequence[bool]) -> Mapped:

@@ -78,9 +78,8 @@ class Resolved:
         known = {name: (len(state.ids), len(state.groups)) for name, state in self.types.items()}
         rows, letters = rows_of(lines, self.types, self.texts, now_us)
         self.version = max(self.version + 1, now_us)
-        told = Telling(
-            self.settings.tenant, commit, self.version, now_us, self.texts, self.settings.partitions["entities"]
-        )
+        partitions = self.settings.partitions["entities"] if self.settings.entity_hubs else 0
+        told = Telling(self.settings.tenant, commit, self.version, now_us, self.texts, partitions)
         changed: dict[str, Entry] = {}
         duplicates = too_late = 0
         nothing = np.zeros(0, np.int64)

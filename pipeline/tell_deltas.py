@@ -37,7 +37,7 @@ class ToldDeltas(NamedTuple):
     """n deltas, told.
 
     ids: of each; entity: int64 [n], dense numbers; times: of the source; columns: the rows of
-    table Deltas; form % (id, a row of parts): the same in JSON.
+    table Deltas; form % a row of parts: the same in JSON.
     """
 
     ids: list[str]
@@ -46,10 +46,6 @@ class ToldDeltas(NamedTuple):
     columns: Columns
     parts: tuple[Sequence[str], ...]
     form: str
-
-    def bodies(self) -> list[str]:
-        """The rows as JSON."""
-        return [self.form % row for row in zip(self.ids, *self.parts, strict=True)]
 
 
 def tell_deltas(
@@ -90,6 +86,7 @@ def tell_deltas(
 
     form = _form(tenant, instants(np.array([now_us]))[0])
     parts = (
+        ids,
         of(named.about, named.entity),
         of(in_json(fields), told.field),
         of(kinds, kind),
@@ -115,8 +112,9 @@ def _form(tenant: str, now: str) -> str:
 
 def _ids(parts: Iterable[tuple[str, ...]]) -> list[str]:
     """``hash_id`` of each tuple of texts."""
-    join, digest = "\x1f".join, xxhash.xxh3_128_hexdigest
-    return [digest(join(one).encode("utf-8", "surrogatepass")) for one in parts]
+    return list(
+        map(xxhash.xxh3_128_hexdigest, map(str.encode, map("\x1f".join, parts)))
+    )  # none holds half of a surrogate pair
 
 
 def _named(state: TypeState, told: DeltaRows, texts: Texts) -> _Named:
@@ -129,7 +127,7 @@ def _named(state: TypeState, told: DeltaRows, texts: Texts) -> _Named:
         for one, match_key in zip(in_json(entities), in_json(match_keys), strict=True)
     ]
     events, cause = np.unique(told.event, return_inverse=True)
-    causes = [texts.text(one) for one in events.tolist()]
+    causes = texts.many(events)
     return _Named(entities, match_keys, about, entity, causes, in_json(causes), cause)
 
 

@@ -33,10 +33,6 @@ class ToldEntities(NamedTuple):
     parts: tuple[Sequence[str], ...]
     form: str
 
-    def bodies(self) -> list[str]:
-        """The rows as JSON."""
-        return [self.form % row for row in zip(*self.parts, strict=True)]
-
 
 def tell_entities(
     state: TypeState, entities: Int64s, texts: Texts, tenant: str, version: int, now_us: int
@@ -143,8 +139,8 @@ def _sources(layout: Layout, golden: Golden, values: Fragments, texts: Texts) ->
         members[:, number] = ""
         if not len(seen):
             continue
-        keys = [texts.text(lane).partition("/") for lane in golden.key[seen, number].tolist()]
-        events = [texts.text(lane) for lane in golden.event[seen, number].tolist()]
+        keys = [text.partition("/") for text in texts.many(golden.key[seen, number])]
+        events = texts.many(golden.event[seen, number])
         columns = zip(
             in_json([record for _, _, record in keys]),
             in_json([stream for stream, _, _ in keys]),

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from itertools import compress
 
 import numpy as np
 
-from flockiq.pipeline.tell_deltas import tell_deltas
-from flockiq.pipeline.tell_entities import tell_entities
+from flockiq.pipeline.tell_deltas import ToldDeltas, tell_deltas
+from flockiq.pipeline.tell_entities import ToldEntities, tell_entities
 from flockiq.pipeline.types import Effect, TypeState
 from flockiq.pipeline.world import DeltaRows
-from flockiq.pipeline.written import in_json
+from flockiq.pipeline.written import in_json, of
 from flockiq.shared import wire
 from flockiq.shared.alerts import AlertTransition
 from flockiq.shared.lanes import Int64s, Texts
@@ -48,7 +49,7 @@ class Telling:
             self._columns["Entities"].append(told.columns)
             if self.partitions:
                 ids = [f"{one}:{self.commit}" for one in told.ids]
-                self._lines_of(wire.ENTITY, state, effect.entities, ids, told.times, told.bodies())
+                self._lines_of(wire.ENTITY, state, effect.entities, ids, told)
         self._deltas(state, effect.retracted, retracted=True)
         self._deltas(state, effect.deltas)
         self.steps(state, effect.steps)
@@ -117,28 +118,25 @@ class Telling:
         deltas = tell_deltas(state, told, self.texts, self.tenant, self.now_us, retracted_by=by)
         self._columns["Deltas"].append(deltas.columns)
         if self.partitions:
-            self._lines_of(wire.DELTA, state, deltas.entity, deltas.ids, deltas.times, deltas.bodies())
+            self._lines_of(wire.DELTA, state, deltas.entity, deltas.ids, deltas)
 
     def _lines_of(
-        self,
-        kind: str,
-        state: TypeState,
-        entity: Int64s,
-        ids: Sequence[str],
-        times: Sequence[str],
-        bodies: Sequence[str],
+        self, kind: str, state: TypeState, entity: Int64s, ids: Sequence[str], told: ToldEntities | ToldDeltas
     ) -> None:
         """Lines of hub ``entities`` or ``deltas``: CloudEvents whose data is a row."""
         (tenant,) = in_json([self.tenant])
         distinct, which = np.unique(entity, return_inverse=True)
-        subjects = in_json([f"{state.plan.layout.entity}/{state.ids.names[one]}" for one in distinct.tolist()])
-        lines = [self._lines[kind, self._partition(state, one)] for one in distinct.tolist()]
+        numbers = distinct.tolist()
+        subjects = in_json([f"{state.plan.layout.entity}/{state.ids.names[one]}" for one in numbers])
         form = (
             f'{{"specversion":"1.0","id":%s,"source":"flockiq","type":"{kind}","time":"%s",'
-            f'"tenant":{tenant.replace("%", "%%")},"subject":%s,"data":%s}}'
+            f'"tenant":{tenant.replace("%", "%%")},"subject":%s,"data":{told.form}}}'
         )
-        for at, line_id, time, body in zip(which.tolist(), in_json(ids), times, bodies, strict=True):
-            lines[at].append((form % (line_id, time, subjects[at], body)).encode())
+        rows = zip(in_json(ids), told.times, of(subjects, which), *told.parts, strict=True)
+        lines = "\n".join([form % row for row in rows]).encode().split(b"\n")
+        partition = np.array([self._partition(state, one) for one in numbers])[which]
+        for one in np.unique(partition).tolist():
+            self._lines[kind, one] += compress(lines, (partition == one).tolist())
 
     def _partition(self, state: TypeState, entity: int) -> int:
         group = state.groups.names[state.group_of[entity]]

@@ -37,7 +37,7 @@ def _values(field: Field, lanes: Int64s, texts: Texts) -> tuple[list[str], list[
     """Values that are there, as text and as JSON."""
     match field.kind:
         case "string" | "json":
-            said = [texts.text(lane) for lane in lanes.tolist()]
+            said = texts.many(lanes)
             return said, in_json(said)
         case "decimal":
             said = decimals(lanes, field.scale)
@@ -84,4 +84,4 @@ def _lines(values: Sequence[object]) -> list[str]:
 
 def of(texts: Sequence[str], which: Int64s) -> list[str]:
     """The texts that ``which``, int64 [n], names."""
-    return [texts[one] for one in which.tolist()]
+    return list(map(texts.__getitem__, which.tolist()))

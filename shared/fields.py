@@ -93,30 +93,39 @@ def _fast(field: Field, values: Sequence[object]) -> list[Value] | None:
     kinds = set(map(type, values)) - {type(None)}
     if not kinds:
         return [None] * len(values)
-    fast = _FAST.get((field.type, kinds.pop()))
-    if fast is None or kinds:
+    kind = (field.type, kinds.pop())
+    if kinds:
         return None
-    given = [value for value in values if value is not None]
-    fitting = fast(field, given)
-    if fitting is None or len(fitting) == len(values):
+    whole = None not in values
+    given = [*values] if whole else [value for value in values if value is not None]
+    canonical_already = _CANONICAL_ALREADY.get(kind)
+    if canonical_already is not None and canonical_already(field, given):
+        return list[Any](values)
+    fast = _FAST.get(kind)
+    fitting = fast(field, given) if fast is not None else None
+    if fitting is None or whole:
         return fitting
     rest = iter(fitting)
     return [None if value is None else next(rest) for value in values]
 
 
-def _texts(_: Field, texts: list[str]) -> list[Value] | None:
+def _texts(_: Field, texts: list[str]) -> bool:
     joined = "".join(texts)
     if CONTROL.search(joined) or max(map(len, texts)) > MAX_TEXT:
-        return None
+        return False
     try:
         joined.encode()
     except UnicodeEncodeError:
-        return None
-    return [*texts]
+        return False
+    return True
 
 
-def _integers(_: Field, numbers: list[int]) -> list[Value] | None:
-    return [*numbers] if min(numbers) > -LIMIT and max(numbers) < LIMIT else None
+def _integers(_: Field, numbers: list[int]) -> bool:
+    return min(numbers) > -LIMIT and max(numbers) < LIMIT
+
+
+def _booleans(_: Field, __: list[bool]) -> bool:
+    return True
 
 
 def _floats(_: Field, numbers: list[float]) -> list[Value] | None:
@@ -124,26 +133,32 @@ def _floats(_: Field, numbers: list[float]) -> list[Value] | None:
     return (given + 0.0).tolist() if np.isfinite(given).all() else None  # negative zero becomes zero
 
 
-def _date_texts(_: Field, texts: list[str]) -> list[Value] | None:
+def _date_texts(_: Field, texts: list[str]) -> bool:
     """Dates as ISO 8601 writes them, which name the same day everywhere."""
-    if not _each(_DATES, texts):
-        return None
-    try:
-        days = np.array(texts, "datetime64[D]")
-    except ValueError:  # the 30th of February
-        return None
-    return None if (days < np.datetime64("0001-01-01")).any() else [*texts]
+    return _each(_DATES, texts) and _in_the_calendar(texts, "datetime64[D]")
 
 
 _DATES = re.compile(r"(?:[0-9]{4}-[0-9]{2}-[0-9]{2}(?:\n|\Z))*+")
 
 
-def _booleans(_: Field, answers: list[bool]) -> list[Value] | None:
-    return [*answers]
+def _instants(_: Field, texts: list[str]) -> bool:
+    """RFC 3339 in UTC with microseconds."""
+    return _each(_INSTANTS, texts) and _in_the_calendar([text[:-1] for text in texts], "datetime64[us]")
 
 
-def _decimal_texts(field: Field, texts: list[str]) -> list[Value] | None:
-    return [*texts] if _each(_plain_decimals(field.scale), texts) else None
+_INSTANTS = re.compile(r"(?:[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z(?:\n|\Z))*+")
+
+
+def _in_the_calendar(texts: list[str], kind: str) -> bool:
+    try:
+        moments = np.array(texts, kind)
+    except ValueError:  # the 30th of February
+        return False
+    return not (moments < np.datetime64("0001-01-01")).any()  # numpy knows a year 0, nobody else does
+
+
+def _decimal_texts(field: Field, texts: list[str]) -> bool:
+    return _each(_plain_decimals(field.scale), texts)
 
 
 def _each(lines: re.Pattern[str], texts: list[str]) -> bool:
@@ -206,14 +221,20 @@ def _written(moments: npt.NDArray[np.datetime64]) -> list[Value] | None:
     return [text + "Z" for text in np.datetime_as_string(moments, unit="us").tolist()]
 
 
-_FAST: dict[tuple[FieldType, type], Callable[[Field, list[Any]], list[Value] | None]] = {
+_CANONICAL_ALREADY: dict[tuple[FieldType, type], Callable[[Field, list[Any]], bool]] = {
     ("string", str): _texts,
     ("integer", int): _integers,
     ("boolean", bool): _booleans,
-    ("float", float): _floats,
     ("date", str): _date_texts,
+    ("timestamp", str): _instants,
     ("decimal", str): _decimal_texts,
+}
+"""Whether values of one plain type need nothing done to them."""
+
+_FAST: dict[tuple[FieldType, type], Callable[[Field, list[Any]], list[Value] | None]] = {
+    ("float", float): _floats,
     ("decimal", float): _decimal_floats,
     ("decimal", int): _decimal_integers,
     ("timestamp", str): _timestamp_texts,
 }
+"""The column, if that can be done at once; else None."""

@@ -90,9 +90,9 @@ def test_late_rows_took_deltas_back(both: list[tuple[Outbox, PlainTelling]]) -> 
     assert any(row["Retracts"] for box, _ in both if "Deltas" in box.columns for row in rows(box.columns["Deltas"]))
 
 
-def test_without_partitions_nothing_is_told_on_the_hubs() -> None:
+def test_golden_records_and_deltas_stay_off_the_hubs_when_the_settings_say_so() -> None:
     """And the history is told all the same."""
-    resolved = Resolved(plan(), Settings(partitions={**Settings().partitions, "entities": 0}))
+    resolved = Resolved(plan(), Settings(entity_hubs=False))
     resolved.load(b"", [])
     box = resolved.fold([next(batches())], 1).outbox
     assert box.events == {}
