@@ -28,7 +28,7 @@ def moments_of(column: Sequence[bytes]) -> Moments | None:
     if first is None:
         return None
     length, digits = len(column[0]), len(first[1] or b"")
-    if any(len(value) != length for value in column):
+    if set(map(len, column)) != {length}:
         return None
     matrix = np.frombuffer(b"".join(column), np.uint8).reshape(len(column), length)
     like = matrix[0]

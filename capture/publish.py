@@ -30,18 +30,18 @@ class Lines:
         for place, line in self._writer.write(op, (taken,), position, captured_us):
             if len(line) > wire.MAX_LINE_BYTES:
                 raise BadRecord(f"is too large to travel: {len(line):,} bytes, at most {wire.MAX_LINE_BYTES:,}")
-            self._keep(place, line)
+            self._lines[place].append(line)
+            self.records += 1
+            self.size += len(line)
 
     def add_all(self, op: wire.Op, records: Sequence[Taken], first: Position, captured_us: int) -> None:
         """Add versions of records of which none is larger than SMALL, each a row further than the one before it."""
-        keep = self._keep
+        lines, size = self._lines, 0
         for place, line in self._writer.write(op, records, first, captured_us):
-            keep(place, line)
-
-    def _keep(self, place: int, line: bytes) -> None:
-        self._lines[place].append(line)
-        self.records += 1
-        self.size += len(line)
+            lines[place].append(line)
+            size += len(line)
+        self.records += len(records)
+        self.size += size
 
     def events(self) -> list[OutgoingEvent]:
         """The batch as packed events."""
