@@ -4,7 +4,7 @@
 |---|---|---|
 | merge | a line of hub ``changes`` | hub ``changes``, in its record's bucket |
 | process | a line of hub ``resolved`` | hub ``resolved``, in its group's bucket |
-| capture | a record as its source gave it | hub ``work``: capture takes it as if it had just been read |
+| capture | a record as its source gave it, or the event that told of it | hub ``work``: capture takes it anew |
 
 A line keeps its id and its position, and a record captured again gets the ones it would have had.
 So a letter that is replayed twice, or although its record came by another way meanwhile, changes

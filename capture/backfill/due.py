@@ -19,6 +19,7 @@ from flockiq.capture.sources import Capture
 from flockiq.capture.turn import Turn, Turns
 from flockiq.shared import wire
 from flockiq.shared.backfills import OPEN, Backfill, Backfills, Slice, progress
+from flockiq.shared.circuits import circuits
 from flockiq.shared.config.backfilled import way_of
 from flockiq.shared.config.sources import Source
 from flockiq.shared.instants import rfc3339
@@ -42,6 +43,7 @@ async def send_due(capture: Capture) -> int:
     if not going:
         return 0
     known = await Turns(capture.services.registry, capture.tenant, TURNS).all()
+    held, now_us = await circuits(capture.services), capture.now_us()
     waiting: dict[str, list[tuple[int, Item]]] = defaultdict(list)
     for (name, stream), backfill in going.items():
         if backfill.state not in OPEN:
@@ -50,6 +52,8 @@ async def send_due(capture: Capture) -> int:
         source = capture.sources.get(name)
         if source is None or not source.enabled or not source.polled or stream not in source.streams:
             continue  # it goes on once its source is back
+        if name in held and now_us < held[name].free_us:
+            continue  # … or answers again
         for part, failures in (await _open(capture, keeper, source, stream, backfill)).items():
             waiting[name].append((failures, (name, stream, f"{backfill.id}/{part}")))
     items = [item for name, some in waiting.items() for item in _chosen(capture, capture.sources[name], some, known)]

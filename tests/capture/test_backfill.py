@@ -361,3 +361,19 @@ async def test_a_backfill_waits_for_a_source_that_is_disabled(services: Services
     back.ahead_us = it.ahead_us
     assert (await Past(back, "shop", "orders").through()).state == "done"
     await back.capture.close()
+
+
+async def test_a_backfill_waits_for_a_source_that_is_left_alone(services: Services, shop: tuple[Shop, str]) -> None:
+    """Nothing of it is sent while the source's circuit is open; then it goes on."""
+    _, url = shop
+    it = World(services, source(url, limits={"circuit": {"failures": 1, "pause": "1m"}}))
+    past = at_the_hours_end(it)
+    await past.ask()
+    limits = it.capture.sources["shop"].limits
+    await Breaker(limits, services.registry, it.capture.tenant, "shop", it.capture.now_us).failed("answers 503")
+    assert await past.step() == 0
+    assert (await past.now()).state == "asked"
+    it.ahead_us += 61_000_000
+    assert (await past.through()).state == "done"
+    assert await circuits(services) == {}
+    await it.capture.close()
