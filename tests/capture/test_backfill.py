@@ -14,6 +14,8 @@ from starlette.responses import JSONResponse, Response
 from flockiq.capture.backfill import begin
 from flockiq.capture.backfill import work as slices
 from flockiq.capture.cursor import Cursors
+from flockiq.capture.http.circuit import Breaker
+from flockiq.shared.circuits import circuits
 from flockiq.shared.errors import NotFound
 from flockiq.shared.services import Services
 from tests.capture.conftest import Open, World
