@@ -236,4 +236,4 @@ class Feed:
     def _say(self, context: PartitionContext | None, error: Exception) -> None:
         partition = f" partition {context.partition_id}" if context else ""
         log.warning("%s stands still at hub %s%s and tries again: %s: %s", self._function.name, self._trigger.hub,
-                    partition, type(error).__name__, error)  # fmt: skip
+                    partition, type(error).__name__, str(error))  # fmt: skip

@@ -26,6 +26,7 @@ from flockiq.shared.adapters.embedded.registry import SqliteRegistry
 from flockiq.shared.ports import OutgoingEvent
 from tests.host.apps import Running, Start, eventually, write_app
 from tests.peers.event_hubs.peer import EventHubs
+from tests.peers.leftovers import swept
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # the SDK's way with broken connections
 
@@ -48,7 +49,7 @@ async def wide(events: Events) -> None:
 @pytest.fixture
 def peer() -> Iterator[EventHubs]:
     """A namespace with a hub of three partitions."""
-    with EventHubs({"wide": 3}) as peer:
+    with swept(), EventHubs({"wide": 3}) as peer:
         yield peer
 
 

@@ -15,6 +15,7 @@ from azure.eventhub.aio import EventHubConsumerClient, EventHubProducerClient
 from azure.eventhub.exceptions import ConnectError, EventHubError
 
 from tests.peers.event_hubs.peer import EventHubs
+from tests.peers.leftovers import swept
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
@@ -26,7 +27,7 @@ ONCE = {"retry_total": 0, "retry_backoff_factor": 0.0}
 @pytest.fixture(scope="module")
 def peer() -> Iterator[EventHubs]:
     """A namespace."""
-    with EventHubs({"a": 4, "b": 2}, tokens=["a-bearer-token"]) as peer:
+    with swept(), EventHubs({"a": 4, "b": 2}, tokens=["a-bearer-token"]) as peer:
         yield peer
 
 

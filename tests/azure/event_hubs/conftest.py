@@ -16,6 +16,7 @@ from flockiq.shared.adapters.azure.events.stream import HubEvents
 from flockiq.shared.adapters.embedded.blobs import FolderBlobs
 from flockiq.shared.ports import OutgoingEvent, StoredEvent
 from tests.peers.event_hubs.peer import EventHubs
+from tests.peers.leftovers import swept
 
 HUB = "changes"
 PARTITIONS = 64  # enough that each test has some of its own: what takes time is a client's first word to a hub
@@ -50,6 +51,13 @@ class Site(NamedTuple):
     async def read(self, start: int = 0, limit: int = 100) -> Sequence[StoredEvent]:
         """Read the partition."""
         return await self.events.read(HUB, self.partition, start, limit)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _leftovers() -> Iterator[None]:
+    """Set up first, so that it ends last: once the loops of a module are closed."""
+    with swept():
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -40,8 +40,6 @@ expired                   a token is refused as expired
 from __future__ import annotations
 
 import asyncio
-import gc
-import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Self
@@ -92,9 +90,6 @@ class EventHubs:
 
     def __exit__(self, *_error: object) -> None:
         self._open.close()
-        with warnings.catch_warnings():  # the SDK leaves the sockets of broken connections to the collector
-            warnings.simplefilter("ignore", ResourceWarning)
-            gc.collect()
 
     @property
     def connection_string(self) -> str:
