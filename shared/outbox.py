@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable
+
 import msgspec
 
 from flockiq.shared.alerts import AlertTransition
-from flockiq.shared.ports import OutgoingEvent
+from flockiq.shared.ports import Analytics, OutgoingEvent
 from flockiq.shared.services import Services
 from flockiq.shared.tabular import TakesColumns, ndjson
 
@@ -23,15 +26,21 @@ class Outbox(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 async def publish(services: Services, outbox: Outbox) -> None:
-    """Give it all out; returns once everything is acknowledged. Raises what the ports raise."""
+    """Give it all out, to the hubs first; returns once everything is acknowledged. Raises what the ports raise."""
     for hub, events in outbox.events.items():
         await services.events.publish(hub, events)
+    ways: list[Awaitable[object]] = []
     if outbox.transitions:
-        await services.alerts.apply(services.settings.tenant, outbox.transitions)
-    for table, rows in outbox.rows.items():
-        await services.analytics.ingest(table, rows)
-    for table, columns in outbox.columns.items():
-        if isinstance(services.analytics, TakesColumns):
-            await services.analytics.ingest_columns(table, columns)
-        else:
-            await services.analytics.ingest(table, ndjson(columns))
+        ways.append(services.alerts.apply(services.settings.tenant, outbox.transitions))
+    ways += [services.analytics.ingest(table, rows) for table, rows in outbox.rows.items()]
+    ways += [_ingest(services.analytics, table, columns) for table, columns in outbox.columns.items()]
+    for error in await asyncio.gather(*ways, return_exceptions=True):  # all have ended before anything is tried again
+        if isinstance(error, BaseException):
+            raise error
+
+
+async def _ingest(analytics: Analytics, table: str, columns: bytes) -> None:
+    if isinstance(analytics, TakesColumns):
+        await analytics.ingest_columns(table, columns)
+    else:
+        await analytics.ingest(table, ndjson(columns))

@@ -189,7 +189,8 @@ class Owner:
             outbox=folded.outbox,
         )
         try:
-            self._version = await self.services.state.append(self.name, _pack(frame), version)
+            entry = await asyncio.to_thread(_pack, frame)
+            self._version = await self.services.state.append(self.name, entry, version)
         except FenceLost:
             self.fences_lost += 1
             log.info("%s: another owner has written; reading its state and folding again", self.name)
@@ -270,7 +271,7 @@ class Owner:
         )
         version, self._version = self._version, None
         try:
-            self._version = await self.services.state.roll(self.name, _pack(frame), version)
+            self._version = await self.services.state.roll(self.name, await asyncio.to_thread(_pack, frame), version)
             self._entries = 0
         except FenceLost:
             self.fences_lost += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
@@ -14,6 +15,8 @@ from flockiq.shared.errors import TransientError
 from flockiq.shared.owner import Input, Owned, Owner
 from flockiq.shared.services import Services, services
 from flockiq.shared.settings import CONSUMER_GROUP
+
+gc.set_threshold(100_000, 50, 100)  # batches make objects by the ten thousand, and hardly ever cycles of them
 
 Handler = Callable[[list[func.EventHubEvent]], Awaitable[None]]
 
