@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from flockiq.pipeline import compiled
 from flockiq.pipeline.decode import lines_of, rows_of
 from flockiq.pipeline.types import Effect, TypeState
 from flockiq.pipeline.world import Plan
@@ -20,6 +21,9 @@ class Engine:
     """The state of one partition and the steps that a batch goes through."""
 
     def __init__(self, plans: Mapping[str, Plan]) -> None:
+        compiled.use("wait")
+        if compiled.ready() is None:
+            raise RuntimeError("machine code can't be loaded: it is what is measured") from compiled.failure()
         self.texts = Texts()
         self.types = {name: TypeState(plan) for name, plan in plans.items()}
         self.letters = 0

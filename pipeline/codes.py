@@ -44,8 +44,8 @@ class Codes(NamedTuple):
 
     cascade: int8 [F, L], -1 past its end; ranks: int64 [F, S]. Of tolerances: field int64 [T], how int8 [T]
     (EXACT, NUMERIC, NORMALISED), form and power as below, absolute and relative float64 [T]. Of baselines:
-    field, warm_up, refractory_us int64 [B], form, power, alpha. A form says how a lane becomes a
-    number: PLAIN, SCALED (over power) or BITS.
+    field, warm_up, refractory_us, season int64 [B] (the weekly rhythm's slot, or -1), form, power, alpha.
+    A form says how a lane becomes a number: PLAIN, SCALED (over power) or BITS.
     """
 
     cascade: npt.NDArray[np.int8]
@@ -62,6 +62,7 @@ class Codes(NamedTuple):
     base_alpha: Floats
     base_warm_up: Int64s
     base_refractory_us: Int64s
+    base_season: Int64s
 
     @property
     def by_length(self) -> bool:
@@ -94,6 +95,9 @@ class SeriesColumns(NamedTuple):
     mean: Floats
     variance: Floats
     quiet_us: Int64s
+    offset: Floats
+    hits: npt.NDArray[np.int32]
+    spread: Floats
 
 
 class RowColumns(NamedTuple):
@@ -109,6 +113,16 @@ class RowColumns(NamedTuple):
     key: Int64s
     event: Int64s
     value: Int64s
+
+
+class Identities(NamedTuple):
+    """What tells rows from one another, and their groups: columns of ``shared.rows.Rows``."""
+
+    group: Int64s
+    event: Int64s
+    us: Int64s
+    rr: Int64s
+    entity: Int64s
 
 
 class Out(NamedTuple):
@@ -188,6 +202,9 @@ def codes(layout: Layout) -> Codes:
         base_alpha=np.array([one.alpha for one in layout.baselines], np.float64),
         base_warm_up=np.array([one.warm_up for one in layout.baselines], np.int64),
         base_refractory_us=np.array([one.refractory_us for one in layout.baselines], np.int64),
+        base_season=np.array(
+            [layout.seasons.index(number) if one.zone else -1 for number, one in enumerate(layout.baselines)], np.int64
+        ),
     )
 
 

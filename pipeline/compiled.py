@@ -18,7 +18,12 @@ from typing import Any, Literal, NamedTuple
 Mode = Literal["background", "wait", "off"]
 Function = Callable[..., Any]
 
-_NAMES = ("flockiq.pipeline.machine", "flockiq.pipeline.rowwise", "flockiq.pipeline.rowread")
+_NAMES = (
+    "flockiq.pipeline.machine",
+    "flockiq.pipeline.rowwise",
+    "flockiq.pipeline.rowread",
+    "flockiq.pipeline.rowlog",
+)
 _WARM = "flockiq.pipeline.warm"
 _MADE_FROM = (
     "compare/anomalies.py",
@@ -27,6 +32,7 @@ _MADE_FROM = (
     "pipeline/codes.py",
     "pipeline/machine.py",
     "pipeline/rowread.py",
+    "pipeline/rowscore.py",
     "pipeline/rowwise.py",
     "shared/instants.py",
     "shared/lanes.py",
@@ -48,6 +54,7 @@ class Functions(NamedTuple):
     missing: Function
     keys_of: Function
     read_fields: Function
+    logged: Function
 
 
 class _Loading:

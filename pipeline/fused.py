@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from flockiq.compare.drift import exceeded
+from flockiq.compare.seasons import hours_of
 from flockiq.pipeline.codes import NORMALISED, Codes, GoldenColumns, Out, RowColumns, SeriesColumns, codes, room
 from flockiq.pipeline.compiled import Functions
 from flockiq.pipeline.rounds import Passed
@@ -19,12 +20,15 @@ from flockiq.signal.seen import Observed
 def in_one_pass(functions: Functions, world: World, layout: Layout, rows: Rows, texts: Texts) -> Passed:
     """Fold rows, sorted by group and position, into ``world`` in place."""
     told = codes(layout)
-    out = room(layout, len(rows))
+    out, series = room(layout, len(rows)), world.series
     judged, deltas, observed = functions.fold_rows(
         RowColumns._make(np.ascontiguousarray(getattr(rows, name)) for name in RowColumns._fields),
         GoldenColumns._make(getattr(world.golden, name) for name in GoldenColumns._fields),
         world.signs.drift,
-        SeriesColumns(world.series.count, world.series.mean, world.series.variance, world.series.quiet_us),
+        SeriesColumns(
+            series.count, series.mean, series.variance, series.quiet_us, series.offset, series.hits, series.spread
+        ),
+        hours_of(layout, rows.us),
         told,
         _lengths(functions, texts, told),
         out,

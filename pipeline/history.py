@@ -11,6 +11,8 @@ from typing import Self
 
 import numpy as np
 
+from flockiq.pipeline import compiled
+from flockiq.pipeline.codes import Identities
 from flockiq.shared.arrays import Arrays
 from flockiq.shared.lanes import ABSENT, Bools, Int64s
 from flockiq.shared.rows import Rows, in_order
@@ -50,6 +52,10 @@ def beyond(rows: Rows, us: Int64s, rr: Int64s, tie: Int64s) -> Bools:
 def identities(rows: Rows) -> Iterator[tuple[int, int, int, int]]:
     """What says that two rows are one, or one a revision of the other: event, position and entity."""
     return zip(rows.event.tolist(), rows.us.tolist(), rows.rr.tolist(), rows.entity.tolist(), strict=True)
+
+
+def _told_apart(rows: Rows) -> Identities:
+    return Identities(rows.group, rows.event, rows.us, rows.rr, rows.entity)
 
 
 class History:
@@ -120,9 +126,18 @@ class History:
 
     def find(self, rows: Rows) -> Int64s:
         """Where in the log rows of the same event, position and entity are, int64 [n]; -1: nowhere."""
+        functions = compiled.ready()
+        if functions is not None:
+            found = np.empty(len(rows), np.int64)
+            functions.logged(*self.searched(rows), found)
+            return found
         at = self.places(np.unique(rows.group))
         known = dict(zip(identities(self.rows.take(at)), at.tolist(), strict=True))
         return np.array([known.get(one, -1) for one in identities(rows)], np.int64)
+
+    def searched(self, rows: Rows) -> tuple[Identities, Int64s, Int64s, Identities]:
+        """Rows and the log as compiled code searches it."""
+        return _told_apart(rows), self.marks.head, self.previous, _told_apart(self.rows)
 
     def revise(self, rows: Rows) -> None:
         """Log rows that may take the place of logged ones."""

@@ -41,7 +41,8 @@ def plan(config: Config, entity: Entity) -> Plan:
             for name, drift in entity.drift.items()
         ),
         baselines=tuple(
-            Baseline(index[name], one.alpha, one.warm_up, one.refractory) for name, one in entity.anomalies.items()
+            Baseline(index[name], one.alpha, one.warm_up, one.refractory, one.clocks)
+            for name, one in entity.anomalies.items()
         ),
     )
     return Plan(layout, tuple(_watch(number, rule, index) for number, rule in enumerate(config.rules_of(entity.name))))

@@ -10,9 +10,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from flockiq.compare.anomalies import observe
+from flockiq.compare.anomalies import Season, observe
 from flockiq.compare.deltas import Deltas, deltas
 from flockiq.compare.drift import disagree
+from flockiq.compare.seasons import hours_of
 from flockiq.merge.golden import UNSEEN, fold
 from flockiq.pipeline.world import World
 from flockiq.shared.lanes import ABSENT, NULL, Bools, Int64s, Texts, numbers
@@ -95,6 +96,8 @@ def _round(world: World, layout: Layout, rows: Rows, at: Int64s, texts: Texts) -
 
 def _observe(world: World, layout: Layout, rows: Rows, found: Deltas) -> list[Observed]:
     observed = []
+    hours = hours_of(layout, rows.us)
+    seasons = {number: slot for slot, number in enumerate(layout.seasons)}
     for number, baseline in enumerate(layout.baselines):
         mine = (found.field == baseline.field) & (found.new != NULL) & (found.new != ABSENT)
         row = found.row[mine]
@@ -102,7 +105,8 @@ def _observe(world: World, layout: Layout, rows: Rows, found: Deltas) -> list[Ob
             continue
         field = layout.fields[baseline.field]
         value = numbers(field.kind, field.scale, found.new[mine])
-        findings = observe(world.series, number, baseline, rows.group[row], value, rows.us[row])
+        season = Season(seasons[number], hours[seasons[number], row]) if number in seasons else None
+        findings = observe(world.series, number, baseline, rows.group[row], value, rows.us[row], season)
         observed.append(Observed(baseline.field, row, value, *findings))
     return observed
 

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from flockiq.compare.anomalies import CLIP, FLOOR
 from flockiq.compare.drift import ROUNDING
 from flockiq.merge.golden import DELETED, PRESENT, UNSEEN
 from flockiq.pipeline.codes import (
-    BITS,
     COMPLETE,
     HIGHEST,
     LONGEST,
@@ -20,14 +18,13 @@ from flockiq.pipeline.codes import (
     NUMERIC,
     RANK,
     RECENT,
-    SCALED,
 )
-from flockiq.pipeline.machine import Array, Columns, Real, Whole, compiled, find
+from flockiq.pipeline.machine import Array, Columns, Whole, compiled, find
+from flockiq.pipeline.rowscore import number, observe
 from flockiq.shared.lanes import ABSENT, NULL
 from flockiq.shared.lanetable import NOTHING
 from flockiq.shared.rows import DELETE
 
-_BELOW_SIGN = np.int64((1 << 63) - 1)
 _NOTHING = np.int64(NOTHING)  # scores below every lane
 _ADDED, _REMOVED, _CHANGED = 0, 1, 2
 
@@ -40,17 +37,6 @@ def newer(us: int, rr: int, tie: int, than_us: int, than_rr: int, than_tie: int)
     if rr != than_rr:
         return rr > than_rr
     return tie > than_tie
-
-
-@compiled
-def number(lane: int, form: int, power: float, bits: Array, double: Array) -> Real:
-    """A lane as a number; ``bits`` and ``double`` are one word seen as int64 and as float64."""
-    if form == SCALED:
-        return lane / power
-    if form == BITS:
-        bits[0] = lane ^ _BELOW_SIGN if lane < 0 else lane
-        return double[0]
-    return np.float64(lane)
 
 
 @compiled
@@ -210,11 +196,18 @@ def _apart(
 
 @compiled
 def fold_rows(
-    rows: Columns, golden: Columns, drift: Array, series: Columns, codes: Columns, lengths: Columns, out: Columns
+    rows: Columns,
+    golden: Columns,
+    drift: Array,
+    series: Columns,
+    hours: Array,
+    codes: Columns,
+    lengths: Columns,
+    out: Columns,
 ) -> tuple[int, int, int]:
     """Fold rows, sorted by group and position, in place; returns how much of ``out`` is filled.
 
-    (judged rows, deltas, observations).
+    (judged rows, deltas, observations). ``hours``: int64 [Z, n], see ``compare.seasons.hours_of``.
     """
     # Locals, because a column asked of its tuple again and again is counted as a reference each time.
     entity, origin, op, said = rows.entity, rows.source, rows.op, rows.value
@@ -318,7 +311,7 @@ def fold_rows(
             for at in range(first, d):
                 if field_[at] == base_field[b] and new_[at] != NULL:
                     real = number(new_[at], base_form[b], base_power[b], bits, double)
-                    _observe(b, rows.group[i], said_us[i], real, series, codes, out, k)
+                    observe(b, i, rows.group[i], said_us[i], real, series, hours, codes, out, k)
                     out.seen_row[k], out.seen_base[k] = i, b
                     k += 1
         out.judged[m], out.fresh[m] = i, unseen
@@ -326,28 +319,3 @@ def fold_rows(
             golden_[m, field] = best[e, field]
         m += 1
     return m, d, k
-
-
-@compiled
-def _observe(b: int, group: int, us: int, value: float, series: Columns, codes: Columns, out: Columns, k: int) -> None:
-    """Score a number against its series, then learn it."""
-    count = series.learnt[group, b]
-    mean, variance = series.mean[group, b], series.variance[group, b]
-    deviation = max(np.sqrt(variance), FLOOR * abs(mean), 1e-9)
-    warm = count >= codes.base_warm_up[b]
-    score = (value - mean) / deviation if warm else np.nan
-    if codes.base_refractory_us[b]:
-        quiet = us < series.quiet_us[group, b]
-        if warm and abs(score) > CLIP and not quiet:
-            series.quiet_us[group, b] = us + codes.base_refractory_us[b]
-        if quiet:
-            score = np.nan
-    low, high = mean - CLIP * deviation, mean + CLIP * deviation
-    learnt = min(max(value, low), high) if warm else value
-    weight = max(codes.base_alpha[b], 1.0 / (count + 1))
-    step = learnt - mean
-    series.mean[group, b] = mean + weight * step
-    series.variance[group, b] = (1.0 - weight) * (variance + weight * step * step)
-    series.learnt[group, b] = count + 1
-    out.seen_value[k], out.seen_score[k], out.seen_expected[k] = value, score, mean
-    out.seen_low[k], out.seen_high[k] = low, high

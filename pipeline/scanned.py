@@ -233,12 +233,16 @@ class _Reading:
         self.module.keys_of(self.text, every, at, lanes, self.scratch)
         unknown = np.empty(len(at), np.int64)
         count = self.module.missing(lanes, self.texts.table(self.module.insert).keys, unknown)
-        said = self.scanned.said
+        rows = unknown[:count]
+        one = at[rows]
+        whole = self.scanned.bytes
+        bounds = (every.stream_begin, every.stream_end, every.key_begin, every.key_end)
         self.texts.keep(
             {
-                int(lanes[row]): f"{said(every.stream_begin, every.stream_end, one)}/"
-                f"{said(every.key_begin, every.key_end, one)}"
-                for row, one in zip(unknown[:count].tolist(), at[unknown[:count]].tolist(), strict=True)
+                lane: (whole[a:b] + b"/" + whole[c:d]).decode()
+                for lane, a, b, c, d in zip(
+                    lanes[rows].tolist(), *(column[one].tolist() for column in bounds), strict=True
+                )
             }
         )
         return lanes
@@ -285,8 +289,11 @@ class _Reading:
         known = self.state.ids.find(entity_id)
         if known is not None:
             return known
-        match_key, key = said(every.match_begin, every.match_end, at), said(every.key_begin, every.key_end, at)
-        source = said(every.source_begin, every.source_end, at)
-        own = own_key(source, said(every.stream_begin, every.stream_end, at), key)
-        shown = self.texts.lane(key if match_key == own else match_key)
-        return self.state.entity(entity_id, match_key, said(every.group_begin, every.group_end, at), shown)[0]
+        match_key = said(every.match_begin, every.match_end, at)
+        group = said(every.group_begin, every.group_end, at)
+        shown = match_key
+        if "/" in match_key:  # it may be the record's own
+            key, source = said(every.key_begin, every.key_end, at), said(every.source_begin, every.source_end, at)
+            if match_key == own_key(source, said(every.stream_begin, every.stream_end, at), key):
+                shown = key
+        return self.state.entity(entity_id, match_key, group, self.texts.lane(shown))[0]

@@ -48,6 +48,7 @@ class Entry(msgspec.Struct, kw_only=True, omit_defaults=True):
     rules: list[str]
     tolerances: list[str]
     baselines: list[str]
+    seasons: list[str] = []  # the fields of those with a weekly rhythm, and its zone
     judged_by: str = ""
     ids: list[str] = []  # of entities new since the entry before
     match_keys: list[str] = []
@@ -72,6 +73,7 @@ def entry_of(state: TypeState, known: tuple[int, int], entities: Int64s, groups:
         rules=[watch.name for watch in state.plan.watches],
         tolerances=[layout.fields[one.field].name for one in layout.tolerances],
         baselines=[layout.fields[one.field].name for one in layout.baselines],
+        seasons=_seasons(layout),
         judged_by=state.judged_by,
         ids=state.ids.names[ids:],
         match_keys=state.match_keys[ids:],
@@ -195,6 +197,7 @@ class _Carry:
         self.rules = _moved(entry.rules, [watch.name for watch in state.plan.watches])
         self.tolerances = _moved(entry.tolerances, [layout.fields[one.field].name for one in layout.tolerances])
         self.baselines = _moved(entry.baselines, [layout.fields[one.field].name for one in layout.baselines])
+        self.seasons = _moved(entry.seasons, _seasons(layout))
 
     def golden(self, packed: Packed, n: int) -> Golden:
         """Golden state by field and source."""
@@ -236,13 +239,15 @@ class _Carry:
         return new
 
     def series(self, packed: Packed, n: int) -> Series:
-        """Baselines by field."""
-        old = Series.unpacked(packed)
-        if self.baselines.same:
-            return old
+        """Baselines by field, weekly rhythms by field and zone; before there were rhythms, none was written."""
         new = Series.empty(self.layout, n)
+        unwritten = {name: column for name, column in new.packed().items() if name not in packed}
+        old = Series.unpacked({**packed, **unwritten})
+        if self.baselines.same and self.seasons.same:
+            return old
         for name in Series.names:
-            for old_number, number in self.baselines.pairs:
+            moved = self.seasons if name in ("offset", "hits", "spread") else self.baselines
+            for old_number, number in moved.pairs:
                 getattr(new, name)[:, number] = getattr(old, name)[:, old_number]
         return new
 
@@ -260,6 +265,12 @@ class _Carry:
         source = np.array([renumbered.get(number, -1) for number in rows.source.tolist()], np.int64)
         rows.source = source
         return rows.take(source >= 0)
+
+
+def _seasons(layout: Layout) -> list[str]:
+    """What tells weekly rhythms apart: those of another zone are others."""
+    baselines = [layout.baselines[number] for number in layout.seasons]
+    return [f"{layout.fields[one.field].name}@{one.zone}" for one in baselines]
 
 
 class _Pairs(NamedTuple):

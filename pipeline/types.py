@@ -87,7 +87,7 @@ class TypeState:
         number = self.ids.number(entity_id)
         if number == len(self.match_keys):
             self.match_keys.append(match_key)
-            self.group_of.append(self.groups.number(group))
+            self.group_of.append(self.groups.number(entity_id if group == entity_id else group))  # one text, kept once
             self.shown.append(shown)
         return number, self.group_of[number]
 

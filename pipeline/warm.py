@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from flockiq.pipeline.compiled import Functions
 from flockiq.pipeline.decode import rows_of, scanned_lines
 from flockiq.pipeline.fused import in_one_pass
@@ -42,7 +44,7 @@ LAYOUT = Layout(
     survivorship=(("longest", "recent"),) * len(_FIELDS),
     ranks=((0,),) * len(_FIELDS),
     tolerances=(Tolerance(0), Tolerance(2, relative=0.1)),
-    baselines=(Baseline(2),),
+    baselines=(Baseline(2), Baseline(3, zone="UTC")),
 )
 """An entity type with a field of every type."""
 
@@ -58,7 +60,10 @@ def warm(functions: Functions) -> None:
         raise AssertionError("the compiled reader does not take a plain line")
     state.room()
     passed = in_one_pass(functions, state.live, LAYOUT, rows["thing"], texts)
-    if len(passed.row) != len(_FIELDS):
+    state.history.append(rows["thing"])
+    log, found = state.history, np.empty(1, np.int64)
+    functions.logged(*log.searched(rows["thing"]), found)
+    if len(passed.row) != len(_FIELDS) or found[0] != 0:
         raise AssertionError("the compiled fold does not fold a plain record")
 
 
