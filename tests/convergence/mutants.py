@@ -33,7 +33,9 @@ def _transition_lost() -> AbstractContextManager[Any]:
     publish = owner.boxes.publish
 
     async def losing(services: Any, box: Any) -> None:
-        await publish(services, type(box)(events=box.events, transitions=box.transitions[:-1], rows=box.rows))
+        await publish(
+            services, type(box)(events=box.events, transitions=box.transitions[:-1], rows=box.rows, columns=box.columns)
+        )
 
     return patch.object(owner.boxes, "publish", losing)
 
