@@ -63,8 +63,10 @@ class Breaker:
         held, now_us = self._held, self._now_us()
         if not held.opened_us:
             return
-        if now_us < held.free_us:
-            raise self._open((held.free_us - now_us) / _MICRO)
+        if now_us < held.until_us:
+            raise self._open((held.until_us - now_us) / _MICRO)
+        if now_us < held.free_us:  # one is being tried, and soon tells how it went
+            raise self._open(min(held.free_us - now_us, LOOK_US) / _MICRO)
         try:
             await self._keep(msgspec.structs.replace(held, probe_us=now_us))
         except Conflict:

@@ -131,8 +131,9 @@ async def test_other_instances_neither_ask_nor_try_twice(
     breakers = [Breaker(limits(), services.registry, "default", "crm", lambda: minute[0]) for _ in range(3)]
     await breakers[0].admit()
     for breaker in breakers[1:]:
-        with pytest.raises(CircuitOpen):
+        with pytest.raises(CircuitOpen) as waiting:
             await breaker.admit()
+        assert 0 < (waiting.value.retry_after_s or 0) <= 5  # the one soon tells how it went
 
 
 def limits() -> Limits:
