@@ -19,6 +19,7 @@ log = logging.getLogger("flockiq.azure")
 
 FIRST_S = 0.1
 LONGEST_S = 8.0
+TRY_S = 15.0
 
 
 class Verdict(NamedTuple):
@@ -30,17 +31,24 @@ class Verdict(NamedTuple):
 
 
 async def persist[T](
-    work: Callable[[], Awaitable[T]], judge: Callable[[Exception], Verdict], *, within_s: float, what: str
+    work: Callable[[], Awaitable[T]],
+    judge: Callable[[Exception], Verdict],
+    *,
+    within_s: float,
+    what: str,
+    try_s: float = TRY_S,
 ) -> T:
     """What ``work`` gives, tried again while ``judge`` says so and ``within_s`` lasts.
 
+    A try that takes over ``try_s`` is given up (TimeoutError, for ``judge``): not every wait of the SDKs has an end.
     The error judged last is raised, from the SDK's own. ``what`` names the work in the log.
     """
     deadline = time.monotonic() + within_s
     tries = 0
     while True:
         try:
-            return await work()
+            async with asyncio.timeout(try_s):
+                return await work()
         except FlockIQError:
             raise
         except Exception as error:

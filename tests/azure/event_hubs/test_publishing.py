@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
+from azure.eventhub.aio import EventHubProducerClient
 
 from flockiq.shared.adapters.azure.events import sender
 from flockiq.shared.adapters.azure.events.namespace import Namespace
@@ -91,6 +92,24 @@ async def test_a_slow_acknowledgement_is_not_waited_for_without_end(
         await site.publish(b"1")
         assert once_each(site.bodies()) == [b"0", b"1"]
         await site.events.close()
+
+
+async def test_a_client_that_gets_stuck_is_replaced(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some of the SDK's waits have no end; a publication's have."""
+    monkeypatch.setattr(sender, "TRY_S", 2.0)
+    monkeypatch.setattr(sender, "WITHIN_S", 8.0)
+    await site.publish(b"0")
+    send, stuck = EventHubProducerClient.send_batch, [True]
+
+    async def hangs(client: EventHubProducerClient, *batch: Any, **given: Any) -> None:
+        if stuck:
+            stuck.pop()
+            await asyncio.Event().wait()
+        await send(client, *batch, **given)
+
+    monkeypatch.setattr(EventHubProducerClient, "send_batch", hangs)
+    await site.publish(b"1")
+    assert site.bodies() == [b"0", b"1"]
 
 
 async def test_a_connection_that_broke_while_idle_is_made_anew(site: Site) -> None:

@@ -19,7 +19,7 @@ namespace; ``EventHub`` itself may hold an emulator's connection string."""
 NAMESPACE = f"{CONNECTION}__fullyQualifiedNamespace"
 
 BUSY_S = 4.0  # what the service asks a client to wait when it is busy
-SEND_S = 20.0  # one try of one publication
+SEND_S = 10.0  # one try of one publication, once its link is open
 
 _BUSY: Final = {"server-busy", "timeout", "resource-limit-exceeded", "container-close"}
 _TOO_LARGE = "link:message-size-exceeded"

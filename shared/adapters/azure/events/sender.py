@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from azure.eventhub import EventData, EventDataBatch
@@ -15,6 +15,8 @@ from flockiq.shared.adapters.azure.events.namespace import SEND_S, Namespace
 from flockiq.shared.adapters.azure.retries import persist
 from flockiq.shared.errors import HubUnavailable
 
+TRY_S = 15.0  # of one try, links opened anew included
+CLOSE_S = 5.0
 WITHIN_S = 30.0  # how long a publication is tried, before its caller hears that the hub is unavailable
 
 
@@ -58,6 +60,41 @@ class Room:
             self._queue.popleft()
 
 
+class Producers:
+    """One producer a hub, kept open."""
+
+    def __init__(self, namespace: Namespace) -> None:
+        self._namespace = namespace
+        self._open: dict[str, EventHubProducerClient] = {}
+        self._leaving: set[asyncio.Task[None]] = set()
+
+    def get(self, hub: str) -> EventHubProducerClient:
+        """The producer of ``hub``."""
+        if hub not in self._open:
+            self._open[hub] = self._namespace.producer(hub)
+        return self._open[hub]
+
+    def give_up(self, hub: str, producer: EventHubProducerClient) -> None:
+        """Close a producer that is of no more use, without waiting for it; ``get`` makes another."""
+        if self._open.get(hub) is producer:
+            del self._open[hub]
+            task = asyncio.create_task(_close(producer))
+            self._leaving.add(task)
+            task.add_done_callback(self._leaving.discard)
+
+    async def close(self) -> None:
+        """Close them all."""
+        producers, self._open = self._open, {}
+        await asyncio.gather(*map(_close, producers.values()), *self._leaving)
+
+
+async def _close(producer: EventHubProducerClient) -> None:
+    # What can't be closed in order, or in time, is gone all the same.
+    with contextlib.suppress(Exception):
+        async with asyncio.timeout(CLOSE_S):
+            await producer.close()
+
+
 @dataclass(slots=True)
 class _Call:
     """One caller's events on their way."""
@@ -69,9 +106,9 @@ class _Call:
 class Lane:
     """One partition's way out: a publication at a time, so order holds; what waits meanwhile goes with the next."""
 
-    def __init__(self, namespace: Namespace, producer: EventHubProducerClient, hub: str, partition: int) -> None:
+    def __init__(self, namespace: Namespace, producers: Producers, hub: str, partition: int) -> None:
         self._namespace = namespace
-        self._producer = producer
+        self._producers = producers
         self._hub = hub
         self._partition = str(partition)
         self._waiting: deque[tuple[EventData, _Call]] = deque()
@@ -96,17 +133,9 @@ class Lane:
             while self._waiting:
                 sent: list[_Call] = []
                 try:
-                    batch = await persist(
-                        self._batch, lambda error: self._namespace.judge(error, hub=self._hub), within_s=WITHIN_S,
-                        what=f"publishing to hub {self._hub} partition {self._partition}",
-                    )  # fmt: skip
+                    batch = await self._try(lambda producer: producer.create_batch(partition_id=self._partition))
                     sent = self._fill(batch)
-                    await persist(
-                        lambda batch=batch: self._producer.send_batch(batch, timeout=SEND_S),  # type: ignore[misc] # mypy can't infer a lambda's default
-                        lambda error: self._namespace.judge(error, hub=self._hub),
-                        within_s=WITHIN_S,
-                        what=f"publishing to hub {self._hub} partition {self._partition}",
-                    )
+                    await self._send(batch)
                 except Exception as error:  # noqa: BLE001 - whoever waits must hear of it, whatever it is
                     self._fail(error, sent)
                     continue
@@ -117,9 +146,27 @@ class Lane:
         finally:
             self._task = None
 
-    async def _batch(self) -> EventDataBatch:
-        """An empty publication; the first asks the service how large one may be."""
-        return await self._producer.create_batch(partition_id=self._partition)
+    async def _send(self, batch: EventDataBatch) -> None:
+        await self._try(lambda producer: producer.send_batch(batch, timeout=SEND_S))
+
+    async def _try[T](self, work: Callable[[EventHubProducerClient], Awaitable[T]]) -> T:
+        """Work with the hub's producer; one that got stuck is given up, and the next try has a new one."""
+
+        async def once() -> T:
+            producer = self._producers.get(self._hub)
+            try:
+                return await work(producer)
+            except asyncio.CancelledError:
+                self._producers.give_up(self._hub, producer)
+                raise
+
+        return await persist(
+            once,
+            lambda error: self._namespace.judge(error, hub=self._hub),
+            within_s=WITHIN_S,
+            try_s=TRY_S,
+            what=f"publishing to hub {self._hub} partition {self._partition}",
+        )
 
     def _fill(self, batch: EventDataBatch) -> list[_Call]:
         """Move what fits into ``batch``: the call of each event in it."""

@@ -15,11 +15,11 @@ from typing import Any
 
 import msgspec
 from azure.eventhub import EventData
-from azure.eventhub.aio import CheckpointStore, EventHubConsumerClient, EventHubProducerClient
+from azure.eventhub.aio import CheckpointStore, EventHubConsumerClient
 
 from flockiq.shared import overflow
 from flockiq.shared.adapters.azure.events.namespace import Namespace
-from flockiq.shared.adapters.azure.events.sender import WITHIN_S, Lane, Room
+from flockiq.shared.adapters.azure.events.sender import WITHIN_S, Lane, Producers, Room
 from flockiq.shared.adapters.azure.events.tail import Tail
 from flockiq.shared.adapters.azure.retries import persist
 from flockiq.shared.errors import BadRecord, ConfigError, HubUnavailable, NotFound, Problem
@@ -28,6 +28,7 @@ from flockiq.shared.settings import READ_GROUP
 
 MAX_EVENT_BYTES = 1_048_576  # of a body with its properties, as the port has it
 UNDER_WAY_BYTES = 16_000_000  # of bodies this process has given to the hubs and not yet heard of
+READ_S = 60.0  # one try of one reading: a new receiver, and what it is to bring
 _FRAMING_BYTES = 256  # what AMQP puts around one event of a publication, beside its properties
 
 type Key = tuple[str, int]
@@ -45,7 +46,7 @@ class HubEvents:
         self._partitions = dict(partitions)
         self._blobs = blobs
         self._counts: dict[str, int] = {}
-        self._producers: dict[str, EventHubProducerClient] = {}
+        self._producers = Producers(namespace)
         self._askers: dict[str, EventHubConsumerClient] = {}
         self._lanes: dict[Key, Lane] = {}
         self._limits: dict[str, int] = {}
@@ -104,6 +105,7 @@ class HubEvents:
                 lambda: self._take(key, max(start, 0), limit),
                 lambda error: self._namespace.judge(error, hub=hub),
                 within_s=WITHIN_S,
+                try_s=READ_S,
                 what=f"reading hub {hub} partition {partition}",
             )
         return [msgspec.structs.replace(one, body=await overflow.whole(self._blobs, one.body)) for one in found]
@@ -126,11 +128,10 @@ class HubEvents:
         lanes, self._lanes = self._lanes, {}
         await asyncio.gather(*(lane.close() for lane in lanes.values()))
         tails, self._tails = self._tails, {}
-        producers, self._producers = self._producers, {}
         askers, self._askers = self._askers, {}
         work = [
             *(tail.close() for tail in tails.values()),
-            *(producer.close() for producer in producers.values()),
+            self._producers.close(),
             *(asker.close() for asker in askers.values()),
             *self._leaving,
         ]
@@ -151,15 +152,10 @@ class HubEvents:
             what=f"asking hub {hub}",
         )
 
-    def _producer(self, hub: str) -> EventHubProducerClient:
-        if hub not in self._producers:
-            self._producers[hub] = self._namespace.producer(hub)
-        return self._producers[hub]
-
     def _lane(self, hub: str, partition: int) -> Lane:
         key = (hub, partition)
         if key not in self._lanes:
-            self._lanes[key] = Lane(self._namespace, self._producer(hub), hub, partition)
+            self._lanes[key] = Lane(self._namespace, self._producers, hub, partition)
         return self._lanes[key]
 
     async def _limit(self, hub: str) -> int:
@@ -167,7 +163,7 @@ class HubEvents:
         async with self._first["limit", hub]:
             if hub not in self._limits:
                 batch = await persist(
-                    lambda: self._producer(hub).create_batch(),
+                    lambda: self._producers.get(hub).create_batch(),
                     lambda error: self._namespace.judge(error, hub=hub),
                     within_s=WITHIN_S,
                     what=f"asking hub {hub} how much it takes",
