@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
@@ -12,8 +14,13 @@ from flockiq.capture.backfill import work as slices
 from flockiq.shared import wire
 from flockiq.shared.backfills import Backfill, Backfills, Progress, Slice
 from tests.capture.conftest import World
+from tests.capture.peers.server import serve
+from tests.capture.peers.shop import Shop, orders
 
 _work = msgspec.json.Decoder(wire.Work).decode
+
+
+HOUR = 60
 
 
 class Past:
@@ -85,3 +92,30 @@ BY_TIME: dict[str, Any] = {
     "slice": "10m",
 }
 """The shop's orders, ten minutes a slice."""
+
+
+def source(url: str, way: str = "cursor", *, limits: dict[str, Any] | None = None, **backfill: Any) -> dict[str, Any]:
+    """The shop, polled for what is new, its past in slices of ten minutes up to the hour's end."""
+    return orders(
+        url,
+        way,
+        limits=limits,
+        incremental={"kind": "watermark", "query": {"since": "{since}"}, "start": "2026-03-01T11:00:00Z"},
+        backfill=BY_TIME | backfill,
+    )
+
+
+def at_the_hours_end(world: World) -> Past:
+    """The backfill, asked for at 10:59:30 of the shop's day."""
+    world.ahead_us += 1_772_362_770_000_000 - world.capture.now_us()
+    return Past(world, "shop", "orders")
+
+
+@asynccontextmanager
+async def hour_of_orders() -> AsyncIterator[tuple[Shop, str]]:
+    """A shop with an hour of orders, one a minute; and its address."""
+    peer = Shop(cap=4)
+    for minute in range(HOUR):
+        peer.put(minute, minute)
+    async with serve(peer.app) as url:
+        yield peer, url
