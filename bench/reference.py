@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import cel
 import xxhash
@@ -49,6 +50,33 @@ class Outcome:
     open: dict[Slot, tuple[str, int, int, bool]] = field(default_factory=dict)
 
 
+@dataclass
+class Rhythm:
+    """What a series has learnt of the hours of the week: offsets from its mean, and how much they differ."""
+
+    spread: float = 0.0
+    hours: dict[int, tuple[float, int]] = field(default_factory=dict)
+
+    def known(self, hour: int, variance: float) -> tuple[float, float]:
+        """The hour's offset, and the variance of what is not known of it."""
+        offset, hits = self.hours.get(hour, (0.0, 0))
+        spread = max(self.spread, variance)
+        return offset, spread * variance / (variance + hits * spread) if variance else 0.0
+
+    def learn(self, hour: int, variance: float, plain: float, error: float, slow: float) -> None:
+        """One value: ``plain`` its distance from the mean, ``error`` what the mean leaves to the hour."""
+        offset, hits = self.hours.get(hour, (0.0, 0))
+        spread = max(self.spread, variance)
+        gain = max(0.1, spread / (variance + (hits + 1) * spread)) if spread else 0.1
+        self.hours[hour] = (offset + gain * error, hits + 1)
+        self.spread = (1.0 - slow) * (self.spread + slow * plain * plain)
+
+
+def _hour_of_week(us: int, zone: str) -> int:
+    moment = dt.datetime.fromtimestamp(us // 1_000_000, ZoneInfo(zone))
+    return moment.weekday() * 24 + moment.hour
+
+
 @lru_cache(maxsize=1024)
 def _program(text: str) -> Any:
     return cel.compile(text)
@@ -66,6 +94,7 @@ class Reference:
         self.winner: dict[tuple[str, str], str] = {}
         self.shown: dict[str, str] = {}
         self.series: dict[tuple[str, str], tuple[int, float, float, int]] = {}
+        self.rhythms: dict[tuple[str, str], Rhythm] = {}
         self.held: dict[Slot, bool] = {}
         self.alerts: dict[Slot, Episode] = {}
         self.deltas: set[tuple[object, ...]] = set()
@@ -231,12 +260,19 @@ class Reference:
     def _observe(self, entity: str, name: str, us: int, value: float) -> dict[str, float] | None:
         one = self.entity.anomalies[name]
         count, mean, variance, quiet = self.series.get((entity, name), (0, 0.0, 0.0, -(1 << 62)))
-        deviation = max(math.sqrt(variance), FLOOR * abs(mean), 1e-9)
+        rhythm = self.rhythms.setdefault((entity, name), Rhythm()) if one.clocks else None
+        hour = _hour_of_week(us, one.clocks) if one.clocks else 0
+        offset, doubt = rhythm.known(hour, variance) if rhythm else (0.0, 0.0)
+        expected = mean + offset
+        deviation = max(math.sqrt(variance + doubt), FLOOR * abs(expected), 1e-9)
         warm, silent = count >= one.warm_up, us < quiet
-        score = (value - mean) / deviation
-        learnt = min(max(value, mean - CLIP * deviation), mean + CLIP * deviation) if warm else value
+        score = (value - expected) / deviation
+        low, high = expected - CLIP * deviation, expected + CLIP * deviation
+        learnt = min(max(value, low), high) if warm else value
         weight = max(one.alpha, 1.0 / (count + 1))
-        step = learnt - mean
+        step = learnt - expected
+        if rhythm:
+            rhythm.learn(hour, variance, learnt - mean, (1.0 - weight) * step, max(one.alpha / 16, 1.0 / (count + 1)))
         if one.refractory and warm and abs(score) > CLIP and not silent:
             quiet = us + one.refractory
         self.series[entity, name] = (
@@ -247,8 +283,7 @@ class Reference:
         )
         if not warm or (one.refractory and silent):
             return None
-        low, high = mean - CLIP * deviation, mean + CLIP * deviation
-        return {"score": score, "new": value, "expected": mean, "low": low, "high": high}
+        return {"score": score, "new": value, "expected": expected, "low": low, "high": high}
 
     def _state(self, slot: Slot, rule: Rule, event: str, us: int, *, holds: bool) -> None:
         held, self.held[slot] = self.held.get(slot, False), holds

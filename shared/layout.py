@@ -7,6 +7,9 @@ from typing import Literal, NamedTuple
 
 from flockiq.shared.lanes import LaneType
 
+HOURS = 168
+"""Of a week: what a season is made of."""
+
 Survival = Literal["rank", "recent", "complete", "longest", "highest", "lowest", "frequent"]
 
 
@@ -35,6 +38,7 @@ class Baseline(NamedTuple):
     alpha: float = 0.1  # weight of the newest value once warmed up
     warm_up: int = 8  # values before anything can be unusual
     refractory_us: int = 0  # after a finding, how long the series stays quiet
+    zone: str = ""  # by whose clocks the series has a weekly rhythm; "": it has none
 
 
 class Layout(NamedTuple):
@@ -53,3 +57,8 @@ class Layout(NamedTuple):
     def numbers(self) -> Mapping[str, int]:
         """Field name to index."""
         return {field.name: number for number, field in enumerate(self.fields)}
+
+    @property
+    def seasons(self) -> tuple[int, ...]:
+        """The numbers of the baselines that have a weekly rhythm."""
+        return tuple(number for number, baseline in enumerate(self.baselines) if baseline.zone)

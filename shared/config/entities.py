@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 
 from flockiq.shared.config.durations import Duration
 from flockiq.shared.config.names import FIELDS_TAKEN, SUBJECTS_TAKEN, Expression, FieldName, Line, Model, Name
 from flockiq.shared.fields import MAX_SCALE, FieldType
+from flockiq.shared.instants import zone_info
+from flockiq.shared.layout import HOURS
 
 Strategy = Literal["rank", "recent", "complete", "longest", "highest", "lowest", "frequent"]
 Ignored = Literal["case", "space", "punctuation"]
 Cascade = Annotated[tuple[Strategy, ...], Field(min_length=1, max_length=7)]
 
+Season = Literal["hour_of_week"]
+
 MAX_FIELDS = 200
+SEASONAL_ALPHA = 0.03  # of hourly values: a day and a half, so that the level does not chase the hours
+
+
+def _known_zone(name: str) -> str:
+    zone_info(name)
+    return name
+
+
+Zone = Annotated[str, StringConstraints(min_length=1, max_length=64), AfterValidator(_known_zone)]
 
 
 class FieldModel(Model):
@@ -59,9 +73,34 @@ class AnomalyModel(Model):
     by: FieldName | None = Field(
         default=None, description="Whose history: the entities that share this field's value (partition_by's field)."
     )
-    warm_up: int = Field(default=8, ge=2, le=10_000, description="Values to have seen before judging one.")
-    alpha: float = Field(default=0.1, gt=0, lt=1, description="Weight of the newest value in the history.")
+    warm_up: int = Field(
+        default=8, ge=2, le=10_000, description="Values to have seen before judging one (168 with a season)."
+    )
+    alpha: float = Field(
+        default=0.1, gt=0, lt=1, description="Weight of the newest value in the history (0.03 with a season)."
+    )
     refractory: Duration = Field(default=0, description="After an anomaly, stay quiet this long.")
+    season: Season | None = Field(default=None, description="The rhythm of its values: each hour of the week its own.")
+    zone: Zone | None = Field(default=None, description="Whose clocks tell the hour, such as Europe/Berlin (UTC).")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _seasonal(cls, given: object) -> object:
+        """A rhythm needs a longer history and a steadier mean."""
+        if isinstance(given, Mapping) and given.get("season") is not None:
+            return {"warm_up": HOURS, "alpha": SEASONAL_ALPHA} | dict(given)
+        return given
+
+    @model_validator(mode="after")
+    def _zone_of_season(self) -> Self:
+        if self.zone is not None and self.season is None:
+            raise ValueError("zone says by whose clocks a season goes, and there is none | add season: hour_of_week")
+        return self
+
+    @property
+    def clocks(self) -> str:
+        """The zone of its season; "" without one."""
+        return (self.zone or "UTC") if self.season is not None else ""
 
 
 class EntityFile(Model):

@@ -38,6 +38,8 @@ CASCADES = {
     "tags": ("complete", "recent"),
 }
 BASELINES = {"company": {"staff": (0.2, 3, 0)}, "order": {"amount": (0.1, 3, 5_000_000)}}
+SEASONAL = {"company": {"limit": (0.2, 4)}}
+KATHMANDU_S = 20_700  # ahead of UTC, all year
 CLIP, FLOOR = 4.0, 0.02
 
 Slot = tuple[str, str]  # entity type, match key
@@ -150,12 +152,42 @@ def _group(slot: Slot, fields: dict[str, Value]) -> str:
     return f"order/{fields['customer']}" if slot[0] == "order" else slot[1]
 
 
+class _Weekly:
+    """A series with a weekly rhythm, as docs/entities.md says."""
+
+    def __init__(self) -> None:
+        self.count, self.mean, self.variance, self.spread = 0, 0.0, 0.0, 0.0
+        self.offset: dict[int, float] = defaultdict(float)
+        self.hits: dict[int, int] = defaultdict(int)
+
+    def see(self, value: float, hour: int, alpha: float, warm_up: int) -> float | None:
+        spread, hits = max(self.spread, self.variance), self.hits[hour]
+        expected, unsure = self.mean + self.offset[hour], self.variance
+        if self.variance > 0:
+            unsure += spread * self.variance / (self.variance + hits * spread)
+        deviation = max(math.sqrt(unsure), FLOOR * abs(expected), 1e-9)
+        warm = self.count >= warm_up
+        low, high = expected - CLIP * deviation, expected + CLIP * deviation
+        learnt = min(max(value, low), high) if warm else value
+        error = learnt - expected
+        weight, slow = max(alpha, 1 / (self.count + 1)), max(alpha / 16, 1 / (self.count + 1))
+        gain = max(0.1, spread / (self.variance + (hits + 1) * spread)) if spread > 0 else 0.1
+        self.spread = (1 - slow) * (self.spread + slow * (learnt - self.mean) ** 2)
+        self.offset[hour] += gain * (1 - weight) * error
+        self.hits[hour] += 1
+        self.mean += weight * error
+        self.variance = (1 - weight) * (self.variance + weight * error * error)
+        self.count += 1
+        return (value - expected) / deviation if warm else None
+
+
 class _World:
     def __init__(self) -> None:
         self.said: dict[tuple[Slot, str], dict[str, Said]] = defaultdict(dict)  # {(entity, source): {field: said}}
         self.golden: dict[Slot, dict[str, tuple[Value, str]]] = {}
         self.deltas: set[tuple[str, ...]] = set()
         self.series: dict[tuple[str, str], tuple[int, float, float, int]] = {}
+        self.weekly: dict[tuple[str, str], _Weekly] = defaultdict(_Weekly)
         self.held: dict[tuple[Slot, str], bool] = {}
         self.open: dict[tuple[Slot, str], dict[str, Any]] = {}
 
@@ -264,6 +296,10 @@ class _World:
     def _observe(self, row: Row, changed: list[tuple[str, Value, Value]]) -> dict[str, float | None]:
         scores: dict[str, float | None] = {}
         for name, _, new in changed:
+            seasonal = SEASONAL.get(row.slot[0], {}).get(name)
+            if seasonal is not None and new is not None:
+                hour = int(row.position[0] // 1_000_000 + KATHMANDU_S) // 3600 % 168
+                scores[name] = self.weekly[row.group, name].see(float(new), hour, *seasonal)
             baseline = BASELINES.get(row.slot[0], {}).get(name)
             if baseline is None or new is None:
                 continue

@@ -73,6 +73,14 @@ RULES = (
     ),
     Rule("company", "halved", "change", _halved, ("limit",), resolve_after_us=60 * S),
     Rule(
+        "company",
+        "limit-unusual",
+        "anomaly",
+        lambda v: abs(float(v["score"] or 0)) > 2,
+        ("limit",),
+        resolve_after_us=70 * S,
+    ),
+    Rule(
         "company", "unusual", "anomaly", lambda v: abs(float(v["score"] or 0)) > 4, ("staff",), resolve_after_us=90 * S
     ),
     Rule("order", "order-differs", "drift", _always, ("amount",), keep_us=10 * S),
