@@ -51,24 +51,26 @@ class Watcher:
         self._inbox.mkdir(parents=True, exist_ok=True)
         self._announced = ledger.announced()
         self._seen: dict[str, FileVersion] = {}
+        self._took_s = 0.0
 
     async def run(self) -> None:
         """One look after another. A hub that takes nothing, or a folder that can't be read, is tried again."""
         try:
             while True:
-                began = time.monotonic()
                 try:
                     await self.look()
                 except (TransientError, OSError) as error:
                     log.warning("the inbox waits: %s: %s", type(error).__name__, error)
-                pause = max(_LOOK_S, _BUSY_SHARE * (time.monotonic() - began))
+                pause = max(_LOOK_S, _BUSY_SHARE * self._took_s)
                 await unless_stopped(self._stopping, asyncio.sleep(pause))
         except Stopped:
             return
 
     async def look(self) -> int:
         """Announce every file that is complete and new; how many were."""
+        began = time.monotonic()
         found = await asyncio.to_thread(lambda: dict(_files(self._inbox)))
+        self._took_s = time.monotonic() - began  # a hub that is slow to take what is found makes no inbox large
         complete = [
             (path, version)
             for path, version in found.items()
