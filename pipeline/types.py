@@ -12,6 +12,7 @@ from flockiq.merge.golden import UNSEEN
 from flockiq.pipeline.base import Base
 from flockiq.pipeline.compiled import Functions
 from flockiq.pipeline.history import History, beyond
+from flockiq.pipeline.overrides import Overrides
 from flockiq.pipeline.play import judge_again, play
 from flockiq.pipeline.reader import Reader
 from flockiq.pipeline.world import DeltaRows, Plan, World
@@ -77,6 +78,7 @@ class TypeState:
         self._table = places(0)
         self._tabled = 0
         self.reader = Reader(plan.layout)
+        self.overrides = Overrides()
         self.judged_by = plan.fingerprint  # the rules that the entities were judged by
         self.live = World.empty(plan.layout, 0, 0)
         self.base = Base(plan.layout)

@@ -26,9 +26,9 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
+from flockiq.shared.ids import Ids
 from flockiq.shared.instants import EARLIEST_US, LATEST_US, rfc3339
 from flockiq.shared.lanetable import NOTHING, Lookup, places
-from flockiq.shared.positions import id_of
 
 Int64s = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -41,6 +41,7 @@ LIMIT = 1 << 60  # numbers at or beyond it are refused: they would come near the
 LaneType = Literal["string", "decimal", "float", "integer", "boolean", "date", "timestamp", "json"]
 Scalar = str | int | float | bool | None
 
+_REMEMBERED = 1 << 16  # values of a field, or texts, whose lanes are not worked out again
 _HASH_MASK = (1 << 61) - 1
 _BELOW_SIGN = (1 << 63) - 1
 _SAFE_DIGITS = 19  # a text shorter than this, sign and point included, is within LIMIT
@@ -56,16 +57,25 @@ def text_lane(text: str) -> int:
 
 
 class _TextLanes(dict[object, int]):
-    """Text to lane; a text it does not know is kept. None is NULL, msgspec's UNSET is ABSENT."""
+    """Text to lane, bounded; a text that is not known is kept. None is NULL, msgspec's UNSET is ABSENT."""
 
     def __init__(self, texts: Texts) -> None:
-        super().__init__({None: NULL, msgspec.UNSET: ABSENT})
+        super().__init__()
         self._texts = texts
+        self._begin()
 
     def __missing__(self, text: str) -> int:
+        if len(self) > _REMEMBERED:
+            self.clear()
+            self._begin()
         lane = self[text] = text_lane(text)
-        self._texts.keep({lane: text})
+        if lane not in self._texts:
+            self._texts.keep({lane: text})
         return lane
+
+    def _begin(self) -> None:
+        self[None] = NULL
+        self[msgspec.UNSET] = ABSENT
 
 
 class Texts:
@@ -74,19 +84,20 @@ class Texts:
     ``lanes`` maps a text (None, UNSET) to its lane and keeps it: the way for whole columns.
     """
 
-    def __init__(self, texts: Mapping[int, str] | None = None) -> None:
+    def __init__(self, texts: Mapping[int, str] | None = None, ids: Ids | None = None) -> None:
         self._texts: dict[int, str] = dict(texts or {})
         self.lanes: dict[object, int] = _TextLanes(self)
-        self.lanes.update({text: lane for lane, text in self._texts.items()})
         self.added: dict[int, str] = {}
-        self._ids: dict[int, int] = {}
-        self._added_ids: list[Int64s] = []
+        self._ids = ids or Ids()
         self._unmeasured: list[int] = list(self._texts)
         self._lengths = places(0)
         self._measured = 0
 
     def __len__(self) -> int:
         return len(self._texts)
+
+    def __contains__(self, lane: int) -> bool:
+        return lane in self._texts
 
     def lane(self, text: str) -> int:
         """The text's lane; the text is kept."""
@@ -100,26 +111,22 @@ class Texts:
 
     def keep_ids(self, ids: Int64s) -> None:
         """Keep ids under their lanes: int64 [n, 2], the lane and the second half of each (shared.positions.id_of)."""
-        self.restore_ids(ids)
-        self._added_ids.append(ids)
+        self._ids.add(ids)
 
     def text(self, lane: int) -> str:
         """The text behind a lane; KeyError if it was never kept."""
         known = self._texts.get(lane)
-        return known if known is not None else id_of(lane, self._ids[lane])
+        return known if known is not None else self._ids.text(lane)
 
     def many(self, lanes: Int64s) -> list[str]:
         """``text`` of each of int64 [n] lanes."""
         wanted = lanes.tolist()
         found = list(map(self._texts.get, wanted))
         unknown = [row for row, text in enumerate(found) if text is None]
-        rest = [self._ids[wanted[row]] for row in unknown]
-        halves = np.array([lanes[unknown], rest], np.int64).reshape(2, -1).view(np.uint64)
-        halves[0] ^= np.uint64(1 << 63)  # as shared.positions.id_of puts them together
-        digits = halves.T.astype(">u8").tobytes().hex()
-        for number, row in enumerate(unknown):
-            found[row] = digits[32 * number : 32 * number + 32]
-        return found  # type: ignore[return-value]  # none is missing any more
+        if unknown:
+            for row, text in zip(unknown, self._ids.many(lanes[unknown]), strict=True):
+                found[row] = text
+        return found  # type: ignore[return-value]  # none is None by now
 
     def lengths(self, lanes: Int64s) -> Int64s:
         """The length of each lane's text in characters; 0 for lanes without one."""
@@ -147,32 +154,29 @@ class Texts:
 
     def taken_ids(self) -> Int64s:
         """The ids added since the last call, int64 [n, 2]."""
-        added, self._added_ids = self._added_ids, []
-        return np.concatenate(added) if added else np.zeros((0, 2), np.int64)
+        return self._ids.taken()
 
     def restore_ids(self, ids: Int64s) -> None:
         """Know these ids again."""
-        self._ids.update(zip(ids[:, 0].tolist(), ids[:, 1].tolist(), strict=True))
+        self._ids.restore(ids)
 
     def restore(self, texts: Mapping[int, str]) -> None:
         """Know these texts again, as read from a state log."""
         self._texts.update(texts)
         self._unmeasured += texts
-        self.lanes.update({text: lane for lane, text in texts.items()})
 
     def only(self, lanes: Iterable[int]) -> Texts:
         """The texts and ids of these lanes alone, for a snapshot that forgets the others; all of them are "added"."""
-        kept = Texts()
-        known, ids = self._texts, self._ids
-        wanted = list(lanes)
-        texts = {lane: known[lane] for lane in wanted if lane in known}
-        kept.restore(texts)
-        kept.added = dict(texts)
-        kept.keep_ids(np.array([(lane, ids[lane]) for lane in wanted if lane in ids], np.int64).reshape(-1, 2))
+        wanted = np.fromiter(lanes, np.int64)
+        kept = Texts(
+            {lane: self._texts[lane] for lane in wanted.tolist() if lane in self._texts}, self._ids.only(wanted)
+        )
+        kept.added = kept.all()
         return kept
 
-
-_REMEMBERED = 1 << 16  # values of a field
+    def all(self) -> dict[int, str]:
+        """Every text by its lane."""
+        return dict(self._texts)
 
 
 def lane_of(kind: LaneType, scale: int, value: Scalar, texts: Texts) -> int:
