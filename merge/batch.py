@@ -23,7 +23,7 @@ from flockiq.merge.chain import (
 )
 from flockiq.merge.forward import Forwarded
 from flockiq.merge.letters import Misfit, no_record
-from flockiq.merge.mapping import MISSING, Mapped, StreamPlan, encoded, mapped_columns, raw_columns
+from flockiq.merge.mapping import Mapped, StreamPlan, encoded, mapped_columns, raw_columns
 from flockiq.merge.match import NOWHERE, Place, Places
 from flockiq.merge.records import Newest, Records, contents
 from flockiq.merge.stored import Following
@@ -175,8 +175,6 @@ class Batch:
         saying = np.flatnonzero(say).tolist()
         keys = [stream.arrived.keys[rows[row]] for row in saying]
         placing = [where[row] for row in saying]
-        if any(MISSING in one for one in placing):
-            placing = [tuple(None if value is MISSING else value for value in one) for one in placing]
         for row, found in zip(saying, stream.places.of(keys, placing), strict=True):
             place[row] = found
         return place
@@ -185,22 +183,24 @@ class Batch:
         self, stream: _Stream, rows: list[int], versions: list[Version], last: list[Version], unchanged: Bools
     ) -> None:
         """Versions that follow the newest: tell of those that are news."""
+        repeated = np.array([version.id == before.id for version, before in zip(versions, last, strict=True)], np.bool_)
+        self.duplicates += int(repeated.sum())
+        self.unchanged += int((unchanged & ~repeated).sum())
         news: list[int] = []
         entities: list[str] = []
         plain: list[tuple[int, Place, bytes]] = []
-        for row, version, before, same in zip(rows, versions, last, unchanged.tolist(), strict=True):
-            if version.id == before.id:
-                self.duplicates += 1
-            elif same:
-                self.unchanged += 1
-            elif version.place != NOWHERE:
-                news.append(row)
-                entities.append(version.place.entity_id)
-                if before.place in (version.place, NOWHERE):
-                    plain.append((row, version.place, version.given))
-                else:
-                    for line in told(self._home(stream, row), before, version):
-                        self.forwarded.line(stream.plan, stream.arrived.changes[row], line)
+        is_news = (~(unchanged | repeated)).tolist()
+        for row, version, before in compress(zip(rows, versions, last, strict=True), is_news):
+            place = version.place
+            if place == NOWHERE:
+                continue
+            news.append(row)
+            entities.append(place.entity_id)
+            if before.place in (place, NOWHERE):
+                plain.append((row, place, version.given))
+            else:
+                for line in told(self._home(stream, row), before, version):
+                    self.forwarded.line(stream.plan, stream.arrived.changes[row], line)
         if plain:
             at, where, said = zip(*plain, strict=True)
             self.forwarded.lines(stream.plan, stream.arrived, at, where, said)
