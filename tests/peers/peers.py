@@ -11,6 +11,7 @@ from typing import Self
 
 from tests.peers.cosmos.peer import CosmosDB
 from tests.peers.event_hubs.peer import EventHubs
+from tests.peers.storage.peer import Storage
 
 HUBS: Mapping[str, int] = {"changes": 4, "resolved": 4, "work": 4, "files": 1, "entities": 4, "deltas": 4}
 
@@ -40,6 +41,11 @@ class Peers:
         containers = json.loads(CONTAINERS.read_text(encoding="utf-8"))
         return self._stack.enter_context(CosmosDB(containers, within={"alerts": TENANTS}))
 
+    @cached_property
+    def storage(self) -> Storage:
+        """Azure Storage, with the app's containers. ``azurite.Missing`` if it is not installed."""
+        return self._stack.enter_context(Storage())
+
     def environment(self, ports: Collection[str]) -> Mapping[str, str]:
         """The app settings that name the peers of ``ports``, which are started."""
         settings: dict[str, str] = {}
@@ -47,4 +53,6 @@ class Peers:
             settings |= self.event_hubs.environment
         if {"alerts", "registry"} & set(ports):
             settings |= self.cosmos.environment
+        if {"state", "blobs"} & set(ports):
+            settings |= self.storage.environment
         return settings

@@ -14,6 +14,9 @@ from flockiq.shared.adapters.azure.events.namespace import Namespace
 from flockiq.shared.adapters.azure.events.stream import HubEvents
 from flockiq.shared.adapters.azure.identity import credential
 from flockiq.shared.adapters.azure.registry import CosmosRegistry
+from flockiq.shared.adapters.azure.storage.account import Account
+from flockiq.shared.adapters.azure.storage.blobs import AccountBlobs
+from flockiq.shared.adapters.azure.storage.state import AppendBlobState
 from flockiq.shared.errors import ConfigError, Problem
 from flockiq.shared.ports import AlertStore, Analytics, Blobs, EventStream, Registry, Secrets, StateStore
 from flockiq.shared.settings import Settings
@@ -39,6 +42,11 @@ class Azure:
         """The one database of alerts, cursors and leases."""
         return connect(self._environment, lambda: self.credential)
 
+    @cached_property
+    def storage(self) -> Account:
+        """The one storage account of state and blobs."""
+        return Account(self._environment, lambda: self.credential)
+
     def events(self, blobs: Blobs) -> EventStream:
         """Event Hubs; what is too large for an event is kept in the blobs."""
         namespace = Namespace(self._environment, lambda: self.credential)
@@ -46,7 +54,7 @@ class Azure:
 
     def state(self) -> StateStore:
         """State logs in append blobs."""
-        raise _missing("state")
+        return AppendBlobState(self.storage)
 
     def alerts(self) -> AlertStore:
         """Alerts in Cosmos DB."""
@@ -66,10 +74,12 @@ class Azure:
 
     def blobs(self) -> Blobs:
         """Blobs in Azure Storage."""
-        raise _missing("blobs")
+        return AccountBlobs(self.storage)
 
     async def close(self) -> None:
-        """End the identity's own connections."""
+        """End the storage account's connections, then the identity's own."""
+        if "storage" in self.__dict__:
+            await self.storage.close()
         if "credential" in self.__dict__:
             await self.credential.close()
 

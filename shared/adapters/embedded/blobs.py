@@ -13,11 +13,9 @@ from itertools import islice
 from pathlib import Path
 
 from flockiq.shared.errors import BadRecord, Conflict, NotFound, StoreUnavailable
+from flockiq.shared.paths import RESERVED, checked
 
-INCOMING = ".incoming"  # the folder of files being written; no blob's path begins with it
 STALE_S = 3600.0  # a file this old there was left by a crash
-MAX_PATH = 1024  # characters, as in Azure Blob Storage
-MAX_SEGMENT_BYTES = 255  # of a name in a folder
 
 
 class FolderBlobs:
@@ -34,13 +32,13 @@ class FolderBlobs:
 
     async def put(self, path: str, body: bytes, *, create_only: bool = False) -> None:
         """See ``Blobs.put``."""
-        checked = _checked(path)
-        await self._run(lambda: self._put(checked, body, create_only=create_only))
+        name = checked(path)
+        await self._run(lambda: self._put(name, body, create_only=create_only))
 
     async def get(self, path: str) -> bytes:
         """See ``Blobs.get``."""
-        checked = _checked(path)
-        return await self._run(lambda: self._get(checked))
+        name = checked(path)
+        return await self._run(lambda: self._get(name))
 
     async def list(self, prefix: str, *, after: str = "", limit: int = 1000) -> Sequence[str]:
         """See ``Blobs.list``."""
@@ -48,8 +46,8 @@ class FolderBlobs:
 
     async def delete(self, path: str) -> None:
         """See ``Blobs.delete``."""
-        checked = _checked(path)
-        await self._run(lambda: self._delete(checked))
+        name = checked(path)
+        await self._run(lambda: self._delete(name))
 
     async def close(self) -> None:
         """See ``Blobs.close``."""
@@ -71,7 +69,7 @@ class FolderBlobs:
     def _put(self, path: str, body: bytes, *, create_only: bool) -> None:
         self._prepare()
         target = self._root / path
-        incoming = self._root / INCOMING / uuid.uuid4().hex
+        incoming = self._root / RESERVED / uuid.uuid4().hex
         try:
             with incoming.open("xb") as file:
                 file.write(body)
@@ -115,7 +113,7 @@ class FolderBlobs:
         """Make the folders, and once remove what a crash left half written."""
         if self._ready:
             return
-        incoming = self._root / INCOMING
+        incoming = self._root / RESERVED
         try:
             _make_folder(incoming)
         except OSError as error:
@@ -128,20 +126,6 @@ class FolderBlobs:
         self._ready = True
 
 
-def _checked(path: str) -> str:
-    """The path, if it can only lead to a file inside the folder."""
-    names = path.split("/")
-    if len(path) > MAX_PATH:
-        raise BadRecord(f"a path of {len(path):,} characters is over the limit of {MAX_PATH:,}", field="path")
-    if any(name in {"", ".", ".."} for name in names) or names[0] == INCOMING:
-        raise BadRecord(f"{path!r} is no path of a blob: names joined by '/', none of them empty, '.' or '..'")
-    if "\\" in path or not path.isprintable():
-        raise BadRecord(f"{path!r} holds a backslash or a character that can't be printed", field="path")
-    if any(len(name.encode()) > MAX_SEGMENT_BYTES for name in names):
-        raise BadRecord(f"{path!r} holds a name of over {MAX_SEGMENT_BYTES} bytes", field="path")
-    return path
-
-
 def _paths(folder: Path, within: str, prefix: str, after: str) -> Iterator[str]:
     """Paths below ``folder`` in the order of their texts, without visiting folders that hold none asked for."""
     try:
@@ -152,7 +136,7 @@ def _paths(folder: Path, within: str, prefix: str, after: str) -> Iterator[str]:
         return
     for name, place in entries:
         path = within + name
-        if path == INCOMING + "/":
+        if path == RESERVED + "/":
             continue
         if not path.endswith("/"):
             if path > after and path.startswith(prefix):
