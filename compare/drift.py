@@ -19,7 +19,11 @@ _NUMERIC = ("decimal", "float", "integer", "date", "timestamp")
 
 
 def disagree(value: Int64s, layout: Layout, texts: Texts) -> Bools:
-    """Which tolerances are exceeded: bool [n, T] for values int64 [n, S, F] and T tolerances."""
+    """Which tolerances are exceeded: bool [n, T] for values int64 [n, S, F] and T tolerances.
+
+    Only sources are compared: a person who sets a value knows that they say others.
+    """
+    value = value[:, : len(layout.sources)]
     found = np.zeros((len(value), len(layout.tolerances)), np.bool_)
     for number, tolerance in enumerate(layout.tolerances):
         found[:, number] = exceeded(value[:, :, tolerance.field], layout, tolerance, texts)

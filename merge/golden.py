@@ -16,13 +16,13 @@ from flockiq.merge.survivorship import survivors
 from flockiq.shared.arrays import Arrays
 from flockiq.shared.lanes import ABSENT, NULL, Bools, Int64s, Texts
 from flockiq.shared.layout import Layout
-from flockiq.shared.rows import DELETE, Rows
+from flockiq.shared.rows import DELETE, ENDS, Rows
 
 UNSEEN, PRESENT, DELETED = 0, 1, 2  # of a source's record
 
 
 class Golden(Arrays):
-    """The merge state of n entities of one type with S sources and F fields.
+    """The merge state of n entities of one type with S tellers (sources, people) and F fields.
 
     value, us, rr, hash: int64 [n, S, F], each source's value of each field and its position.
     seen_us, seen_rr, seen_hash: int64 [n, S], the greatest position of any row of that source.
@@ -49,7 +49,7 @@ class Golden(Arrays):
     @classmethod
     def empty(cls, layout: Layout, n: int) -> Self:
         """State of ``n`` entities of which nothing is known."""
-        sources, fields = len(layout.sources), len(layout.fields)
+        sources, fields = len(layout.tellers), len(layout.fields)
         cube, face, flat = (n, sources, fields), (n, sources), (n, fields)
         return cls(
             value=np.full(cube, ABSENT, np.int64),
@@ -91,8 +91,8 @@ def _newer(us: Int64s, rr: Int64s, tie: Int64s, than_us: Int64s, than_rr: Int64s
 def fold(golden: Golden, layout: Layout, rows: Rows, texts: Texts) -> Folded:
     """Fold a round of rows into ``golden`` in place; ``rows.entity`` must not repeat."""
     entity, source = rows.entity, rows.source
-    delete = rows.op == DELETE
-    newest = _newer(
+    delete, ends = rows.op == DELETE, rows.op == ENDS
+    newest = ~ends & _newer(
         rows.us,
         rows.rr,
         rows.hash,
@@ -100,7 +100,10 @@ def fold(golden: Golden, layout: Layout, rows: Rows, texts: Texts) -> Folded:
         golden.seen_rr[entity, source],
         golden.seen_hash[entity, source],
     )
-    moved = _fold_fields(golden, rows, (rows.value != ABSENT) | delete[:, None], newest)
+    said = ((rows.value != ABSENT) | delete[:, None]) & ~ends[:, None]
+    moved = _fold_fields(golden, rows, said, newest)
+    if ends.any():
+        moved[ends] = _end(golden, rows.take(ends))
     _fold_records(golden, rows, delete, newest)
 
     before = golden.golden[entity]
@@ -132,6 +135,19 @@ def _fold_fields(golden: Golden, rows: Rows, said: Bools, newest: Bools) -> Bool
     for state, given in ((golden.value, rows.value), (golden.us, us), (golden.rr, rr), (golden.hash, tie)):
         state[entity, source] = given if whole else np.where(take, given, state[entity, source])
     return moved
+
+
+def _end(golden: Golden, rows: Rows) -> Bools:
+    """End the overrides that rows name, where they are still what a person says last; which rows did, bool [r].
+
+    The position stays, so that the override is not taken for news when it is told again.
+    """
+    entity, teller = rows.entity, rows.source
+    value = golden.value[entity, teller]
+    over = (rows.value != ABSENT) & (golden.hash[entity, teller] == rows.key[:, None]) & (value != ABSENT)
+    golden.value[entity, teller] = np.where(over, ABSENT, value)
+    ended: Bools = over.any(axis=1)
+    return ended
 
 
 def _fold_records(golden: Golden, rows: Rows, delete: Bools, newest: Bools) -> None:

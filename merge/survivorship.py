@@ -17,6 +17,9 @@ import numpy.typing as npt
 from flockiq.shared.lanes import ABSENT, NULL, Bools, Int64s, Texts
 from flockiq.shared.layout import Layout, Survival
 
+OVERRIDDEN = 100
+"""Stands for the rule's index in a cascade where a person's override has decided."""
+
 _LOWEST = np.iinfo(np.int64).min
 
 
@@ -57,7 +60,20 @@ def _most_recent(candidates: Bools, us: Int64s, rr: Int64s, tie: Int64s) -> Bool
 
 
 def survivors(value: Int64s, positions: Positions, layout: Layout, texts: Texts) -> Chosen:
-    """Choose among sources, for values int64 [n, S, F]; ``positions`` is asked only if recency must decide."""
+    """Choose among tellers, for values int64 [n, S, F]; ``positions`` is asked only if recency must decide.
+
+    What a person says beats all sources, a null as well; the rest is theirs to decide.
+    """
+    if layout.overrides:
+        sources = len(layout.sources)
+        chosen, person = _among_sources(value[:, :sources], positions, layout, texts), value[:, sources]
+        said = person != ABSENT
+        chosen.value[said], chosen.source[said], chosen.rule[said] = person[said], sources, OVERRIDDEN
+        return chosen
+    return _among_sources(value, positions, layout, texts)
+
+
+def _among_sources(value: Int64s, positions: Positions, layout: Layout, texts: Texts) -> Chosen:
     n, sources, fields = value.shape
     chosen = Chosen(
         np.full((n, fields), ABSENT, np.int64), np.full((n, fields), -1, np.int8), np.full((n, fields), -1, np.int8)

@@ -29,6 +29,7 @@ _MADE_FROM = (
     "compare/anomalies.py",
     "compare/drift.py",
     "merge/golden.py",
+    "merge/survivorship.py",
     "pipeline/codes.py",
     "pipeline/machine.py",
     "pipeline/rowread.py",

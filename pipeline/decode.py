@@ -37,6 +37,7 @@ _DECODERS: Decoders = {
     wire.RESOLVED: msgspec.json.Decoder(wire.RawResolved),
     wire.TICK: msgspec.json.Decoder(wire.Tick),
     wire.ACTION: msgspec.json.Decoder(wire.Action),
+    wire.OVERRIDE: msgspec.json.Decoder(wire.Override),
 }
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _head = attrgetter("id", "source")
@@ -58,6 +59,7 @@ class Lines(NamedTuple):
 
     resolved: list[Line]
     actions: list[wire.Action]
+    overrides: list[wire.Override]
     tick_us: int  # the latest tick, 0 without one
     letters: list[DeadLetter]
     numbers: Callable[[], Mapping[int, int]]  # {id(line): its number in its event} of the resolved ones
@@ -85,6 +87,7 @@ def _lines(found: Decoded, now_us: int, scanned: Scanned | None = None) -> Lines
     return Lines(
         resolved=found.of(wire.RESOLVED),
         actions=found.of(wire.ACTION),
+        overrides=found.of(wire.OVERRIDE),
         tick_us=max((tick.data.at_us for tick in found.of(wire.TICK)), default=0),
         letters=[_unreadable(bad, now_us) for bad in found.bad],
         numbers=partial(found.numbers, wire.RESOLVED),
@@ -159,7 +162,7 @@ def rows_of(
 
 
 def _add(rows: dict[str, Rows], name: str, more: Rows) -> None:
-    rows[name] = _joined(rows[name], more) if name in rows else more
+    rows[name] = joined(rows[name], more) if name in rows else more
 
 
 def _columns(
@@ -300,7 +303,8 @@ def _action_rows(found: Sequence[tuple[wire.Action, int, int, int]], layout: Lay
     )
 
 
-def _joined(one: Rows, other: Rows) -> Rows:
+def joined(one: Rows, other: Rows) -> Rows:
+    """The rows of both."""
     return Rows(**{name: np.concatenate([getattr(one, name), getattr(other, name)]) for name in Rows.names})
 
 

@@ -44,6 +44,7 @@ def plan(config: Config, entity: Entity) -> Plan:
             Baseline(index[name], one.alpha, one.warm_up, one.refractory, one.clocks)
             for name, one in entity.anomalies.items()
         ),
+        overrides=entity.overrides,
     )
     return Plan(layout, tuple(_watch(number, rule, index) for number, rule in enumerate(config.rules_of(entity.name))))
 

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from flockiq.pipeline.decode import lines_of, rows_of
+from flockiq.pipeline.overriding import add_overrides, end_overrides
 from flockiq.pipeline.store import Entry, apply, base_of, entry_of, snapshot_of
 from flockiq.pipeline.told import Telling
 from flockiq.pipeline.types import TypeState, empty_rows
@@ -84,6 +85,8 @@ class Resolved:
         duplicates = too_late = 0
         nothing = np.zeros(0, np.int64)
         judged = self._judge_again(told)
+        letters += add_overrides(rows, lines.overrides, self.types, self.texts, now_us)
+        end_overrides(rows, max(self.clock_us, lines.tick_us), self.types, self.texts, now_us)
         for name in rows.keys() | judged.keys():
             state, again = self.types[name], judged.get(name, nothing)
             effect = state.process(rows.get(name, empty_rows(state.plan)), self.texts, self.clock_us)

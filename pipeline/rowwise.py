@@ -10,6 +10,7 @@ import numpy as np
 
 from flockiq.compare.drift import ROUNDING
 from flockiq.merge.golden import DELETED, PRESENT, UNSEEN
+from flockiq.merge.survivorship import OVERRIDDEN
 from flockiq.pipeline.codes import (
     COMPLETE,
     HIGHEST,
@@ -23,7 +24,7 @@ from flockiq.pipeline.machine import Array, Columns, Whole, compiled, find
 from flockiq.pipeline.rowscore import number, observe
 from flockiq.shared.lanes import ABSENT, NULL
 from flockiq.shared.lanetable import NOTHING
-from flockiq.shared.rows import DELETE
+from flockiq.shared.rows import DELETE, ENDS
 
 _NOTHING = np.int64(NOTHING)  # scores below every lane
 _ADDED, _REMOVED, _CHANGED = 0, 1, 2
@@ -53,7 +54,7 @@ def _filled(e: int, source: int, value: Array) -> Whole:
 def _same(e: int, source: int, field: int, value: Array, candidate: Array) -> Whole:
     """How many candidates say what a source says."""
     count = np.int64(0)
-    for other in range(value.shape[1]):
+    for other in range(len(candidate)):
         count += candidate[other] and value[e, other, field] == value[e, source, field]
     return count
 
@@ -155,11 +156,22 @@ def _take(
 
 
 @compiled
-def _differ(e: int, field: int, value: Array) -> bool:
+def _end(i: int, e: int, s: int, override: int, said: Array, value: Array, tie: Array) -> bool:
+    """End the override that row i names, where it is what a person says last; returns whether it was."""
+    ended = False
+    for field in range(said.shape[1]):
+        if said[i, field] != ABSENT and tie[e, s, field] == override and value[e, s, field] != ABSENT:
+            value[e, s, field] = ABSENT
+            ended = True
+    return ended
+
+
+@compiled
+def _differ(e: int, field: int, sources: int, value: Array) -> bool:
     """Whether two sources say different things."""
     several = False
     first, differ = ABSENT, False
-    for source in range(value.shape[1]):
+    for source in range(sources):
         lane = value[e, source, field]
         if lane == ABSENT or lane == NULL:
             continue
@@ -173,6 +185,7 @@ def _differ(e: int, field: int, value: Array) -> bool:
 def _apart(
     e: int,
     field: int,
+    sources: int,
     form: int,
     power: float,
     absolute: float,
@@ -183,7 +196,7 @@ def _apart(
 ) -> bool:
     """Whether the numbers of two sources are further apart than they may be."""
     low, high = np.inf, -np.inf
-    for source in range(value.shape[1]):
+    for source in range(sources):
         lane = value[e, source, field]
         if lane != ABSENT and lane != NULL:
             real = number(lane, form, power, bits, double)
@@ -220,7 +233,9 @@ def fold_rows(
     base_field, base_form, base_power = codes.base_field, codes.base_form, codes.base_power
     row_, field_, old_, new_, source_, kind_ = out.row, out.field, out.old, out.new, out.source, out.kind
     drift_, said_, golden_ = out.drift, out.said, out.golden
-    sources, fields, rules = value.shape[1], value.shape[2], cascade.shape[1]
+    tellers, fields, rules = value.shape[1], value.shape[2], cascade.shape[1]
+    sources = ranks.shape[1]
+    people = tellers > sources  # then what they say stands after the sources
     candidate, score = np.zeros(sources, np.bool_), np.zeros(sources, np.int64)
     bits = np.zeros(1, np.int64)
     double = bits.view(np.float64)
@@ -228,11 +243,15 @@ def fold_rows(
     for i in range(len(entity)):
         e, s = entity[i], origin[i]
         unseen = True
-        for source in range(sources):
-            unseen = unseen and state[e, source] == UNSEEN
+        for teller in range(tellers):
+            unseen = unseen and state[e, teller] == UNSEEN
         deleted = op[i] == DELETE
-        newest = newer(said_us[i], said_rr[i], said_tie[i], seen_us[e, s], seen_rr[e, s], seen_tie[e, s])
-        moved = _take(i, e, s, deleted, newest, said, said_us, said_rr, said_tie, value, us, rr, tie)
+        if op[i] == ENDS:
+            newest = False
+            moved = _end(i, e, s, rows.key[i], said, value, tie)
+        else:
+            newest = newer(said_us[i], said_rr[i], said_tie[i], seen_us[e, s], seen_rr[e, s], seen_tie[e, s])
+            moved = _take(i, e, s, deleted, newest, said, said_us, said_rr, said_tie, value, us, rr, tie)
         if newest:
             seen_us[e, s], seen_rr[e, s], seen_tie[e, s] = said_us[i], said_rr[i], said_tie[i]
             state[e, s] = DELETED if deleted else PRESENT
@@ -271,7 +290,9 @@ def fold_rows(
                 _keep_best(candidate, score)
                 decided = rule
             old = best[e, field]
-            if left:
+            if people and value[e, sources, field] != ABSENT:
+                winner, new, decided = sources, value[e, sources, field], OVERRIDDEN
+            elif left:
                 winner = 0
                 while not candidate[winner]:
                     winner += 1
@@ -294,6 +315,7 @@ def fold_rows(
                 drift_[m, t] = _apart(
                     e,
                     field,
+                    sources,
                     codes.drift_form[t],
                     codes.drift_power[t],
                     codes.drift_absolute[t],
@@ -303,7 +325,7 @@ def fold_rows(
                     double,
                 )
             else:
-                drift_[m, t] = _differ(e, field, value)
+                drift_[m, t] = _differ(e, field, sources, value)
                 for source in range(sources):
                     said_[m, t, source] = value[e, source, field]
             drift[e, t] = drift_[m, t]

@@ -15,6 +15,7 @@ import numpy as np
 from flockiq.compare.anomalies import Series
 from flockiq.merge.golden import Golden
 from flockiq.pipeline.history import Marks
+from flockiq.pipeline.overrides import Override
 from flockiq.pipeline.retype import retyped
 from flockiq.pipeline.types import TypeState
 from flockiq.pipeline.world import Signs, World
@@ -59,6 +60,7 @@ class Entry(msgspec.Struct, kw_only=True, omit_defaults=True):
     base: Part | None = None
     rows: PackedMap = {}  # logged
     marks: PackedMap = {}  # of a snapshot
+    overrides: dict[int, Override] = {}  # by the lane of their ids: new, or ended since
     quiet: dict[int, dict[str, Episode]] = {}  # episodes that only time has moved
 
 
@@ -69,7 +71,7 @@ def entry_of(state: TypeState, known: tuple[int, int], entities: Int64s, groups:
     return Entry(
         fields=[field.name for field in layout.fields],
         kinds=[(field.kind, field.scale) for field in layout.fields],
-        sources=list(layout.sources),
+        sources=list(layout.tellers),
         rules=[watch.name for watch in state.plan.watches],
         tolerances=[layout.fields[one.field].name for one in layout.tolerances],
         baselines=[layout.fields[one.field].name for one in layout.baselines],
@@ -79,6 +81,7 @@ def entry_of(state: TypeState, known: tuple[int, int], entities: Int64s, groups:
         match_keys=state.match_keys[ids:],
         group_of=state.group_of[ids:].tolist(),
         shown=state.shown[ids:].tolist(),
+        overrides=state.overrides.changed(),
         groups=state.groups.names[group_count:],
         live=part_of(state.live, entities, groups) if len(entities) or len(groups) else None,
     )
@@ -118,9 +121,21 @@ def snapshot_of(state: TypeState) -> Entry:
     entry = entry_of(state, (0, 0), entities, groups)
     entry.base = base_of(state, entities, groups)
     entry.base.episodes = {entity: episodes for entity, episodes in entry.base.episodes.items() if episodes}
+    state.overrides.only(_referred(state))
+    entry.overrides = dict(state.overrides.by_event)
     entry.rows = dict(state.history.live().packed())
     entry.marks = dict(state.history.marks.packed(groups))
     return entry
+
+
+def _referred(state: TypeState) -> set[int]:
+    """The lanes of the overrides that golden records, the base or the log refer to."""
+    if not state.plan.layout.overrides:
+        return set()
+    people = len(state.plan.layout.sources)
+    rows, kept = state.history.live(), state.base.kept(state.base.entities.kept, state.base.groups.kept)
+    worlds = [world.golden.hash[:, people].reshape(-1) for world in (state.live, kept)]
+    return set(np.unique(np.concatenate([rows.event[rows.source == people], *worlds])).tolist())
 
 
 def apply(state: TypeState, entry: Entry, texts: Texts) -> None:
@@ -133,6 +148,7 @@ def apply(state: TypeState, entry: Entry, texts: Texts) -> None:
     state.shown.extend(entry.shown)
     for name in entry.groups:
         state.groups.number(name)
+    state.overrides.restore(entry.overrides)
     state.room()
     carry = _Carry(state, entry, texts)
     if entry.base is not None:
@@ -192,7 +208,7 @@ class _Carry:
         self.texts = texts
         self.fields = _moved(entry.fields, [field.name for field in layout.fields])
         self.retyped = _retyped(entry, layout)
-        self.sources = _moved(entry.sources, list(layout.sources))
+        self.sources = _moved(entry.sources, list(layout.tellers))
         self.states = [watch for watch in state.plan.watches if watch.is_state]
         self.rules = _moved(entry.rules, [watch.name for watch in state.plan.watches])
         self.tolerances = _moved(entry.tolerances, [layout.fields[one.field].name for one in layout.tolerances])

@@ -64,6 +64,7 @@ def tell_deltas(
     if retracted_by is not None:
         ids, retracts = _ids(zip(deltas, repeat("retracted"), repeat(str(retracted_by)), strict=False)), deltas
     kind = told.kind.astype(np.int64)
+    tellers, teller = _tellers(state, told)
     distinct_us, when = np.unique(told.us, return_inverse=True)
     times = of(instants(distinct_us), when)
 
@@ -78,7 +79,7 @@ def tell_deltas(
     columns.texts("Old", said, old)
     columns.texts("New", said, new)
     columns.numbers("RelativeChange", relative)
-    columns.texts("Source", layout.sources, told.source)
+    columns.texts("Source", tellers, teller)
     columns.texts("CauseId", named.causes, named.cause)
     columns.instants("SourceTime", told.us)
     columns.instants("CommittedAt", np.full(n, now_us, np.int64))
@@ -93,12 +94,27 @@ def tell_deltas(
         of(said_json, old),
         of(said_json, new),
         _numbers(relative),
-        of(in_json(layout.sources), told.source),
+        of(in_json(tellers), teller),
         of(named.causes_json, named.cause),
         times,
         retracts,
     )
     return ToldDeltas(ids, told.entity, times, columns, parts, form)
+
+
+def _tellers(state: TypeState, told: DeltaRows) -> tuple[list[str], Int64s]:
+    """Who said the values: the sources, and each person by name; which of them each delta is from."""
+    layout = state.plan.layout
+    tellers, which = list(layout.tellers), told.source
+    by_person = np.flatnonzero(which == len(layout.sources))
+    if len(by_person):
+        which = which.copy()
+        for at in by_person.tolist():
+            override = state.overrides.by_event.get(int(told.event[at]))
+            if override is not None:
+                which[at] = len(tellers)
+                tellers.append(override.by)
+    return tellers, which
 
 
 def _form(tenant: str, now: str) -> str:

@@ -8,11 +8,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from flockiq.merge.golden import DELETED, UNSEEN, Golden
+from flockiq.merge.golden import DELETED, PRESENT, UNSEEN, Golden
 from flockiq.pipeline.types import TypeState
 from flockiq.pipeline.written import in_json, instants, of, written
 from flockiq.shared.lanes import ABSENT, NULL, Int64s, Texts
-from flockiq.shared.layout import Layout
+from flockiq.shared.layout import OVERRIDE, Layout
 from flockiq.shared.tabular import Columns
 
 _ROW = 0xFFFFFFFF
@@ -44,9 +44,9 @@ def tell_entities(
     match_keys = [state.match_keys[one] for one in numbers]
     said, values = _values(layout, golden, texts)
     fields = _objects(said)
-    provenance = _objects(_provenance(layout, golden))
+    provenance = _objects(_provenance(state, golden))
     sources = _objects(_sources(layout, golden, values, texts))
-    deleted = (golden.state != 1).all(axis=1)
+    deleted = (golden.state[:, : len(layout.sources)] != PRESENT).all(axis=1)
     us = np.maximum(golden.seen_us.max(axis=1, initial=0), 0)
     times = instants(us)
 
@@ -89,7 +89,7 @@ def _values(layout: Layout, golden: Golden, texts: Texts) -> tuple[Fragments, Fr
     best: Fragments = np.empty((n, len(names)), object)
     each: Fragments = np.empty((n, len(layout.sources), len(names)), object)
     for number, (name, field) in enumerate(zip(names, layout.fields, strict=True)):
-        lanes = np.column_stack([golden.golden[:, number], golden.value[:, :, number]])
+        lanes = np.column_stack([golden.golden[:, number], golden.value[:, : len(layout.sources), number]])
         found = written(field, lanes, texts)
         members = np.array([f"{name}:{value}" for value in found.json], object)
         every = np.where(lanes == ABSENT, "", members[found.which])
@@ -97,16 +97,32 @@ def _values(layout: Layout, golden: Golden, texts: Texts) -> tuple[Fragments, Fr
     return best, each
 
 
-def _provenance(layout: Layout, golden: Golden) -> Fragments:
+def _provenance(state: TypeState, golden: Golden) -> Fragments:
     """Members that tell each golden field's source, rule and position [n, F]."""
+    layout, people = state.plan.layout, len(state.plan.layout.sources)
+    members = _by_rule(layout, golden)
+    for row, number in np.argwhere(golden.winner == people).tolist():
+        override = state.overrides.by_event.get(int(golden.hash[row, people, number]))
+        if override is not None:
+            name, who = in_json([layout.fields[number].name, override.by])
+            members[row, number] = (
+                f'{name}:{{"source":{who},"rule":"{OVERRIDE}","us":{golden.us[row, people, number]},"run":0,"row":0,'
+                f'"until":{override.until_us},"override":"{override.id}"}}'
+            )
+    return members
+
+
+def _by_rule(layout: Layout, golden: Golden) -> Fragments:
+    """The same as the rules have it, without what is known of people."""
     n, fields = golden.golden.shape
     there = golden.golden != ABSENT
     winner = np.where(there, golden.winner, 0).astype(np.int64)
     row, column = np.arange(n)[:, None], np.arange(fields)[None, :]
     us, rr = golden.us[row, winner, column], golden.rr[row, winner, column]
-    filled = ((golden.value != ABSENT) & (golden.value != NULL)).sum(axis=1)
+    value = golden.value[:, : len(layout.sources)]
+    filled = ((value != ABSENT) & (value != NULL)).sum(axis=1)
     members: Fragments = np.empty((n, fields), object)
-    names, sources = in_json([field.name for field in layout.fields]), in_json(layout.sources)
+    names, sources = in_json([field.name for field in layout.fields]), in_json(layout.tellers)
     places: dict[tuple[int, int], str] = {}
     for number, name in enumerate(names):
         cascade = layout.survivorship[number]

@@ -10,6 +10,9 @@ from flockiq.shared.lanes import LaneType
 HOURS = 168
 """Of a week: what a season is made of."""
 
+OVERRIDE = "override"
+"""What people are called among those who say values."""
+
 Survival = Literal["rank", "recent", "complete", "longest", "highest", "lowest", "frequent"]
 
 
@@ -52,11 +55,17 @@ class Layout(NamedTuple):
     ranks: tuple[tuple[int, ...], ...]  # per field: each source's rank, 0 the best
     tolerances: tuple[Tolerance, ...] = ()
     baselines: tuple[Baseline, ...] = ()
+    overrides: bool = False  # whether people may set golden fields
 
     @property
     def numbers(self) -> Mapping[str, int]:
         """Field name to index."""
         return {field.name: number for number, field in enumerate(self.fields)}
+
+    @property
+    def tellers(self) -> tuple[str, ...]:
+        """Whoever says values, by index: the sources, and the people after them where they may."""
+        return (*self.sources, OVERRIDE) if self.overrides else self.sources
 
     @property
     def seasons(self) -> tuple[int, ...]:

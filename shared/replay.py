@@ -56,6 +56,7 @@ class WayBack(NamedTuple):
 _change = msgspec.json.Decoder(wire.Change).decode
 _resolved = msgspec.json.Decoder(wire.Resolved).decode
 _action = msgspec.json.Decoder(wire.Action).decode
+_override = msgspec.json.Decoder(wire.Override).decode
 _kind = msgspec.json.Decoder(wire.Kind).decode
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
@@ -90,6 +91,8 @@ async def _placed_resolved(services: Services, line: bytes) -> tuple[str, list[t
     kind = _read(_kind, line, "resolved").type
     if kind == wire.TICK:
         raise NotReplayable("it is a tick of the clock, which is over; the next one came by itself.")
+    if kind == wire.OVERRIDE:
+        return wire.OVERRIDE, [(_read(_override, line, "resolved").data.group, line)]
     if kind != wire.ACTION:
         return wire.RESOLVED, [(_read(_resolved, line, "resolved").data.group, line)]
     action = _read(_action, line, "resolved")

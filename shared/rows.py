@@ -8,9 +8,9 @@ import numpy.typing as npt
 from flockiq.shared.arrays import Arrays
 from flockiq.shared.lanes import Int64s
 
-UPSERT, DELETE, ACTION, VOID = 0, 1, 2, 3
-"""What a row does: say values, delete the source's record, tell what a person did to an alert, or
-nothing: it stands where one stood that should never have been told."""
+UPSERT, DELETE, ACTION, VOID, ENDS = 0, 1, 2, 3, 4
+"""What a row does: say values, delete the source's record, tell what a person did to an alert,
+nothing (it stands where one stood that should never have been told), or end a person's override."""
 
 
 class Rows(Arrays):
@@ -18,7 +18,8 @@ class Rows(Arrays):
 
     entity, group: int64 [n], dense indices; source: int64 [n], index in the layout; op: int8 [n].
     us, rr, hash: int64 [n], the position: source time, run << 32 | row, content hash (for an
-    ACTION: the alert's rule index in ``rr``). key, shown, event: int64 [n], text lanes of stream/key,
+    ACTION: the alert's rule index in ``rr``). Of a row that ENDS, key is the lane of the override's id
+    and value is NULL in its field; else key, shown, event: int64 [n], text lanes of stream/key,
     of what people call the entity, and of the event's id. value: int64 [n, F], ABSENT where the row says nothing.
     arrived_us: int64 [n], when the row came in. revision: int64 [n]; of rows with one event, position
     and entity the greatest counts.

@@ -26,12 +26,14 @@ PACKED_BYTES = 60_000  # of a body: one Event Hubs billing unit is 64 KB
 MAX_LINE_BYTES = 900_000  # of a line, uncompressed: a publication holds at most 1 MB
 MAX_BODY_BYTES = 8_000_000  # of an unpacked body: a larger one is a decompression bomb, packing makes a tenth
 MAX_FIELDS_BYTES = 200_000  # of a record's mapped fields together: what is told of its entity must fit a line
+MAX_BY = 200  # characters of a person's name
 MAX_KEY = 4_096  # characters of a record's key
 
 CHANGE: Final = "flockiq.change"
 RESOLVED: Final = "flockiq.resolved"
 TICK: Final = "flockiq.tick"
 ACTION: Final = "flockiq.action"
+OVERRIDE: Final = "flockiq.override"
 WORK = "flockiq.work"
 ENTITY = "flockiq.entity"
 DELTA = "flockiq.delta"
@@ -162,6 +164,29 @@ class Action(Envelope, frozen=True, kw_only=True):
 
     type: Literal["flockiq.action"]
     data: ActionData
+
+
+class OverrideData(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A person sets a golden field until ``until_us``; or ends the override that has the id ``ends``."""
+
+    entity: str  # entity type
+    entity_id: str
+    match_key: str
+    group: str
+    field: str
+    by: Annotated[str, Meta(max_length=MAX_BY)]
+    at_us: Us
+    value: str | int | float | bool | None = None
+    until_us: Us = 0
+    ends: Annotated[str, Meta(max_length=32)] = ""
+
+
+class Override(Envelope, frozen=True, kw_only=True):
+    """A line of hub ``resolved`` that carries what a person says of a golden field."""
+
+    type: Literal["flockiq.override"]
+    subject: str
+    data: OverrideData
 
 
 class WorkData(msgspec.Struct, frozen=True, kw_only=True):

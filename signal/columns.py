@@ -96,7 +96,7 @@ class DeltaColumns:
             return None
         field, texts = self._layout.fields[number], self._texts
         old, new, source = told.delta_old[at], told.delta_new[at], told.delta_source[at]
-        named = np.array([texts.lane(name) for name in self._layout.sources], np.int64)
+        named = np.array([texts.lane(name) for name in self._layout.tellers], np.int64)
         measured = {
             "old": column(field.kind, field.scale, old, texts),
             "new": column(field.kind, field.scale, new, texts),

@@ -205,7 +205,7 @@ class _Judging:
             for hit in np.flatnonzero(holds(watch.condition, found.columns(watch.names), len(found.row))).tolist():
                 extra: dict[str, Scalar] = {
                     "field": field.name,
-                    "source": self.layout.sources[int(found.source[hit])],
+                    "source": self.layout.tellers[int(found.source[hit])],
                     "old": value_of(field.kind, field.scale, int(found.old[hit]), self.texts),
                     "new": value_of(field.kind, field.scale, int(found.new[hit]), self.texts),
                 }

@@ -118,6 +118,7 @@ class EntityFile(Model):
     survivorship: SurvivorshipModel = SurvivorshipModel()
     drift: dict[FieldName, DriftModel] = Field(default_factory=dict, description="Fields sources should agree on.")
     anomalies: dict[FieldName, AnomalyModel] = Field(default_factory=dict, description="Numbers to be watched.")
+    overrides: bool = Field(default=False, description="Whether people may set golden values, until a time they say.")
 
     @field_validator("entity")
     @classmethod

@@ -28,6 +28,7 @@ class Entity:
     ranks: Mapping[str, tuple[str, ...]]  # every field: sources, best first; what is not named comes after
     drift: Mapping[str, DriftModel]
     anomalies: Mapping[str, AnomalyModel]
+    overrides: bool  # whether people may set golden fields
     file: str
     line: int
 

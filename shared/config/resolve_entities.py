@@ -12,6 +12,7 @@ from flockiq.shared.config.model import Entity
 from flockiq.shared.config.problems import did_you_mean
 from flockiq.shared.config.sources import SourceFile
 from flockiq.shared.fields import NUMERIC, Field
+from flockiq.shared.layout import OVERRIDE
 
 Sources = Mapping[str, tuple[Document, SourceFile]]
 Fields = Mapping[str, Field]
@@ -29,6 +30,9 @@ def resolve_entity(findings: Findings, document: Document, model: EntityFile, so
     _ranks(findings, document, model, fields, sources)
     _drift(findings, document, model, fields)
     _anomalies(findings, document, model, fields)
+    if model.overrides and OVERRIDE in sources:
+        wrong = f"a source is called {OVERRIDE!r}, as conditions call what people set"
+        findings.add(document, ("overrides",), wrong, "rename the source, or leave overrides out")
     given = model.survivorship
     return Entity(
         name=model.entity,
@@ -40,6 +44,7 @@ def resolve_entity(findings: Findings, document: Document, model: EntityFile, so
         ranks={name: given.ranks.get(name, given.ranks.get("default", ())) for name in fields},
         drift=model.drift,
         anomalies=model.anomalies,
+        overrides=model.overrides,
         file=document.file,
         line=document.line(("entity",)),
     )

@@ -32,7 +32,7 @@ from flockiq.shared.owner import Input, Owned, Owner
 from flockiq.shared.positions import bucket, entity_id, record_key
 from flockiq.shared.settings import HUBS, Settings
 from tests.convergence.doubles import Memory, Moment, open_alerts, rows
-from tests.convergence.histories import TENANT, History, Press, Told
+from tests.convergence.histories import START_US, TENANT, History, Override, Press, Told
 from tests.convergence.reference import Outcome
 
 CHANGES, RESOLVED = 2, 3  # partitions
@@ -58,6 +58,8 @@ MET = (
     "deltas taken back",
     "alerts withdrawn",
     "presses",
+    "overrides",
+    "overrides ended",
     "compactions",
 )
 """What else cases are there to meet."""
@@ -96,6 +98,7 @@ class Arrangement:
         self.now_us = self.until_us = clock_us
         self.done: Counter[tuple[str, int]] = Counter()  # how far each partition's input is checkpointed
         self.waiting = list(history.pressed)
+        self.unsaid = list(history.overridden)
         self.known: set[str] = set()  # entities told of
         self.read = 0  # rows of table Entities looked at
         self.owners: dict[tuple[str, int], list[Owner]] = {
@@ -113,17 +116,17 @@ class Arrangement:
             self.until_us = cut = self.rng.choice(told).us
             await self._tell([one for one in told if one.us < cut])
             await self._press_all()
+            await self._override_all()
+            await self._tick(cut - 1)
+            await self._drain()
             await self._settle()
             self.counts["compactions"] += 1
             self.until_us = self.clock_us
             told = [one for one in told if one.us >= cut]
         await self._tell(told)
         await self._press_all()
-        tick = wire.Tick(
-            id="tick", source="clock", type=wire.TICK, time="", tenant=TENANT, data=wire.TickData(at_us=self.clock_us)
-        )
-        for partition in range(RESOLVED):
-            await self._put("resolved", partition, wire.TICK, [wire.encode(tick)])
+        await self._override_all()
+        await self._tick(self.clock_us)
         await self._drain()
         return self._outcome()
 
@@ -156,6 +159,50 @@ class Arrangement:
             events = list(wire.pack(partition, kind, lines[:size]))
             await self.memory.services(self.settings).events.publish(hub, events)
             lines = lines[size:]
+
+    async def _tick(self, at_us: int) -> None:
+        """The clock says to every partition how far time has come."""
+        tick = wire.Tick(
+            id="tick", source="clock", type=wire.TICK, time="", tenant=TENANT, data=wire.TickData(at_us=at_us)
+        )
+        for partition in range(RESOLVED):
+            await self._put("resolved", partition, wire.TICK, [wire.encode(tick)])
+
+    async def _override(self, said: Override) -> None:
+        """Tell the partition of an entity what a person says of it, sometimes twice."""
+        entity = entity_id(TENANT, said.entity, said.match_key)
+        data = wire.OverrideData(
+            entity=said.entity,
+            entity_id=entity,
+            match_key=said.match_key,
+            group=said.group or entity,
+            field=said.field,
+            value=said.value,
+            until_us=said.until_us,
+            ends=said.ends,
+            by=said.by,
+            at_us=said.us,
+        )
+        line = wire.Override(
+            id=said.id,
+            source="serve",
+            type=wire.OVERRIDE,
+            time=rfc3339(said.us),
+            tenant=TENANT,
+            subject=f"{said.entity}/{entity}",
+            data=data,
+        )
+        for _ in range(self.rng.choice([1, 1, 1, 2])):
+            await self._put("resolved", bucket(data.group, RESOLVED), wire.OVERRIDE, [wire.encode(line)])
+        self.counts["overrides ended" if said.ends else "overrides"] += 1
+
+    async def _override_all(self) -> None:
+        """What people have said by now of golden fields and has not been told yet."""
+        due = [said for said in self.unsaid if said.us < self.until_us]
+        self.unsaid = [said for said in self.unsaid if said not in due]
+        for said in self.rng.sample(due, len(due)):
+            await self._override(said)
+        await self._drain()
 
     async def _press(self, press: Press) -> None:
         """Tell the partition that keeps the alert what a person did."""
@@ -192,6 +239,13 @@ class Arrangement:
         """A few partitions take a batch each, and people press what they can."""
         for place in self.rng.sample(list(self.owners), self.rng.randint(1, len(self.owners))):
             await self._batch(place)
+        said = [one for one in self.unsaid if one.us < self.until_us]
+        if said and self.rng.random() < 0.3:
+            one = self.rng.choice(said)
+            self.unsaid.remove(one)
+            await self._override(one)
+        if self.rng.random() < 0.1:
+            await self._tick(self.rng.randrange(START_US, self.until_us))
         due = self._due()
         if due and self.rng.random() < 0.3:
             press = self.rng.choice(due)

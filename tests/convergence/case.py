@@ -101,12 +101,16 @@ def _without_records(story: History) -> Iterator[History]:
     for record in dict.fromkeys((one.source, one.stream, one.key) for one in story.told):
         left = tuple(one for one in story.told if (one.source, one.stream, one.key) != record)
         if left:
-            yield History(left, story.pressed)
+            yield story._replace(told=left)
     if story.pressed:
-        yield History(story.told, ())
+        yield story._replace(pressed=())
+    for one in story.overridden:
+        yield story._replace(
+            overridden=tuple(other for other in story.overridden if one.id not in (other.id, other.ends))
+        )
 
 
 def _without_versions(story: History) -> Iterator[History]:
     for number in range(len(story.told)):
         if len(story.told) > 1:
-            yield History(story.told[:number] + story.told[number + 1 :], story.pressed)
+            yield story._replace(told=story.told[:number] + story.told[number + 1 :])

@@ -12,6 +12,8 @@ import random
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
+import xxhash
+
 from flockiq.shared.positions import Position, event_id
 
 TENANT = "default"
@@ -49,11 +51,27 @@ class Press(NamedTuple):
     group: str = ""
 
 
+class Override(NamedTuple):
+    """A person set a golden field until a time, or took an override back: then ``ends`` is its id."""
+
+    id: str
+    entity: str  # its type
+    match_key: str
+    group: str
+    field: str
+    value: Any
+    us: int
+    until_us: int
+    by: str
+    ends: str = ""
+
+
 class History(NamedTuple):
     """What happened, in no order."""
 
     told: tuple[Told, ...]
     pressed: tuple[Press, ...]
+    overridden: tuple[Override, ...]
 
 
 class _Stream(NamedTuple):
@@ -120,6 +138,18 @@ STREAMS = (
     _Stream("shop", "orders", 6, 0.0, _order),
     _Stream("crm", "tickets", 2, 0.7, _ticket),
 )
+OVERRIDDEN = {
+    "company": (
+        ("limit", ("700.00", "100.00", None)),
+        ("limit", ("5000.00",)),
+        ("name", ("Acme Holding", "Bo")),
+        ("city", ("Ulm", None)),
+        ("staff", (21, 9000)),
+        ("active", (True, False)),
+    ),
+    "order": (("amount", ("100.00", "9000.00", None)), ("status", ("closed", "open"))),
+}
+"""Which fields people set, and to what."""
 PRESSED = {
     "company": ("halved", "edited", "any-change", "unusual", "kept", "any-drift"),
     "order": ("order-unusual", "order-status", "order-differs"),
@@ -137,7 +167,8 @@ def history(seed: int, versions: int = 66) -> History:
         keys = [str(number) for number in range(stream.keys)]
         for key in keys:
             told += _record(rng, stream, key, max(1, rng.randint(share // 2, share) // len(keys) + 1), skew_us)
-    return History(tuple(told), _presses(rng, told, seed))
+    pressed = _presses(rng, told, seed)
+    return History(tuple(told), pressed, _overrides(random.Random(f"overrides {seed}"), told, pressed))
 
 
 def _record(rng: random.Random, stream: _Stream, key: str, versions: int, skew_us: int) -> list[Told]:
@@ -196,6 +227,29 @@ def _presses(rng: random.Random, told: list[Told], seed: int) -> tuple[Press, ..
             us = START_US + rng.randrange(LENGTH_S) * SECOND_US + rng.choice([0, 7])
             group = f"order/{one.after['customer']}" if entity == "order" else ""
             found.append(Press(f"press-{seed}-{number}", entity, match_key, rule, us, group))
+    return tuple(found)
+
+
+def _overrides(rng: random.Random, told: list[Told], pressed: tuple[Press, ...]) -> tuple[Override, ...]:
+    """Several people set few fields of few things, for a while or for long, and sometimes think better of it."""
+    places = sorted({place for one in told if (place := _matched(one))[1] and one.stream != "tickets"})
+    taken = {press.us for press in pressed}
+    found: list[Override] = []
+    for number in range(rng.randint(0, 12) if places else 0):
+        entity, match_key = rng.choice(places)
+        field, values = rng.choice(OVERRIDDEN[entity])
+        us = START_US + 2 * rng.randrange(LENGTH_S // 2) * SECOND_US + rng.choice([0, 0, 11])
+        us += us in taken  # nothing but their ids would order them
+        until_us = us + rng.choice([1, 4, 10, 30, 80, 900]) * SECOND_US
+        group = f"order/C{int(match_key[1:]) % 2}" if entity == "order" else ""
+        name = xxhash.xxh3_128_hexdigest(f"override {number} {entity} {match_key} {field} {us}".encode())
+        by = rng.choice(["anna", "ben"])
+        one = Override(name, entity, match_key, group, field, rng.choice(values), us, until_us, by)
+        found.append(one)
+        if rng.random() < 0.25:
+            at = us + rng.randint(1, 40) * SECOND_US + 3
+            back = xxhash.xxh3_128_hexdigest(f"{name} taken back".encode())
+            found.append(one._replace(id=back, value=None, us=at, until_us=0, by="carla", ends=name))
     return tuple(found)
 
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import xxhash
 
-from tests.convergence.histories import History, Press, Told
+from tests.convergence.histories import History, Override, Press, Told
 from tests.convergence.rules import COMPANY, NUMBERS, OF, Rule, Value
 
 FIELDS = {
@@ -38,6 +38,7 @@ CASCADES = {
     "tags": ("complete", "recent"),
 }
 BASELINES = {"company": {"staff": (0.2, 3, 0)}, "order": {"amount": (0.1, 3, 5_000_000)}}
+PERSON = "person "
 SEASONAL = {"company": {"limit": (0.2, 4)}}
 KATHMANDU_S = 20_700  # ahead of UTC, all year
 CLIP, FLOOR = 4.0, 0.02
@@ -57,6 +58,7 @@ class Row(NamedTuple):
     gone: bool
     values: dict[str, Value]
     press: str = ""  # the rule a person resolved the alert of
+    ends: str = ""  # the override that is over
 
 
 class Said(NamedTuple):
@@ -64,6 +66,7 @@ class Said(NamedTuple):
 
     value: Value
     since: Position
+    id: str
 
 
 class Outcome(NamedTuple):
@@ -82,6 +85,7 @@ def expected(history: History, clock_us: int) -> Outcome:
     rows = [row for versions in by_record.values() for row in _rows(sorted(versions, key=_position))]
     rows += [_pressed(press) for press in history.pressed]
     known = {row.slot for row in rows if not row.press}
+    rows += [row for override in history.overridden for row in _overridden(override, clock_us)]
     world = _World()
     for row in sorted(rows, key=lambda row: row.position):
         if row.slot in known:
@@ -101,6 +105,25 @@ def _position(told: Told) -> Position:
 def _pressed(press: Press) -> Row:
     position = press.us, NUMBERS[press.rule], _tie(press.id)
     return Row(position, press.id, (press.entity, press.match_key), "", "", gone=False, values={}, press=press.rule)
+
+
+def _overridden(override: Override, clock_us: int) -> Iterator[Row]:
+    """A person's word on a field, and its end where that has come."""
+    group = override.group or override.match_key
+    said = Row(
+        (override.us, 0, _tie(override.id)),
+        override.id,
+        (override.entity, override.match_key),
+        group,
+        PERSON + override.by,
+        gone=False,
+        values={override.field: override.value},
+        ends=override.ends,
+    )
+    yield said
+    if not override.ends and override.until_us <= clock_us:
+        name = xxhash.xxh3_128_hexdigest(f"{override.id}\x1fended".encode())
+        yield said._replace(position=(override.until_us, 0, _tie(name)), id=name, ends=override.id)
 
 
 def _rows(versions: list[Told]) -> Iterator[Row]:
@@ -187,6 +210,7 @@ class _World:
         self.golden: dict[Slot, dict[str, tuple[Value, str]]] = {}
         self.deltas: set[tuple[str, ...]] = set()
         self.series: dict[tuple[str, str], tuple[int, float, float, int]] = {}
+        self.people: dict[str, str] = {}  # {override: who}
         self.weekly: dict[tuple[str, str], _Weekly] = defaultdict(_Weekly)
         self.held: dict[tuple[Slot, str], bool] = {}
         self.open: dict[tuple[Slot, str], dict[str, Any]] = {}
@@ -197,13 +221,17 @@ class _World:
             self._press(row)
             return
         fields = FIELDS[row.slot[0]]
-        mine = self.said[row.slot, row.source]
+        if row.source.startswith(PERSON):
+            self.people[row.id] = row.source
+        mine = self.said[row.slot, PERSON if row.source.startswith(PERSON) else row.source]
         given: dict[str, Value] = dict.fromkeys(fields) if row.gone else row.values
         for name, value in given.items():
-            if row.gone:
+            if row.gone or (row.ends and name in mine and mine[name].id == row.ends):
                 mine.pop(name, None)
+            elif row.ends:
+                continue
             else:
-                mine[name] = Said(value, row.position)
+                mine[name] = Said(value, row.position, row.id)
         before = self.golden.get(row.slot, {})
         after = {name: self._survivor(row.slot, name) for name in fields}
         self.golden[row.slot] = after
@@ -218,6 +246,11 @@ class _World:
 
     def _survivor(self, slot: Slot, name: str) -> tuple[Value, str]:
         """The golden value of a field and the source it is from."""
+        person = self.said[slot, PERSON].get(name)
+        return self._by_rules(slot, name) if person is None else (person.value, self.people[person.id])
+
+    def _by_rules(self, slot: Slot, name: str) -> tuple[Value, str]:
+        """The value that survives among the sources', and its source."""
         sources = SOURCES[slot[0]]
         said = {source: self.said[slot, source][name] for source in sources if name in self.said[slot, source]}
         found = {source: one for source, one in said.items() if one.value is not None} or said
@@ -285,6 +318,7 @@ class _World:
                 for name in rule.fields:
                     for field, old, new in changed:
                         source = self.golden[slot][field][1] or row.source
+                        source = "override" if source.startswith(PERSON) else source
                         if field == name and rule.holds(golden | {"old": old, "new": new, "source": source}):
                             self._event(row, rule)
             else:
@@ -381,7 +415,7 @@ class _World:
             self._passes((slot, rule), next(one for one in OF[slot[0]] if one.name == rule), clock_us)
         return Outcome(
             {
-                (*slot, name): found
+                (*slot, name): (found[0], found[1].removeprefix(PERSON))
                 for slot, record in self.golden.items()
                 for name, found in record.items()
                 if found[0] is not None
