@@ -29,17 +29,25 @@ expired      401: the token has run out
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import io
+import ssl
 import uuid
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 from typing import Final, Self
 from urllib.parse import unquote
 
 import aiohttp
 from aiohttp import web
-from azure.storage.blob import BlobServiceClient, ContainerClient
+from azure.storage.blob import (
+    AccountSasPermissions,
+    BlobServiceClient,
+    ContainerClient,
+    ResourceTypes,
+    generate_account_sas,
+)
 from azure.storage.blob.aio import BlobServiceClient as AsyncBlobServiceClient
 from multidict import CIMultiDict
 from yarl import URL
@@ -63,14 +71,25 @@ _BODY_BYTES: Final = 1 << 30
 
 
 class Storage:
-    """An account with the app's containers, empty; serves from entering to leaving. Missing without Azurite."""
+    """An account with the app's containers, empty; serves from entering to leaving. Missing without Azurite.
 
-    def __init__(self, *, slow_s: float = 0.5) -> None:
+    With ``certificate`` it serves TLS as ``host``, and lets in who brings one of ``tokens``.
+    """
+
+    def __init__(
+        self,
+        *,
+        slow_s: float = 0.5,
+        tokens: Collection[str] = (),
+        certificate: ssl.SSLContext | None = None,
+        host: str = "127.0.0.1",
+    ) -> None:
         self.faults = Faults(KINDS)
         self.asked: Counter[str] = Counter()
         """How many requests came, by ``CONTAINER/OPERATION``."""
         self.prefix = f"t{uuid.uuid4().hex[:12]}"
         self._slow_s = slow_s
+        self._tokens, self._certificate, self._host = tokens, certificate, host
 
     def __enter__(self) -> Self:
         self._at = azurite()
@@ -91,6 +110,8 @@ class Storage:
     @property
     def environment(self) -> Mapping[str, str]:
         """The app settings that name it."""
+        if self._certificate is not None:
+            return {"Storage__blobServiceUri": f"https://{self._host}:{self._port}", "Storage__containers": self.prefix}
         return {"Storage": self._string(self._port), "Storage__containers": self.prefix}
 
     def container(self, name: str) -> ContainerClient:
@@ -117,12 +138,20 @@ class Storage:
         )
 
     async def _listen(self) -> None:
+        self._bearers = [f"Bearer {token}" for token in self._tokens]
+        self._signature = generate_account_sas(
+            ACCOUNT,
+            KEY,
+            ResourceTypes(service=True, container=True, object=True),
+            AccountSasPermissions(read=True, write=True, delete=True, list=True, add=True, create=True),
+            dt.datetime.now(dt.UTC) + dt.timedelta(days=1),
+        )
         self._session = aiohttp.ClientSession(auto_decompress=False)
         app = web.Application(client_max_size=_BODY_BYTES)
         app.router.add_route("*", "/{path:.*}", self._serve)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, auto_decompress=False)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        await web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=self._certificate).start()
         self._port = self._runner.addresses[0][1]
 
     async def _leave(self) -> None:
@@ -155,7 +184,9 @@ class Storage:
         return response
 
     async def _before(self, request: web.Request, where: str, body: bytes) -> web.Response | None:
-        """What comes of a request that a fault keeps from Azurite."""
+        """What comes of a request that a fault, or who it is from, keeps from Azurite."""
+        if self._certificate is not None and request.headers.get("Authorization") not in self._bearers:
+            return _refusal(*_REFUSALS["expired"])
         for kind, refused in _REFUSALS.items():
             if self.faults.strikes(kind, where):
                 return _refusal(*refused)
@@ -168,7 +199,7 @@ class Storage:
 
     def _place(self, request: web.Request) -> tuple[str, str, str]:
         """The container, the operation and the blob's name of a request."""
-        _, _, rest = request.raw_path.partition("?")[0].removeprefix("/").partition("/")
+        rest = request.raw_path.partition("?")[0].removeprefix("/").removeprefix(f"{ACCOUNT}/")
         container, _, blob = (unquote(part) for part in rest.partition("/"))
         name = container.removeprefix(f"{self.prefix}-")
         query, kind = request.query.get("comp", ""), request.headers.get("x-ms-blob-type", "")
@@ -181,8 +212,13 @@ class Storage:
         return name, request.method.lower(), blob
 
     async def _pass_on(self, request: web.Request, body: bytes) -> tuple[int, CIMultiDict[str], bytes]:
-        url = URL(f"http://127.0.0.1:{self._at.blob}{request.raw_path}", encoded=True)
+        path = request.raw_path
+        if self._certificate is not None:  # who is let in asks in the account's name
+            path = f"/{ACCOUNT}{path}{'&' if request.query else '?'}{self._signature}"
+        url = URL(f"http://127.0.0.1:{self._at.blob}{path}", encoded=True)
         headers = CIMultiDict((name, value) for name, value in request.headers.items() if name.lower() not in _HOP)
+        if self._certificate is not None:
+            del headers["Authorization"]
         skipped = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
         async with self._session.request(
             request.method,
