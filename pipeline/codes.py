@@ -16,6 +16,7 @@ RANK, RECENT, COMPLETE, LONGEST, HIGHEST, LOWEST, FREQUENT = range(7)
 PLAIN, SCALED, BITS = range(3)
 STRING, JSON, DECIMAL, INTEGER, FLOAT, BOOLEAN, DATE, TIMESTAMP = range(8)
 EXACT, NUMERIC, NORMALISED = range(3)
+ON_TIME, REPEATED, LATE, TOO_LATE, REVISING = range(5)
 
 _RULES = {
     "rank": RANK,
@@ -115,14 +116,28 @@ class RowColumns(NamedTuple):
     value: Int64s
 
 
-class Identities(NamedTuple):
-    """What tells rows from one another, and their groups: columns of ``shared.rows.Rows``."""
+class LogColumns(NamedTuple):
+    """Those columns of ``shared.rows.Rows`` by which the late-data log knows rows."""
 
     group: Int64s
     event: Int64s
     us: Int64s
     rr: Int64s
+    hash: Int64s
     entity: Int64s
+    revision: Int64s
+
+
+class MarkColumns(NamedTuple):
+    """The columns of ``pipeline.history.Marks``."""
+
+    head: Int64s
+    last_us: Int64s
+    last_rr: Int64s
+    last_hash: Int64s
+    floor_us: Int64s
+    floor_rr: Int64s
+    floor_hash: Int64s
 
 
 class Out(NamedTuple):

@@ -56,6 +56,8 @@ class Functions(NamedTuple):
     keys_of: Function
     read_fields: Function
     logged: Function
+    sort_out: Function
+    chain: Function
 
 
 class _Loading:
@@ -70,7 +72,7 @@ class _Loading:
 
     def ready(self) -> Functions | None:
         """The functions, or None while they are not there."""
-        if self.mode == "off":
+        if self.mode == "off" or threading.current_thread() is self._thread:
             return None
         if self.module is None and self.error is None:
             with self._lock:

@@ -12,7 +12,7 @@ from typing import Self
 import numpy as np
 
 from flockiq.pipeline import compiled
-from flockiq.pipeline.codes import Identities
+from flockiq.pipeline.codes import LogColumns, MarkColumns
 from flockiq.shared.arrays import Arrays
 from flockiq.shared.lanes import ABSENT, Bools, Int64s
 from flockiq.shared.rows import Rows, in_order
@@ -54,8 +54,8 @@ def identities(rows: Rows) -> Iterator[tuple[int, int, int, int]]:
     return zip(rows.event.tolist(), rows.us.tolist(), rows.rr.tolist(), rows.entity.tolist(), strict=True)
 
 
-def _told_apart(rows: Rows) -> Identities:
-    return Identities(rows.group, rows.event, rows.us, rows.rr, rows.entity)
+def _columns(rows: Rows) -> LogColumns:
+    return LogColumns(rows.group, rows.event, rows.us, rows.rr, rows.hash, rows.entity, rows.revision)
 
 
 class History:
@@ -76,16 +76,21 @@ class History:
             more = max(end, 2 * len(self.rows), 1024) - len(self.rows)
             filler = Rows(
                 **{
-                    name: np.zeros((more, *getattr(rows, name).shape[1:]), getattr(rows, name).dtype)
+                    name: np.empty((more, *getattr(rows, name).shape[1:]), getattr(rows, name).dtype)
                     for name in Rows.names
                 }
             )
             self.rows = self.rows.grown(filler, len(self.rows) + more)
             self.previous = np.concatenate([self.previous, np.full(more, -1, np.int64)])
-        at = np.arange(start, end)
-        self.rows.put(at, rows)
+        for name in Rows.names:
+            getattr(self.rows, name)[start:end] = getattr(rows, name)
         self.count = end
-        self._chain(at)
+        functions = compiled.ready()
+        if functions is not None:
+            mine, marks, previous, _ = self.searched(rows)
+            functions.chain(mine, start, marks, previous)
+            return
+        self._chain(np.arange(start, end))
         self._advance_last(rows)
 
     def _chain(self, at: Int64s) -> None:
@@ -129,15 +134,17 @@ class History:
         functions = compiled.ready()
         if functions is not None:
             found = np.empty(len(rows), np.int64)
-            functions.logged(*self.searched(rows), found)
+            mine, marks, previous, log = self.searched(rows)
+            functions.logged(mine, marks.head, previous, log, found)
             return found
         at = self.places(np.unique(rows.group))
         known = dict(zip(identities(self.rows.take(at)), at.tolist(), strict=True))
         return np.array([known.get(one, -1) for one in identities(rows)], np.int64)
 
-    def searched(self, rows: Rows) -> tuple[Identities, Int64s, Int64s, Identities]:
-        """Rows and the log as compiled code searches it."""
-        return _told_apart(rows), self.marks.head, self.previous, _told_apart(self.rows)
+    def searched(self, rows: Rows) -> tuple[LogColumns, MarkColumns, Int64s, LogColumns]:
+        """Rows, marks, chains and the log as compiled code reads them."""
+        marks = MarkColumns._make(getattr(self.marks, name) for name in MarkColumns._fields)
+        return _columns(rows), marks, self.previous, _columns(self.rows)
 
     def revise(self, rows: Rows) -> None:
         """Log rows that may take the place of logged ones."""

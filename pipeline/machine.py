@@ -23,8 +23,19 @@ Columns = Any  # a NamedTuple of arrays
 Array = Any
 Whole = Any  # an int64
 Real = Any  # a float64
+Truth = Any  # a boolean
 
 _NOTHING = np.int64(NOTHING)
+
+
+@compiled
+def newer(us: int, rr: int, tie: int, than_us: int, than_rr: int, than_tie: int) -> bool:
+    """Whether a position is greater than another."""
+    if us != than_us:
+        return us > than_us
+    if rr != than_rr:
+        return rr > than_rr
+    return tie > than_tie
 
 
 @compiled

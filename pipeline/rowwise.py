@@ -20,7 +20,7 @@ from flockiq.pipeline.codes import (
     RANK,
     RECENT,
 )
-from flockiq.pipeline.machine import Array, Columns, Whole, compiled, find
+from flockiq.pipeline.machine import Array, Columns, Whole, compiled, find, newer
 from flockiq.pipeline.rowscore import number, observe
 from flockiq.shared.lanes import ABSENT, NULL
 from flockiq.shared.lanetable import NOTHING
@@ -28,16 +28,6 @@ from flockiq.shared.rows import DELETE, ENDS
 
 _NOTHING = np.int64(NOTHING)  # scores below every lane
 _ADDED, _REMOVED, _CHANGED = 0, 1, 2
-
-
-@compiled
-def newer(us: int, rr: int, tie: int, than_us: int, than_rr: int, than_tie: int) -> bool:
-    """Whether a position is greater than another."""
-    if us != than_us:
-        return us > than_us
-    if rr != than_rr:
-        return rr > than_rr
-    return tie > than_tie
 
 
 @compiled

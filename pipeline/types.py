@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from array import array
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from flockiq.merge.golden import UNSEEN
+from flockiq.pipeline.arrivals import arrived
 from flockiq.pipeline.base import Base
 from flockiq.pipeline.compiled import Functions
-from flockiq.pipeline.history import History, beyond
+from flockiq.pipeline.history import History
 from flockiq.pipeline.overrides import Overrides
 from flockiq.pipeline.play import judge_again, play
 from flockiq.pipeline.reader import Reader
@@ -150,12 +152,10 @@ class TypeState:
     def process(self, rows: Rows, texts: Texts, clock_us: int) -> Effect:
         """Fold a batch of rows, in any order: late, repeated and revised ones included."""
         self.room()
-        rows, repeated, revises = self._without_repeats(rows)
-        late = np.isin(rows.group, np.union1d(self._late(rows), rows.group[revises]))
-        too_late = late & ~revises & ~beyond(rows, *self._floor(rows.group))
+        rows, late, too_late, revises, repeated = arrived(self.history, rows)
         on_time = (~late | too_late) & (rows.op != VOID)
 
-        logged = rows.take(~too_late)
+        logged = rows.take(~too_late) if too_late.any() else rows
         self.base.keep(self.live, np.unique(logged.entity), np.unique(logged.group))
         self._fold_base(rows.take(on_time & too_late), texts)
         told = play(self.live, self.plan, rows.take(on_time), texts)
@@ -166,7 +166,7 @@ class TypeState:
             parts.append(right)
             gone.append(wrong)
             touched = np.concatenate([touched, redone])
-        self.history.append(rows.take(~too_late & ~revises))
+        self.history.append(logged if not revises.any() else rows.take(~too_late & ~revises))
         if revises.any():
             self.history.revise(rows.take(revises))
         return Effect(
@@ -194,34 +194,6 @@ class TypeState:
         self.live.episodes.passes(self.plan.by_name, clock_us)
         return self.live.episodes.taken()
 
-    def _without_repeats(self, rows: Rows) -> tuple[Rows, int, Bools]:
-        """Rows the batch holds once and the log not yet in that revision; how many went, which revise a logged one."""
-        once = rows
-        if len(np.unique(rows.event)) < len(rows):
-            order = np.lexsort((rows.revision, rows.entity, rows.rr, rows.us, rows.event))
-            columns = [column[order] for column in (rows.event, rows.us, rows.rr, rows.entity)]
-            last = np.r_[np.any([column[1:] != column[:-1] for column in columns], axis=0), True]
-            once = rows.take(np.sort(order[last]))
-        marks, group = self.history.marks, once.group
-        seen = ~beyond(once, marks.last_us[group], marks.last_rr[group], marks.last_hash[group])
-        repeats, revises = np.zeros(len(once), np.bool_), np.zeros(len(once), np.bool_)
-        if seen.any():
-            at = self.history.find(once.take(seen))
-            newer = at >= 0
-            newer[newer] = once.revision[seen][newer] > self.history.rows.revision[at[newer]]
-            repeats[seen], revises[seen] = (at >= 0) & ~newer, newer
-        return once.take(~repeats), len(rows) - len(once) + int(repeats.sum()), revises[~repeats]
-
-    def _late(self, rows: Rows) -> Int64s:
-        """The groups in which a row comes before one that was folded already."""
-        marks, group = self.history.marks, rows.group
-        ahead = beyond(rows, marks.last_us[group], marks.last_rr[group], marks.last_hash[group])
-        return np.unique(group[~ahead])
-
-    def _floor(self, group: Int64s) -> tuple[Int64s, Int64s, Int64s]:
-        marks = self.history.marks
-        return marks.floor_us[group], marks.floor_rr[group], marks.floor_hash[group]
-
     def _replay(self, late: Rows, texts: Texts, clock_us: int) -> tuple[DeltaRows, DeltaRows, Int64s]:
         """Redo the late rows' groups from the base, with and without them; returns deltas (right, wrong), entities.
 
@@ -238,13 +210,15 @@ class TypeState:
         old = play(before, self.plan, _told(old_rows), texts, judging=False)
         new = play(after, self.plan, _told(_joined(old_rows.take(stands), new_rows)), texts)
         after.episodes.passes(self.plan.by_name, clock_us)
-        steps = after.episodes.taken()
+        ended: dict[int, list[Step]] = defaultdict(list)
+        for step in after.episodes.taken():
+            ended[step.entity].append(step)
         for number, entity in enumerate(entities.tolist()):
             self.live.episodes.steps += corrected(
                 entity,
                 self.live.episodes.open.get(entity, {}),
                 after.episodes.open.get(number, {}),
-                [step for step in steps if step.entity == number],
+                ended[number],
             )
         self.live.replace(entities, groups, after)
         same_old, same_new = _shared(old, new)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from flockiq.pipeline.codes import REPEATED
 from flockiq.pipeline.compiled import Functions
 from flockiq.pipeline.decode import rows_of, scanned_lines
 from flockiq.pipeline.fused import in_one_pass
@@ -61,9 +62,13 @@ def warm(functions: Functions) -> None:
     state.room()
     passed = in_one_pass(functions, state.live, LAYOUT, rows["thing"], texts)
     state.history.append(rows["thing"])
-    log, found = state.history, np.empty(1, np.int64)
-    functions.logged(*log.searched(rows["thing"]), found)
-    if len(passed.row) != len(_FIELDS) or found[0] != 0:
+    came, found = np.empty(1, np.int8), np.empty(1, np.int64)
+    mine, marks, previous, log = state.history.searched(rows["thing"])
+    functions.chain(mine, 0, marks, previous)
+    marks.head[0], previous[0] = 0, -1
+    functions.logged(mine, marks.head, previous, log, found)
+    functions.sort_out(mine, marks, previous, log, came)
+    if len(passed.row) != len(_FIELDS) or found[0] != 0 or came[0] != REPEATED:
         raise AssertionError("the compiled fold does not fold a plain record")
 
 

@@ -12,12 +12,16 @@ import numpy as np
 from flockiq.merge import batch, golden
 from flockiq.merge.forward import Forwarded
 from flockiq.merge.records import Records
-from flockiq.pipeline import play, rounds, scanned
+from flockiq.pipeline import arrivals, play, rounds, scanned, types
+from flockiq.pipeline.arrivals import Arrived
 from flockiq.pipeline.base import Base
+from flockiq.pipeline.codes import LATE, REPEATED
+from flockiq.pipeline.history import History
 from flockiq.pipeline.told import Telling
 from flockiq.pipeline.types import TypeState
 from flockiq.shared import owner
 from flockiq.shared.owner import Owner
+from flockiq.shared.rows import Rows
 from flockiq.signal.episodes import Episodes
 from tests.convergence import doubles
 
@@ -63,7 +67,13 @@ def _fence_ignored() -> AbstractContextManager[Any]:
 
 
 def _never_late() -> AbstractContextManager[Any]:
-    return patch.object(TypeState, "_late", lambda _self, _rows: np.zeros(0, np.int64))
+    sorted_out = types.arrived
+
+    def unhurried(history: History, rows: Rows) -> Arrived:
+        found = sorted_out(history, rows)
+        return found._replace(late=found.revises, too_late=np.zeros(len(found.rows), np.bool_))
+
+    return patch.object(types, "arrived", unhurried)
 
 
 def _base_not_used() -> AbstractContextManager[Any]:
@@ -96,7 +106,13 @@ def _retraction_untold() -> AbstractContextManager[Any]:
 
 
 def _repeats_folded() -> AbstractContextManager[Any]:
-    return patch.object(TypeState, "_without_repeats", lambda _self, rows: (rows, 0, np.zeros(len(rows), np.bool_)))
+    sorted_out = arrivals._came
+
+    def forgetful(history: History, rows: Rows) -> Any:
+        came = sorted_out(history, rows)
+        return np.where(came == REPEATED, LATE, came)
+
+    return patch.object(arrivals, "_came", forgetful)
 
 
 def _wrong_cause() -> AbstractContextManager[Any]:
