@@ -127,6 +127,7 @@ class _Judging:
         self.columns = Columns(layout, seen.golden, seen.key, texts)
         self.deltas = DeltaColumns(layout, seen, self.columns, texts)
         self.shared = SharedColumns(self.columns)
+        self._index = layout.numbers
         self._asked: dict[tuple[str, ...], Int64s] = {}
         self._changed = np.zeros((len(layout.fields), len(seen.entity)), np.bool_)
         self._changed[seen.delta_field, seen.delta_row] = True
@@ -134,7 +135,7 @@ class _Judging:
 
     def values(self, watch: Watch, row: int) -> dict[str, Scalar]:
         """What an alert of a rule shows of a row."""
-        values = shown_values(watch, self.layout, self.seen.golden[row], self.texts)
+        values = shown_values(watch, self.layout, self.seen.golden[row], self.texts, self._index)
         if "key" in watch.shown:
             values["key"] = self.texts.text(int(self.seen.key[row]))
         return values
@@ -241,8 +242,7 @@ class _Judging:
         return known
 
     def _fields(self, names: Sequence[str]) -> frozenset[int]:
-        index = self.layout.numbers
-        return frozenset(index[name] for name in names if name in index)
+        return frozenset(self._index[name] for name in names if name in self._index)
 
 
 def _shown(observed: Observed, hit: int) -> dict[str, Scalar]:

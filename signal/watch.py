@@ -75,16 +75,18 @@ def holds(condition: Condition | None, columns: Mapping[str, Column], n: int) ->
     return true
 
 
-def shown_values(watch: Watch, layout: Layout, golden: Int64s, texts: Texts) -> dict[str, Scalar]:
-    """The golden values, one row int64 [F], that go with an alert of this rule."""
-    index = layout.numbers
-    return {
-        name: value_of(
-            layout.fields[index[name]].kind, layout.fields[index[name]].scale, int(golden[index[name]]), texts
-        )
-        for name in watch.shown
-        if name in index
-    }
+def shown_values(
+    watch: Watch, layout: Layout, golden: Int64s, texts: Texts, index: Mapping[str, int] | None = None
+) -> dict[str, Scalar]:
+    """The golden values, one row int64 [F], that go with an alert of this rule; ``index``: the layout's numbers."""
+    index = index or layout.numbers
+    values: dict[str, Scalar] = {}
+    for name in watch.shown:
+        number = index.get(name)
+        if number is not None:
+            field = layout.fields[number]
+            values[name] = value_of(field.kind, field.scale, int(golden[number]), texts)
+    return values
 
 
 def fill(title: str, values: Mapping[str, Scalar]) -> str:
