@@ -16,7 +16,7 @@ from flockiq.shared.cel.columns import Column
 from flockiq.shared.fields import Value
 from flockiq.shared.lanes import NULL, Texts, lanes_of
 from flockiq.shared.layout import Field as LaneField
-from flockiq.shared.positions import entity_id, own_key
+from flockiq.shared.positions import entity_id, group_of, own_key
 
 REMEMBERED = 1 << 16  # places of a stream: bounds what is kept of them
 
@@ -69,8 +69,7 @@ class Places:
     def _place(self, match_key: str, placing: Placing) -> Place:
         entity = entity_id(self._tenant, self._plan.entity, match_key)
         by = placing[-1] if self._plan.partition_by else None
-        group = entity if by is None or by == "" else f"{self._plan.entity}/{by}"
-        return Place(entity, match_key, group)
+        return Place(entity, match_key, group_of(self._plan.entity, entity, by))
 
     def _match_keys(self, placing: Sequence[Placing]) -> Sequence[str]:
         """The match key's value for each, "" where there is none."""

@@ -8,13 +8,14 @@ from typing import Annotated
 import msgspec
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from flockiq.serve import backfills
+from flockiq.serve import backfills, overrides
 from flockiq.serve.actions import Verb, act, operator
 from flockiq.serve.backfills import BackfillShown
 from flockiq.serve.deadletters import MOST as LETTERS_PER_PAGE_MOST
 from flockiq.serve.deadletters import DeadLetterPage, DeadLetterRecord, Filter, Replayed, State, listed, one, replay
 from flockiq.serve.entities import Entity, EntityFound, entity, search
 from flockiq.serve.health import Health
+from flockiq.serve.overrides import OverrideTold
 from flockiq.serve.problems import ProblemDocument
 from flockiq.serve.schema import Json, answers
 from flockiq.serve.sources import Stream
@@ -65,6 +66,7 @@ KINDS = (
     BackfillsShown,
     EntitiesFound,
     Entity,
+    OverrideTold,
     Streams,
     DeadLetterPage,
     DeadLetterRecord,
@@ -122,6 +124,7 @@ def routes(view: View) -> APIRouter:  # noqa: C901 - one short route after anoth
     async def sources() -> Response:
         return Json(Streams(await view.streams.get()))
 
+    api.include_router(overrides.routes(view))
     _backfills(api, view)
 
     @api.get(

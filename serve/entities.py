@@ -13,6 +13,7 @@ from flockiq.serve.queries import Row, ask
 from flockiq.shared.alerts import Alert, AlertQuery
 from flockiq.shared.config.entities import DriftModel
 from flockiq.shared.config.load import config
+from flockiq.shared.config.model import Entity as EntityType
 from flockiq.shared.errors import NotFound
 from flockiq.shared.services import Services
 
@@ -39,6 +40,8 @@ class GoldenField(msgspec.Struct, frozen=True):
     source: str  # "" when no source has a value
     rule: str  # the survivorship rule that decided
     us: int  # source time of the winning value, µs since the epoch; 0 when unknown
+    until_us: int  # of a value that a person set: when the rules decide again; else 0
+    override: str  # the id of what that person said; else ""
     watched: bool  # whether config says that sources should agree on it
     values: list[SourceValue]
 
@@ -84,6 +87,7 @@ class Entity(msgspec.Struct, frozen=True):
     records: list[SourceRecord]
     history: list[Delta]  # newest first, at most 200
     alerts: list[Alert]  # newest first, at most 50
+    overridable: list[str] = []  # the fields that a person may set
 
 
 class EntityFound(msgspec.Struct, frozen=True):
@@ -130,7 +134,13 @@ async def entity(services: Services, entity_id: str) -> Entity:
     if not rows:
         raise NotFound(f"there is no entity {entity_id!r}; search by name or key at /entities")
     known = config().entities.get(_text(rows[0]["EntityType"]))
-    return assemble(rows[0], history, alerts.alerts, known.drift if known else {})
+    found = assemble(rows[0], history, alerts.alerts, known.drift if known else {})
+    return msgspec.structs.replace(found, overridable=_overridable(known)) if known else found
+
+
+def _overridable(known: EntityType) -> list[str]:
+    """The fields that a person may set: none of a type that does not want it, never what places the entity."""
+    return [field for field in known.fields if field != known.partition_by] if known.overrides else []
 
 
 def assemble(row: Row, history: Sequence[Row], alerts: Sequence[Alert], watched: Mapping[str, DriftModel]) -> Entity:
@@ -214,6 +224,8 @@ def _field(
         source=_text(provenance.get("source")),
         rule=_text(provenance.get("rule")),
         us=_number(provenance.get("us")),
+        until_us=_number(provenance.get("until")),
+        override=_text(provenance.get("override")),
         watched=watched is not None,
         values=[
             SourceValue(source=source, value=_scalar(values[name]), agrees=agree(values[name], value, watched))

@@ -14,6 +14,7 @@ from flockiq.serve.board import board
 from flockiq.serve.deadletters import one, replay
 from flockiq.serve.entities import Entity, entity, search, types
 from flockiq.serve.live import Region, polled, render
+from flockiq.serve.overrides import PERIODS, page_routes
 from flockiq.serve.view import View, now_us
 from flockiq.shared.alerts import OPEN, Alert, AlertQuery, Status
 from flockiq.shared.config.load import config
@@ -29,6 +30,7 @@ _HEADLINE = Region("headline", "/headline", "regions/headline.html")
 def routes(view: View) -> APIRouter:  # noqa: C901 - one short route after another
     """The page's routes over ``view``."""
     page = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
+    page.include_router(page_routes(view))
 
     async def shown(request: Request, region: Region, template: str, title: str, **context: object) -> Response:
         if polled(request):
@@ -76,7 +78,7 @@ def routes(view: View) -> APIRouter:  # noqa: C901 - one short route after anoth
     async def one_entity(request: Request, entity_id: Id) -> Response:
         found = await entity(view.services, entity_id)
         region = Region("entity", f"/entities/{found.id}", "regions/entity.html")
-        return await shown(request, region, "entity.html", found.name, entity=found)
+        return await shown(request, region, "entity.html", found.name, entity=found, periods=list(PERIODS))
 
     @page.get("/sources")
     async def sources(request: Request) -> Response:

@@ -83,6 +83,11 @@ def entity_id(tenant: str, entity: str, match_key: str) -> str:
     return hash_id(tenant, entity, match_key)
 
 
+def group_of(entity: str, entity_id: str, placed: object) -> str:
+    """What an entity's lines are bucketed by: the value of ``partition_by``, or its id where there is none."""
+    return entity_id if placed is None or placed == "" else f"{entity}/{placed}"
+
+
 def event_id(tenant: str, source: str, stream: str, key: str, position: Position, content: bytes) -> str:
     """The id of one version of one record: the same however and how often it is captured."""
     return hash_id(tenant, source, stream, key, str(position.us), xxhash.xxh3_128_hexdigest(content))

@@ -246,8 +246,8 @@ def _overrides(rng: random.Random, told: list[Told], pressed: tuple[Press, ...])
         by = rng.choice(["anna", "ben"])
         one = Override(name, entity, match_key, group, field, rng.choice(values), us, until_us, by)
         found.append(one)
-        if rng.random() < 0.25:
-            at = us + rng.randint(1, 40) * SECOND_US + 3
+        at = us + rng.randint(1, 40) * SECOND_US + 3
+        if rng.random() < 0.25 and at < CLOCK_US:
             back = xxhash.xxh3_128_hexdigest(f"{name} taken back".encode())
             found.append(one._replace(id=back, value=None, us=at, until_us=0, by="carla", ends=name))
     return tuple(found)
