@@ -7,6 +7,7 @@ from typing import Literal
 
 from fastapi import Request
 
+from flockiq.serve.access import caller
 from flockiq.shared import wire
 from flockiq.shared.alerts import Alert
 from flockiq.shared.positions import bucket, hash_id
@@ -14,14 +15,10 @@ from flockiq.shared.services import Services
 
 Verb = Literal["acknowledge", "resolve"]
 
-PRINCIPAL = "x-ms-client-principal-name"
-_NAME_CHARACTERS = 200
-
 
 def operator(request: Request) -> str:
-    """Who asks: the name App Service's sign-in puts on the request; "operator" without sign-in."""
-    name = request.headers.get(PRINCIPAL, "")
-    return "".join(c for c in name if c.isprintable()).strip()[:_NAME_CHARACTERS] or "operator"
+    """Who asks."""
+    return caller(request).name
 
 
 async def act(services: Services, alert_id: str, verb: Verb, by: str, at_us: int) -> Alert:

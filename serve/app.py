@@ -48,5 +48,5 @@ def application(open_services: Callable[[], Services]) -> ASGIApp:
     for kind in (FlockIQError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, failed)
     # Inside Starlette's own last catch, which answers and then raises again: the function would fail.
-    app.add_middleware(Guard)
+    app.add_middleware(Guard, view=view)
     return app

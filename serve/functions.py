@@ -1,8 +1,8 @@
 """The HTTP functions: the page and API, and the state of every dependency.
 
-Both are anonymous to the Functions host: who may open them is decided in front of it (App Service
-sign-in, API Management), and on one machine by the loopback address. Starting the
-worker does not load FastAPI; the first request does.
+Who may open them is said by FLOCKIQ_ACCESS (see ``serve.access``): with ``keys`` the Functions host asks for a
+function key; else the host lets everybody in, and the app looks at who it is. Starting the worker does not load
+FastAPI; the first request does.
 """
 
 from __future__ import annotations
@@ -11,6 +11,9 @@ from functools import cache
 
 import azure.functions as func
 
+from flockiq.shared.settings import read
+
+LEVEL = func.AuthLevel.FUNCTION if read().access == "keys" else func.AuthLevel.ANONYMOUS
 blueprint = func.Blueprint()  # type: ignore[no-untyped-call]  # the library has no annotation there
 
 
@@ -23,7 +26,7 @@ def _middleware() -> func.AsgiMiddleware:
 
 
 @blueprint.function_name("serve")
-@blueprint.route("{*path}", methods=["GET", "POST"], auth_level=func.AuthLevel.ANONYMOUS)
+@blueprint.route("{*path}", methods=["GET", "POST"], auth_level=LEVEL)
 async def serve(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
     """The page at /, the API under /api."""
     answer: func.HttpResponse = await _middleware().handle_async(req, context)
@@ -31,7 +34,7 @@ async def serve(req: func.HttpRequest, context: func.Context) -> func.HttpRespon
 
 
 @blueprint.function_name("health")
-@blueprint.route("api/health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+@blueprint.route("api/health", methods=["GET"], auth_level=LEVEL)
 async def health(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
     """Every dependency, source and hub; 503 when something essential is down."""
     answer: func.HttpResponse = await _middleware().handle_async(req, context)

@@ -21,6 +21,9 @@ _STATUS: tuple[tuple[type[FlockIQError], int], ...] = (
 )
 
 
+_LATER = (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS)
+
+
 class ProblemDocument(msgspec.Struct, frozen=True):
     """RFC 9457: what went wrong, and the way out."""
 
@@ -59,7 +62,7 @@ def problem(request: Request, status: int, detail: str) -> Response:
     """A problem document as a response."""
     title = HTTPStatus(status).phrase
     document = ProblemDocument(title=title, status=status, detail=detail, instance=request.url.path)
-    headers = {"Retry-After": "2"} if status == HTTPStatus.SERVICE_UNAVAILABLE else None
+    headers = {"Retry-After": "2"} if status in _LATER else None
     return Response(
         msgspec.json.encode(document), status_code=status, media_type="application/problem+json", headers=headers
     )

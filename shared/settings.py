@@ -17,6 +17,9 @@ import msgspec
 HUBS: Mapping[str, int] = {"changes": 4, "resolved": 4, "work": 4, "files": 1, "entities": 4, "deltas": 4}
 """Every hub and its default partition count on one machine; Bicep sets more."""
 
+Access = Literal["local", "keys", "entra"]
+"""Who may open page and API: only this machine, whoever has a function key, whom Entra ID gives a role."""
+
 PORTS = ("events", "state", "alerts", "registry", "analytics", "secrets", "blobs")
 """The seven ports, as settings name them."""
 
@@ -41,6 +44,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     compiled: Literal["background", "wait", "off"] = "background"  # FLOCKIQ_COMPILED: when machine code is loaded
     analytics_spool: bool = False  # FLOCKIQ_ANALYTICS_SPOOL: leave rows to the process that holds the DuckDB file
     entity_hubs: bool = True  # FLOCKIQ_ENTITY_HUBS: tell golden records and deltas on hubs entities and deltas
+    access: Access = "local"  # FLOCKIQ_ACCESS
+    requests_per_s: float = 50.0  # FLOCKIQ_REQUESTS_PER_S: of one caller to page and API
     state_snapshot_entries: int = 500  # FLOCKIQ_STATE_SNAPSHOT_ENTRIES: roll a log after so many appends
 
 

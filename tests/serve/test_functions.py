@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def request(path: str, method: str = "GET", **headers: str) -> func.HttpRequest:
     """A request as the worker hands it over."""
-    return func.HttpRequest(method=method, url=f"https://flockiq.example{path}", headers=headers, body=b"")
+    return func.HttpRequest(method=method, url=f"http://127.0.0.1:7071{path}", headers=headers, body=b"")
 
 
 async def call(name: str, asked: func.HttpRequest) -> func.HttpResponse:
