@@ -86,6 +86,7 @@ async def _run(options: Options, console: Console) -> Ended:
             APP,
             events=lambda: services().events,
             checkpoints=lambda: services().registry,
+            blobs=lambda: services().blobs,
             data=options.data,
             port=options.port,
             workers=OF_WORKERS,

@@ -4,7 +4,8 @@ In Azure, Event Grid sends a BlobCreated event for every blob of the container `
 watcher does, in the same words (the CloudEvents schema), at least once per version of a file.
 A file is complete when two looks in a row find the same size and time: one that was renamed into
 place passes at once, one that is being written waits. Files called ``.something``, ``*.tmp`` or
-``*.part`` are unfinished by their own word.
+``*.part`` are unfinished by their own word. Where the app's blobs are not that folder, a file is put
+there first.
 
 https://learn.microsoft.com/azure/event-grid/event-schema-blob-storage
 """
@@ -26,8 +27,9 @@ import msgspec
 from flockiq.local.host.errors import Stopped
 from flockiq.local.host.ledger import FileVersion, Ledger
 from flockiq.local.host.retries import unless_stopped
+from flockiq.shared.adapters.embedded.blobs import FolderBlobs
 from flockiq.shared.errors import TransientError
-from flockiq.shared.ports import EventStream, OutgoingEvent
+from flockiq.shared.ports import Blobs, EventStream, OutgoingEvent
 
 log = logging.getLogger("flockiq.host")
 
@@ -41,13 +43,17 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Watcher:
-    """Looks into the inbox until the host stops."""
+    """Looks into the inbox until the host stops; ``blobs`` are where the app will look for what it finds."""
 
-    def __init__(self, data: Path, events: EventStream, ledger: Ledger, stopping: asyncio.Event) -> None:
+    def __init__(
+        self, data: Path, events: EventStream, ledger: Ledger, stopping: asyncio.Event, blobs: Blobs | None = None
+    ) -> None:
         self._inbox = (data / "blobs" / CONTAINER).resolve()
         self._events = events
         self._ledger = ledger
         self._stopping = stopping
+        held = isinstance(blobs, FolderBlobs) and blobs.root.resolve() == self._inbox.parent
+        self._blobs = None if held else blobs
         self._inbox.mkdir(parents=True, exist_ok=True)
         self._announced = ledger.announced()
         self._seen: dict[str, FileVersion] = {}
@@ -83,13 +89,23 @@ class Watcher:
             del self._announced[path]
         complete.sort(key=lambda file: (file[1].mtime_ns, file[0]))
         for start in range(0, len(complete), _BATCH):
-            batch = complete[start : start + _BATCH]
+            batch = [file for file in complete[start : start + _BATCH] if await self._put(file[0])]
             bodies = [created(self._inbox, path, version) for path, version in batch]
             await self._events.publish(HUB, [OutgoingEvent(0, body) for body in bodies])
             for path, version in batch:
                 self._announced[path] = version
                 self._ledger.announce(path, version)
         return len(complete)
+
+    async def _put(self, path: str) -> bool:
+        """Put a file where the app will look for it; False if it was taken away meanwhile."""
+        if self._blobs is not None:
+            try:
+                body = await asyncio.to_thread((self._inbox / path).read_bytes)
+            except FileNotFoundError:
+                return False
+            await self._blobs.put(f"{CONTAINER}/{path}", body)
+        return True
 
 
 def created(inbox: Path, path: str, version: FileVersion) -> bytes:

@@ -33,7 +33,7 @@ from flockiq.local.host.stats import FunctionStats, PartitionStats
 from flockiq.local.host.timers import Timer
 from flockiq.local.host.web import WebApp
 from flockiq.local.host.workers import Workers, started
-from flockiq.shared.ports import EventStream, Registry
+from flockiq.shared.ports import Blobs, EventStream, Registry
 
 log = logging.getLogger("flockiq.host")
 
@@ -46,6 +46,7 @@ class Host:
     App settings come from ``settings``, then the environment, then local.settings.json.
     ``workers`` are settings of the worker processes alone, if the settings ask for more than one.
     ``checkpoints`` gives the registry that hosts of one Event Hubs namespace share.
+    ``blobs`` gives what the app reads files from, where that is not ``data``'s own folder.
     ``open_on_loopback`` lets callers on this machine in without a key. Port 0 takes a free one.
     """
 
@@ -61,6 +62,7 @@ class Host:
         open_on_loopback: bool = True,
         grace_s: float = 30,
         checkpoints: Callable[[], Registry] | None = None,
+        blobs: Callable[[], Blobs] | None = None,
     ) -> None:
         self._app = app.resolve()
         self._events = events
@@ -71,6 +73,7 @@ class Host:
         self._open = open_on_loopback
         self._grace_s = grace_s
         self._checkpoints = checkpoints
+        self._blobs = blobs
         self._stopping = asyncio.Event()
         self._closing = asyncio.Lock()
         self._ended: asyncio.Future[None] | None = None
@@ -210,7 +213,8 @@ class Host:
                     stopping=stopping,
                 )
         hears_of_files = any(hub == FILES_HUB for hub, _ in readers)
-        watchers = [Watcher(self._data, events, ledger, stopping)] if hears_of_files else []
+        blobs = self._blobs() if self._blobs and hears_of_files else None
+        watchers = [Watcher(self._data, events, ledger, stopping, blobs)] if hears_of_files else []
         return timers, pumps, watchers
 
     def _apply_settings(self) -> Mapping[str, str]:

@@ -13,6 +13,7 @@ import pytest
 
 from flockiq.local.host.files import Watcher
 from flockiq.local.host.ledger import Ledger
+from flockiq.shared.adapters.embedded.blobs import FolderBlobs
 from flockiq.shared.adapters.embedded.events import SqliteEvents
 from flockiq.shared.errors import HubUnavailable
 from tests.host.apps import Start, eventually
@@ -73,6 +74,30 @@ async def test_a_file_becomes_a_blob_created_event(inbox: Inbox) -> None:
     assert event["data"]["api"] == "PutBlob"
     assert event["data"]["url"] == path.as_uri()
     assert event["data"]["eTag"].startswith("0x")
+
+
+async def test_a_file_is_where_the_app_reads_files_before_its_event_says_so(
+    inbox: Inbox, data: Path, events: SqliteEvents, tmp_path: Path
+) -> None:
+    """Blobs that are not the inbox's own folder get a copy; a file that is gone by then is not announced."""
+    elsewhere = FolderBlobs(tmp_path / "elsewhere")
+    ledger = Ledger(tmp_path)
+    watcher = Watcher(data, events, ledger, asyncio.Event(), elsewhere)
+    (inbox.folder / "a.csv").write_bytes(b"id\n1\n")
+    (inbox.folder / "b.csv").write_bytes(b"id\n2\n")
+    await watcher.look()
+    gone = watcher._put
+
+    async def put(path: str) -> bool:
+        (inbox.folder / "b.csv").unlink(missing_ok=True)
+        return await gone(path)
+
+    watcher._put = put  # type: ignore[method-assign]
+    await watcher.look()
+    assert [event["subject"][-6:] for event in await inbox.published()] == ["/a.csv"]
+    assert await elsewhere.get("inbox/a.csv") == b"id\n1\n"
+    await elsewhere.close()
+    ledger.close()
 
 
 async def test_a_growing_file_waits_until_it_is_complete(inbox: Inbox) -> None:

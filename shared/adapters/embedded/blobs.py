@@ -25,7 +25,7 @@ class FolderBlobs:
     """
 
     def __init__(self, root: Path) -> None:
-        self._root = root
+        self.root = root
         self._thread = ThreadPoolExecutor(1, "blobs")
         self._ready = False
         self._closed = False
@@ -58,18 +58,18 @@ class FolderBlobs:
 
     async def _run[T](self, work: Callable[[], T]) -> T:
         if self._closed:
-            raise StoreUnavailable(f"{self._root} has been closed; open it again")
+            raise StoreUnavailable(f"{self.root} has been closed; open it again")
         try:
             return await asyncio.wrap_future(self._thread.submit(work))
         except (NotADirectoryError, IsADirectoryError) as error:
             raise BadRecord("a folder and a file can't have the same name", field=str(error.filename)) from error
         except OSError as error:
-            raise StoreUnavailable(f"{self._root}: {error}; check the disk's space and rights") from error
+            raise StoreUnavailable(f"{self.root}: {error}; check the disk's space and rights") from error
 
     def _put(self, path: str, body: bytes, *, create_only: bool) -> None:
         self._prepare()
-        target = self._root / path
-        incoming = self._root / RESERVED / uuid.uuid4().hex
+        target = self.root / path
+        incoming = self.root / RESERVED / uuid.uuid4().hex
         try:
             with incoming.open("xb") as file:
                 file.write(body)
@@ -90,15 +90,15 @@ class FolderBlobs:
 
     def _get(self, path: str) -> bytes:
         try:
-            return (self._root / path).read_bytes()
+            return (self.root / path).read_bytes()
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
             raise NotFound(f"there is no blob {path!r}") from error
 
     def _list(self, prefix: str, after: str, limit: int) -> Sequence[str]:
-        return [*islice(_paths(self._root, "", prefix, after), max(limit, 0))]
+        return [*islice(_paths(self.root, "", prefix, after), max(limit, 0))]
 
     def _delete(self, path: str) -> None:
-        target = self._root / path
+        target = self.root / path
         try:
             target.unlink()
         except (FileNotFoundError, NotADirectoryError):
@@ -113,11 +113,11 @@ class FolderBlobs:
         """Make the folders, and once remove what a crash left half written."""
         if self._ready:
             return
-        incoming = self._root / RESERVED
+        incoming = self.root / RESERVED
         try:
             _make_folder(incoming)
         except OSError as error:
-            raise StoreUnavailable(f"{self._root} can't be made: {error}") from error
+            raise StoreUnavailable(f"{self.root} can't be made: {error}") from error
         stale = time.time() - STALE_S
         for left in incoming.iterdir():
             with contextlib.suppress(FileNotFoundError):  # another writer has just finished with it
