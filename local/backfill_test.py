@@ -29,8 +29,9 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 from flockiq.capture.turn import Turns
 from flockiq.local import outcome
 from flockiq.local.archive import Archive, served
-from flockiq.local.kill_test import QUIET_S, SHOWN, differences
+from flockiq.local.compared import SHOWN, differences
 from flockiq.local.lives import PATIENCE_S, App
+from flockiq.local.settled import QUIET_S
 from flockiq.serve.backfills import BackfillShown
 from flockiq.shared.errors import FlockIQError
 from flockiq.shared.services import Services, connect

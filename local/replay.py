@@ -27,7 +27,7 @@ BATCH = 32  # events: as host.json has it
 
 async def replay(recorded: EventStream, config: Config, settings: Settings, target: Path) -> Services:
     """Fold every recorded change into ``target``; returns its services, open. ``target`` must be new."""
-    clean = connect(msgspec.structs.replace(settings, data=target))
+    clean = connect(msgspec.structs.replace(settings, data=target, adapters="embedded", adapters_of={}))
     stream, plan = stream_plans(config), plans(config)
     await _fold(clean, recorded, "changes", "merge_changes", lambda: Changes(stream, clean.settings))
     await _fold(clean, clean.events, "resolved", "process_resolved", lambda: Resolved(plan, clean.settings))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from flockiq.shared.errors import ConfigError, Problem
@@ -81,15 +82,18 @@ def services() -> Services:
     return _open
 
 
-def connect(settings: Settings) -> Services:
-    """Open the adapters ``settings`` choose for each port. ConfigError if it names none that exist."""
+def connect(settings: Settings, environment: Mapping[str, str] = os.environ) -> Services:
+    """Open the adapters ``settings`` choose for each port. ConfigError if it names none that exist.
+
+    ``environment`` is where Azure's resources are named.
+    """
     families: dict[str, Family] = {}
 
     def of(port: str) -> Family:
         name = settings.adapters_of.get(port, settings.adapters)
         if name not in families:
             setting = f"FLOCKIQ_ADAPTERS_{port.upper()}" if port in settings.adapters_of else "FLOCKIQ_ADAPTERS"
-            families[name] = _family(name, setting, settings)
+            families[name] = _family(name, setting, settings, environment)
         return families[name]
 
     blobs = of("blobs").blobs()
@@ -106,7 +110,7 @@ def connect(settings: Settings) -> Services:
     )
 
 
-def _family(name: str, setting: str, settings: Settings) -> Family:
+def _family(name: str, setting: str, settings: Settings, environment: Mapping[str, str]) -> Family:
     if name == "embedded":
         from flockiq.shared.adapters.embedded.connect import Embedded  # noqa: PLC0415 - heavy, and not in Azure
 
@@ -114,7 +118,7 @@ def _family(name: str, setting: str, settings: Settings) -> Family:
     if name == "azure":
         from flockiq.shared.adapters.azure.connect import Azure  # noqa: PLC0415 - the SDKs are heavy too
 
-        return Azure(settings)
+        return Azure(settings, environment)
     raise ConfigError([Problem(setting, 0, "", f"there are no adapters called {name!r}", "embedded or azure")])
 
 
