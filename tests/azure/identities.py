@@ -43,12 +43,14 @@ class Identity:
         await self.close()
 
 
-def find_here(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let ``host`` be 127.0.0.1 for this process."""
+def find_here(host: str, monkeypatch: pytest.MonkeyPatch, *, port: int | None = None) -> None:
+    """Let ``host`` be 127.0.0.1 for this process; at whatever port it is asked, or always at this one."""
     resolve = socket.getaddrinfo
 
-    def here(name: str, *more: Any, **named: Any) -> Any:
-        return resolve("127.0.0.1" if name == host else name, *more, **named)
+    def here(name: str, asked: Any, *more: Any, **named: Any) -> Any:
+        if name != host:
+            return resolve(name, asked, *more, **named)
+        return resolve("127.0.0.1", asked if port is None else port, *more, **named)
 
     monkeypatch.setattr(socket, "getaddrinfo", here)
 

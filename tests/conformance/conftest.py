@@ -20,6 +20,8 @@ import pytest
 from flockiq.shared.ports import AlertStore, Analytics, Blobs, EventStream, Registry, Secrets, StateStore
 from flockiq.shared.services import Services, connect
 from flockiq.shared.settings import PORTS, read
+from tests.azure.identities import find_here, trust
+from tests.peers.key_vault.peer import HOST as VAULT_HOST
 from tests.peers.peers import Peers
 from tests.peers.storage.azurite import Missing
 
@@ -67,12 +69,12 @@ class Embedded:
 class Azure:
     """Microsoft's SDK for one port, against its peer; the other ports are embedded."""
 
-    ports: ClassVar[Collection[str]] = ("events", "state", "alerts", "registry", "blobs")
+    ports: ClassVar[Collection[str]] = ("events", "state", "alerts", "registry", "secrets", "blobs")
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, stack: ExitStack, port: str) -> None:
         self._embedded = Embedded(folder, monkeypatch, stack, port)
         self._port = port
-        peers = stack.enter_context(Peers())
+        self._peers = peers = stack.enter_context(Peers())
         try:
             settings = peers.environment([port])
         except Missing as missing:
@@ -81,6 +83,9 @@ class Azure:
             pytest.skip(str(missing))
         for name, value in settings.items():
             monkeypatch.setenv(name, value)
+        if port == "secrets":
+            find_here(VAULT_HOST, monkeypatch, port=peers.key_vault.port)
+            trust(peers.authority, monkeypatch)
 
     def environment(self) -> Mapping[str, str]:
         """See ``Family.environment``."""
@@ -88,7 +93,7 @@ class Azure:
 
     def set_secret(self, name: str, value: str) -> None:
         """See ``Family.set_secret``."""
-        self._embedded.set_secret(name, value)
+        self._peers.key_vault.set(name, value)
 
 
 FAMILIES: Mapping[str, type[Embedded | Azure]] = {"embedded": Embedded, "azure": Azure}

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Self
 
+from tests.peers.certificates import Authority
 from tests.peers.cosmos.peer import CosmosDB
 from tests.peers.event_hubs.peer import EventHubs
+from tests.peers.key_vault.peer import HOST as VAULT_HOST
+from tests.peers.key_vault.peer import KeyVault
 from tests.peers.storage.peer import Storage
 
 HUBS: Mapping[str, int] = {"changes": 4, "resolved": 4, "work": 4, "files": 1, "entities": 4, "deltas": 4}
 
 CONTAINERS = Path(__file__).resolve().parents[2] / "shared" / "adapters" / "azure" / "cosmos.json"
 TENANTS = ("t",)
-"""What a test's tenant is called whose alerts are on both physical partitions."""
+"""What a test's tenant is called."""
 
 
 class Peers:
-    """Azure on 127.0.0.1, from entering to leaving."""
+    """Azure on 127.0.0.1, from entering to leaving; alerts of ``tenants`` are on both physical partitions."""
+
+    def __init__(self, tenants: Sequence[str] = TENANTS) -> None:
+        self._tenants = tenants
 
     def __enter__(self) -> Self:
         self._stack = ExitStack()
@@ -39,12 +46,22 @@ class Peers:
     def cosmos(self) -> CosmosDB:
         """Cosmos DB, with the containers that infra/ makes."""
         containers = json.loads(CONTAINERS.read_text(encoding="utf-8"))
-        return self._stack.enter_context(CosmosDB(containers, within={"alerts": TENANTS}))
+        return self._stack.enter_context(CosmosDB(containers, within={"alerts": self._tenants}))
 
     @cached_property
     def storage(self) -> Storage:
         """Azure Storage, with the app's containers. ``azurite.Missing`` if it is not installed."""
         return self._stack.enter_context(Storage())
+
+    @cached_property
+    def authority(self) -> Authority:
+        """Who signed the certificates of the peers that serve TLS."""
+        return Authority(Path(self._stack.enter_context(TemporaryDirectory())))
+
+    @cached_property
+    def key_vault(self) -> KeyVault:
+        """Key Vault, and the app's identity. Whoever asks it must find its host here, and trust the authority."""
+        return self._stack.enter_context(KeyVault(self.authority.serving([VAULT_HOST])))
 
     def environment(self, ports: Collection[str]) -> Mapping[str, str]:
         """The app settings that name the peers of ``ports``, which are started."""
@@ -55,4 +72,6 @@ class Peers:
             settings |= self.cosmos.environment
         if {"state", "blobs"} & set(ports):
             settings |= self.storage.environment
+        if "secrets" in ports:
+            settings |= self.key_vault.environment
         return settings

@@ -14,6 +14,7 @@ from flockiq.shared.adapters.azure.events.namespace import Namespace
 from flockiq.shared.adapters.azure.events.stream import HubEvents
 from flockiq.shared.adapters.azure.identity import credential
 from flockiq.shared.adapters.azure.registry import CosmosRegistry
+from flockiq.shared.adapters.azure.secrets import VaultSecrets
 from flockiq.shared.adapters.azure.storage.account import Account
 from flockiq.shared.adapters.azure.storage.blobs import AccountBlobs
 from flockiq.shared.adapters.azure.storage.state import AppendBlobState
@@ -70,7 +71,7 @@ class Azure:
 
     def secrets(self) -> Secrets:
         """Secrets from Key Vault."""
-        raise _missing("secrets")
+        return VaultSecrets(self._environment, lambda: self.credential)
 
     def blobs(self) -> Blobs:
         """Blobs in Azure Storage."""

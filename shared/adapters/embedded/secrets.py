@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,9 +10,9 @@ from pathlib import Path
 import msgspec
 
 from flockiq.shared.errors import ConfigError, NotFound, Problem
+from flockiq.shared.secretnames import readable, writable
 
 FILE_VARIABLE = "FLOCKIQ_SECRETS_FILE"
-_NAME = re.compile(r"[0-9A-Za-z-]{1,127}")  # what Key Vault takes
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
@@ -30,9 +29,7 @@ class EnvironmentSecrets:
 
     async def get(self, name: str, *, fresh: bool = False) -> str:
         """See ``Secrets.get``. ConfigError if the file can't be read, or others than its owner can read it."""
-        if not _NAME.fullmatch(name):
-            raise NotFound(f"{name!r} names no secret: a name has up to 127 letters, digits and hyphens")
-        variable = f"FLOCKIQ_SECRET_{name.upper().replace('-', '_')}"
+        variable = f"FLOCKIQ_SECRET_{readable(name).upper().replace('-', '_')}"
         if variable in self._environment:
             return self._environment[variable]
         if self._file is None or fresh:
@@ -43,9 +40,7 @@ class EnvironmentSecrets:
 
     async def set(self, name: str, value: str) -> None:
         """See ``Secrets.set``: into the file, which is replaced whole. A variable can't be written."""
-        if not _NAME.fullmatch(name):
-            raise ConfigError([Problem(f"secret {name[:40]!r}", 0, "", "is no name of a secret", "a-z, 0-9, -")])
-        variable = f"FLOCKIQ_SECRET_{name.upper().replace('-', '_')}"
+        variable = f"FLOCKIQ_SECRET_{writable(name).upper().replace('-', '_')}"
         if variable in self._environment:
             raise ConfigError(
                 [Problem(variable, 0, "", "can't be replaced", f"unset it, and put it in the file of {FILE_VARIABLE}")]

@@ -26,6 +26,7 @@ CONTAINERS: Final = f"{CONNECTION}__containers"
 
 STATE, BLOBS = "state", "blobs"
 WITHIN_S: Final = 30.0
+TRY_S: Final = 600.0  # of one try: a snapshot may have gigabytes; silence ends it after ``answer_s``
 CONNECT_S: Final = 5.0
 ANSWER_S: Final = 30.0
 _LATER: Final = frozenset({401, 408, 429, 500, 502, 503, 504})
@@ -75,6 +76,7 @@ class Account:
             lambda error: self._judge(f"{operation} in container {client.container_name}", error),
             within_s=self._within_s,
             what=operation,
+            try_s=TRY_S,
         )
 
     async def close(self) -> None:
