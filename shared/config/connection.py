@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from flockiq.shared.config.durations import UNITS, Duration
 from flockiq.shared.config.names import Model
+from flockiq.shared.config.secrets import Sent
 from flockiq.shared.config.sizes import Size
 from flockiq.shared.errors import ConfigError, Problem
 
@@ -36,11 +37,9 @@ class Connection(Model):
             description="Allow plain http and private, link-local and loopback addresses: systems on your own network."
         ),
     ] = False
-    headers: Annotated[
-        dict[str, str], Field(default_factory=dict, description="Headers to send along, never a secret.")
-    ]
+    headers: Annotated[Sent, Field(default_factory=dict, description="Headers to send along, never a secret.")]
     query: Annotated[
-        dict[str, str], Field(default_factory=dict, description="Query parameters of first requests, e.g. sap-client.")
+        Sent, Field(default_factory=dict, description="Query parameters of first requests, e.g. sap-client.")
     ]
     csrf: Annotated[
         bool, Field(description="Fetch SAP's x-csrf-token before anything but reading; SAP refuses it otherwise.")
@@ -56,6 +55,8 @@ class Connection(Model):
         for url in (self.base_url, *self.allowed_origins):
             if wrong := not_callable(url, plain=self.allow_private):
                 raise ValueError(wrong)
+        if "?" in self.base_url or "#" in self.base_url:
+            raise ValueError("holds a base_url with a query, which paths can't follow | connection.query is sent along")
         return self
 
 

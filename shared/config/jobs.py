@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from flockiq.shared.config.durations import UNITS, Duration
 from flockiq.shared.config.names import Model
@@ -23,6 +23,9 @@ class Call(Model):
 
 class Job(Model):
     """How the source is made to prepare a read, and to tell of it."""
+
+    # A connector may give some of it, and then a file need not: so editors ask for none, the model for what is missing.
+    model_config = ConfigDict(json_schema_extra=lambda schema: schema.pop("required"))
 
     submit: Annotated[
         str,

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
-FieldName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
+_FIELD: Final = r"^[a-z][a-z0-9_]{0,62}$"
+_NAME: Final = r"^[a-z][a-z0-9_-]{0,62}$"
+
+FieldName = Annotated[str, StringConstraints(pattern=_FIELD)]
+Name = Annotated[str, StringConstraints(pattern=_NAME)]
 Line = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f]*$")]
 Expression = Annotated[str, StringConstraints(min_length=1, max_length=4000)]
+
+SPELLED: Final = {
+    _FIELD: "small letters, digits and _, at most 63, a letter first",
+    _NAME: "small letters, digits, _ and -, at most 63, a letter first",
+}
+"""What the patterns of names mean to a person."""
 
 SUBJECTS_TAKEN = frozenset({"feed", "query"})
 """No entity type may be called so: alerts name their subject's type."""

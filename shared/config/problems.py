@@ -11,9 +11,25 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from flockiq.shared.config.document import Document, Place
+from flockiq.shared.config.names import SPELLED
 from flockiq.shared.errors import Problem
 
 _NAMED = 24  # names worth listing
+
+_MAPPING = ("mapping", "keys and values, below it or as {key: value}")
+_FORMS = {  # pydantic's kind of error → what is expected, and how that is written
+    "dict_type": _MAPPING,
+    "model_type": _MAPPING,
+    "model_attributes_type": _MAPPING,
+    "dataclass_type": _MAPPING,
+    "tuple_type": ("list", "in brackets: [one, another]"),
+    "list_type": ("list", "in brackets: [one, another]"),
+    "bool_parsing": ("yes or no", "true or false"),
+    "bool_type": ("yes or no", "true or false"),
+    "int_parsing": ("whole number", "digits"),
+    "int_type": ("whole number", "digits"),
+    "string_type": ("text", "in quotes if need be"),
+}
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -63,6 +79,19 @@ def _problem(model: type[BaseModel], document: Document, error: typing.Mapping[s
     if kind in ("literal_error", "enum"):
         choices = [choice.strip("' ") for choice in context["expected"].replace(" or ", ", ").split(", ")]
         return document.problem(place, f"{shown} is not allowed here", did_you_mean(str(error.get("input")), choices))
+    if kind == "union_tag_invalid":
+        kinds = context["expected_tags"].replace("'", "").split(", ")
+        return document.problem(
+            (*place, "kind"), f"{context['tag']!r} is not allowed here", did_you_mean(context["tag"], kinds)
+        )
+    if kind == "union_tag_not_found":
+        return document.problem(place, "lacks kind", f"one of {', '.join(_kinds(model, place))}")
+    if kind == "too_short":
+        return document.problem(place, f"{shown} is too short", f"at least {context['min_length']}")
+    if (form := _FORMS.get(kind)) is not None:
+        return document.problem(place, f"{shown} is no {form[0]}", form[1])
+    if kind == "string_pattern_mismatch" and (words := SPELLED.get(context["pattern"])):
+        return document.problem(place, f"{shown} can't be a name", words)
     message = str(error["msg"])
     return document.problem(
         place, f"{shown} does not fit" if place else "does not fit", message[0].lower() + message[1:]
@@ -83,6 +112,12 @@ def _place(data: Any, where: tuple[str | int, ...]) -> Place:
 def _keys(model: type[BaseModel], place: Place) -> set[str]:
     """The keys a mapping at ``place`` may have."""
     return {field.alias or name for found in _models(model, place) for name, field in found.model_fields.items()}
+
+
+def _kinds(model: type[BaseModel], place: Place) -> list[str]:
+    """The values that ``kind`` may have in what stands at ``place``."""
+    fields = [found.model_fields["kind"] for found in _models(model, place) if "kind" in found.model_fields]
+    return list(dict.fromkeys(str(value) for field in fields for value in typing.get_args(field.annotation)))
 
 
 def _described(model: type[BaseModel], place: Place, key: str) -> str:

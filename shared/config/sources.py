@@ -20,6 +20,7 @@ from flockiq.shared.config.files import FileFormat, Files
 from flockiq.shared.config.jobs import Job
 from flockiq.shared.config.names import FieldName, Model, Name
 from flockiq.shared.config.reading import Columns, Full, Incremental, OnePage, Paginate, Where
+from flockiq.shared.config.secrets import Sent
 from flockiq.shared.config.webhooks import Told, Webhook
 
 Scalar = str | int | float | bool | None
@@ -58,9 +59,7 @@ class Stream(Model):
     request: Annotated[
         str, Field(description="rest: where to ask, if not at path; {path} stands for it, as it does in query.")
     ] = ""
-    headers: Annotated[
-        dict[str, str], Field(default_factory=dict, description="rest: headers of its requests, never a secret.")
-    ]
+    headers: Annotated[Sent, Field(default_factory=dict, description="rest: headers of its requests, never a secret.")]
     records: Annotated[
         Where,
         Field(description="rest: where in an answer its records are, e.g. data.items; the whole answer if empty."),
@@ -92,9 +91,7 @@ class Stream(Model):
         Field(description="What records may hold, and what to do when that changes; anything, if not said."),
     ] = None
     select: Annotated[tuple[str, ...], Field(description="The fields to ask for; all if none are named.")] = ()
-    query: Annotated[
-        dict[str, str], Field(default_factory=dict, description="Further query parameters of the first request.")
-    ]
+    query: Annotated[Sent, Field(default_factory=dict, description="Further query parameters of the first request.")]
     page_size: Annotated[int, Field(ge=1, le=50_000, description="Records a page, if the source listens.")] = 1_000
     every: Annotated[Duration | None, Field(description="How often to read, if not as the source says.")] = None
     pattern: Annotated[str, Field(description="Names of this stream's files; * and ? stand for anything.")] = ""

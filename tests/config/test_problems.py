@@ -8,13 +8,19 @@ from tests.config.conftest import Written
 
 S, E, R = "sources/erp.yaml", "entities/company.yaml", "rules/company.yaml"
 SURVIVES = "survivorship.fields.name"
+FIELDS = """fields:
+      name: CustomerName
+      tax_id: TaxNumber
+      limit: CreditLimit
+      region: Region
+"""
 
 MISTAKES = {
     "unknown key": (R, "severity:", "severty:", 5, "rules.halved.severty", 'did you mean "severity"?'),
     "unknown top key": (E, "drift:", "drifts:", 13, "drifts", 'did you mean "drift"?'),
     "not one of": (R, "critical", "criticl", 5, "rules.halved.severity", 'did you mean "critical"?'),
     "lacks a key": (R, '    title: "{name}: {old} to {new}"\n', "", 4, "rules.halved", "lacks title"),
-    "wrong type": (E, "scale: 2", "scale: two", 8, "fields.limit.scale", "valid integer"),
+    "wrong type": (E, "scale: 2", "scale: two", 8, "fields.limit.scale", "is no whole number"),
     "twice": (E, "  region: {type: string}\n", "  name: {type: json}\n", 7, "fields.name", "twice"),
     "bad YAML": (E, "{type: date}", "{type: date", 10, "", "is not YAML"),
     "unknown type": (E, "{type: date}", "{type: dat}", 9, "fields.since.type", 'did you mean "date"?'),
@@ -68,6 +74,16 @@ MISTAKES = {
     "secret's value": (S, "odata_v2", "odata_v2\nauth: {kind: bearer, token: hunter2}", 3, "auth.token", "must name"),
     "plain http": (S, "{ERP_URL}/sap", "http://erp.example/sap", 3, "connection", "is not https"),
     "no address": (S, "{ERP_URL}/sap", "erp.example/sap", 3, "connection", "no address of a service"),
+    "address with a query": (S, "{ERP_URL}/sap", "https://erp.example/sap?x=1", 3, "connection", "connection.query"),
+    "a secret header": (S, '/sap"}', '/sap", headers: {X-API-Key: x}}', 3, "connection.headers", "auth: names it"),
+    "a secret query": (S, '/sap"}', '/sap", query: {access_token: x}}', 3, "connection.query", "auth: names it"),
+    "a way of signing in": (S, "odata_v2", "odata_v2\nauth: {kind: baerer}", 3, "auth.kind", 'mean "bearer"?'),
+    "no way of signing in": (S, "odata_v2", "odata_v2\nauth: {user: x}", 3, "auth", "lacks kind (one of none, bearer,"),
+    "a word for a mapping": (S, "odata_v2", "odata_v2\nauth: bearer", 3, "auth", "is no mapping"),
+    "a word for a list": (S, "[Customer]", "Customer", 7, "streams.customers.primary_key", "is no list"),
+    "no fields": (S, FIELDS, "fields: {}\n", 9, "streams.customers.fields", "{} is too short (at least 1)"),
+    "a name with a space": (S, "source: erp", "source: My ERP", 1, "source", "can't be a name (small letters"),
+    "many": (S, "odata_v2", "odata_v2\nlimits: {pages: many}", 3, "limits.pages", "is no whole number"),
     "runbook": (R, "change: limit", "change: limit\n    runbook: javascript:x", 7, "rules.halved.runbook", "pattern"),
 }  # fmt: skip
 
