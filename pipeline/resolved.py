@@ -17,6 +17,7 @@ from flockiq.pipeline.world import Plan
 from flockiq.shared.lanes import Int64s, Texts
 from flockiq.shared.owner import Folded
 from flockiq.shared.settings import Settings
+from flockiq.shared.stored_texts import Block
 
 
 class State(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -25,7 +26,7 @@ class State(msgspec.Struct, kw_only=True, omit_defaults=True):
     clock_us: int
     version: int = 0  # of the golden records last told
     types: dict[str, Entry] = {}
-    texts: dict[int, str] = {}
+    texts: Block = Block()
     ids: bytes = b""  # int64 [n, 2]: lanes of event ids and their second halves
     duplicates: int = 0
     too_late: int = 0
@@ -149,13 +150,14 @@ class Resolved:
             types[name] = snapshot_of(state)
             lanes |= _lanes(state)
         self.texts = self.texts.only(lanes)
+        texts, ids = self.texts.all()
         return _encode(
             State(
                 clock_us=self.clock_us,
                 version=self.version,
                 types=types,
-                texts=self.texts.taken(),
-                ids=self.texts.taken_ids().tobytes(),
+                texts=texts,
+                ids=ids.tobytes(),
                 duplicates=self.duplicates,
                 too_late=self.too_late,
             )

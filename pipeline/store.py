@@ -147,7 +147,8 @@ def apply(state: TypeState, entry: Entry, texts: Texts) -> None:
     state.group_of.extend(entry.group_of)
     state.shown.extend(entry.shown)
     for name in entry.groups:
-        state.groups.number(name)
+        known = state.ids.find(name)  # a group of one entity has its name: one text, kept once
+        state.groups.number(name if known is None else state.ids.names[known])
     state.overrides.restore(entry.overrides)
     state.room()
     carry = _Carry(state, entry, texts)

@@ -65,13 +65,14 @@ class Ids:
         digits = halves.T.astype(">u8").tobytes().hex()
         return [digits[at : at + 32] for at in range(0, len(digits), 32)]
 
-    def only(self, lanes: Int64s) -> Ids:
-        """Those whose lanes are among these; all of them are "added"."""
+    def only(self, lanes: Int64s) -> Int64s:
+        """Those whose lanes are among these, int64 [n, 2]."""
+        every = self.all()
+        return every[np.isin(every[:, 0], lanes)]
+
+    def all(self) -> Int64s:
+        """Every one, int64 [n, 2], by lane."""
         recent = np.array(list(self._recent.items()), np.int64).reshape(-1, 2)
         every = np.concatenate([self._sorted, recent])
         _, first = np.unique(every[:, 0], return_index=True)
-        every = every[first]
-        kept = Ids()
-        kept._sorted = every[np.isin(every[:, 0], lanes)]
-        kept._added = [kept._sorted]
-        return kept
+        return every[first]

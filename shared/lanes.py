@@ -29,6 +29,7 @@ import xxhash
 from flockiq.shared.ids import Ids
 from flockiq.shared.instants import EARLIEST_US, LATEST_US, rfc3339
 from flockiq.shared.lanetable import NOTHING, Lookup, places
+from flockiq.shared.stored_texts import Block, StoredTexts, block
 
 Int64s = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -84,12 +85,12 @@ class Texts:
     ``lanes`` maps a text (None, UNSET) to its lane and keeps it: the way for whole columns.
     """
 
-    def __init__(self, texts: Mapping[int, str] | None = None, ids: Ids | None = None) -> None:
-        self._texts: dict[int, str] = dict(texts or {})
+    def __init__(self) -> None:
+        self._texts = StoredTexts()
+        self._ids = Ids()
         self.lanes: dict[object, int] = _TextLanes(self)
         self.added: dict[int, str] = {}
-        self._ids = ids or Ids()
-        self._unmeasured: list[int] = list(self._texts)
+        self._unmeasured: list[Int64s] = []
         self._lengths = places(0)
         self._measured = 0
 
@@ -105,9 +106,9 @@ class Texts:
 
     def keep(self, texts: Mapping[int, str]) -> None:
         """Keep texts under lanes of the caller's making."""
-        self._texts.update(texts)
+        self._texts.add(texts)
         self.added.update(texts)
-        self._unmeasured += texts
+        self._unmeasured.append(np.fromiter(texts, np.int64, len(texts)))
 
     def keep_ids(self, ids: Int64s) -> None:
         """Keep ids under their lanes: int64 [n, 2], the lane and the second half of each (shared.positions.id_of)."""
@@ -121,7 +122,7 @@ class Texts:
     def many(self, lanes: Int64s) -> list[str]:
         """``text`` of each of int64 [n] lanes."""
         wanted = lanes.tolist()
-        found = list(map(self._texts.get, wanted))
+        found = self._texts.many(wanted)
         unknown = [row for row, text in enumerate(found) if text is None]
         if unknown:
             for row, text in zip(unknown, self._ids.many(lanes[unknown]), strict=True):
@@ -131,26 +132,23 @@ class Texts:
     def lengths(self, lanes: Int64s) -> Int64s:
         """The length of each lane's text in characters; 0 for lanes without one."""
         unique, where = np.unique(lanes, return_inverse=True)
-        known = np.array([len(self._texts.get(int(lane), "")) for lane in unique], np.int64)
-        return known[where].reshape(lanes.shape)
+        return self._texts.lengths(unique)[where].reshape(lanes.shape)
 
     def table(self, insert: Callable[[Int64s, Int64s, Int64s, Int64s], int]) -> Lookup:
         """The lengths by lane, as a table for compiled code; ``insert`` puts keys with values into one."""
         if self._unmeasured:
-            new = np.array(self._unmeasured, np.int64)
-            lengths = np.array([len(self._texts.get(lane, "")) for lane in self._unmeasured], np.int64)
+            new, self._unmeasured = np.concatenate(self._unmeasured), []
             if 2 * (self._measured + len(new)) > len(self._lengths.keys):
-                old, self._lengths = self._lengths, places(2 * (self._measured + len(new)))
+                old, self._lengths = self._lengths, places(self._measured + len(new))
                 there = old.keys != NOTHING
                 insert(*self._lengths, old.keys[there], old.values[there])
-            self._measured += insert(*self._lengths, new, lengths)
-            self._unmeasured = []
+            self._measured += insert(*self._lengths, new, self._texts.lengths(new))
         return self._lengths
 
-    def taken(self) -> dict[int, str]:
+    def taken(self) -> Block:
         """What was added since the last call."""
         added, self.added = self.added, {}
-        return added
+        return block(added)
 
     def taken_ids(self) -> Int64s:
         """The ids added since the last call, int64 [n, 2]."""
@@ -160,23 +158,22 @@ class Texts:
         """Know these ids again."""
         self._ids.restore(ids)
 
-    def restore(self, texts: Mapping[int, str]) -> None:
-        """Know these texts again, as read from a state log."""
-        self._texts.update(texts)
-        self._unmeasured += texts
+    def restore(self, stored: Block) -> None:
+        """Know texts again, as read from a state log."""
+        self._texts.restore(stored)
+        self._unmeasured.append(np.frombuffer(stored.lanes, np.int64))
 
     def only(self, lanes: Iterable[int]) -> Texts:
-        """The texts and ids of these lanes alone, for a snapshot that forgets the others; all of them are "added"."""
+        """The texts and ids of these lanes alone, for a snapshot that forgets the others."""
         wanted = np.fromiter(lanes, np.int64)
-        kept = Texts(
-            {lane: self._texts[lane] for lane in wanted.tolist() if lane in self._texts}, self._ids.only(wanted)
-        )
-        kept.added = kept.all()
+        kept = Texts()
+        kept.restore(self._texts.only(wanted).all())
+        kept.restore_ids(self._ids.only(wanted))
         return kept
 
-    def all(self) -> dict[int, str]:
-        """Every text by its lane."""
-        return dict(self._texts)
+    def all(self) -> tuple[Block, Int64s]:
+        """Every text, and every id as int64 [n, 2]."""
+        return self._texts.all(), self._ids.all()
 
 
 def lane_of(kind: LaneType, scale: int, value: Scalar, texts: Texts) -> int:

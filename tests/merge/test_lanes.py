@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from flockiq.shared.instants import rfc3339
 from flockiq.shared.lanes import ABSENT, LIMIT, NULL, LaneType, Scalar, Texts, lane_of, lanes_of, numbers, value_of
+from flockiq.shared.stored_texts import Block, block
 
 UTC = dt.UTC
 SMALLEST, LARGEST = np.iinfo(np.int64).min, np.iinfo(np.int64).max
@@ -139,13 +140,14 @@ def test_a_text_is_kept_once_and_told_once() -> None:
     texts = Texts()
     lane = texts.lane("Acme")
     assert texts.lane("Acme") == lane
-    assert texts.taken() == {lane: "Acme"}
-    assert texts.taken() == {}
+    told = texts.taken()
+    assert told == block({lane: "Acme"})
+    assert texts.taken() == Block()
     again = Texts()
-    again.restore({lane: "Acme"})
+    again.restore(told)
     assert again.lane("Acme") == lane
     assert again.text(lane) == "Acme"
-    assert (again.taken(), len(again)) == ({}, 1)
+    assert (again.taken(), len(again)) == (Block(), 1)
 
 
 def test_a_snapshot_keeps_only_the_texts_that_are_referred_to() -> None:
@@ -154,8 +156,31 @@ def test_a_snapshot_keeps_only_the_texts_that_are_referred_to() -> None:
     kept, _ = texts.lane("a"), texts.lane("b")
     only = texts.only([kept, NULL, ABSENT, 12345])
     assert only.text(kept) == "a"
-    assert only.taken() == {kept: "a"}
+    assert only.all()[0] == block({kept: "a"})
     assert len(only) == 1
+
+
+@pytest.mark.parametrize("count", [3, 9000])
+def test_texts_come_back_whole_wherever_they_are_kept(count: int) -> None:
+    """Few or many, restored or of late; one after the other, together, and as lengths."""
+    written = Texts()
+    words = [f"Straße {number} \ud800" for number in range(count)]
+    lanes = np.array([written.lane(word) for word in words], np.int64)
+    read = Texts()
+    read.restore(written.taken())
+    extra = read.lane("extra")
+    assert read.many(lanes) == words
+    assert [read.text(int(lane)) for lane in lanes[:3]] == words[:3]
+    assert read.lengths(lanes).tolist() == [len(word) for word in words]
+    assert int(lanes[0]) in read
+    assert 12345 not in read
+    only = read.only([int(lanes[1]), extra])
+    assert (only.text(int(lanes[1])), only.text(extra), len(only)) == (words[1], "extra", 2)
+    with pytest.raises(KeyError):
+        only.text(int(lanes[0]))
+    whole = Texts()
+    whole.restore(read.all()[0])
+    assert (whole.many(lanes), whole.text(extra)) == (words, "extra")
 
 
 def test_lengths_count_characters() -> None:
