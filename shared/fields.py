@@ -162,9 +162,10 @@ def _decimal_texts(field: Field, texts: list[str]) -> bool:
 
 
 def _each(lines: re.Pattern[str], texts: list[str]) -> bool:
-    """Whether a pattern of lines matches the texts, each of which is one line."""
+    """Whether a pattern of lines matches the texts, each of which is one line and not empty."""
     joined = "\n".join(texts)
-    return joined.count("\n") == len(texts) - 1 and lines.fullmatch(joined) is not None
+    whole = joined.count("\n") == len(texts) - 1 and texts[-1] != ""  # the pattern sees an empty one anywhere else
+    return whole and lines.fullmatch(joined) is not None
 
 
 @lru_cache(maxsize=MAX_SCALE + 1)

@@ -195,6 +195,15 @@ def test_a_column_gives_what_its_values_give(raw: list[object], kind: FieldType)
     assert list(map(type, values)) == list(map(type, expected))
 
 
+@pytest.mark.parametrize(
+    ("kind", "good"), [("date", "2024-01-31"), ("timestamp", "2024-01-31T10:00:00.000000Z"), ("decimal", "1.50")]
+)
+def test_an_empty_text_is_nothing_wherever_it_stands_in_a_column(kind: FieldType, good: str) -> None:
+    """Alone, first, last or between values."""
+    for raw in ([""], ["", good], [good, ""], [good, "", good]):
+        assert canonical_column(Field("f", kind, scale=2), raw) == ([text or None for text in raw], {})
+
+
 @given(number=st.floats(-1e12, 1e12), scale=st.integers(0, 4))
 def test_floats_become_the_decimals_they_are_written_as(number: float, scale: int) -> None:
     """As decimal arithmetic on the float's shortest text rounds it, in a column too."""
