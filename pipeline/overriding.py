@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -38,15 +39,17 @@ def add_overrides(
     rows: dict[str, Rows], lines: Sequence[wire.Override], types: Mapping[str, TypeState], texts: Texts, now_us: int
 ) -> list[DeadLetter]:
     """Add the rows of what people said to each entity type's; dead letters for what does not fit."""
-    told: dict[str, list[Told]] = {}
+    told: dict[str, list[Told]] = defaultdict(list)
     letters: list[DeadLetter] = []
     for line in lines:
         try:
-            told.setdefault(line.data.entity, []).append(_told(line, types, texts))
+            said = _told(line, types, texts)
         except BadRecord as error:
             letters.append(_refused(now_us, line, error))
-    for name, said in told.items():
-        _add(rows, name, types[name], said, texts, now_us)
+        else:
+            told[line.data.entity].append(said)
+    for name, found in told.items():
+        _add(rows, name, types[name], found, texts, now_us)
     return letters
 
 

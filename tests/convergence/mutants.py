@@ -9,7 +9,7 @@ from unittest.mock import patch
 
 import numpy as np
 
-from flockiq.merge import batch, golden
+from flockiq.merge import batch, golden, survivorship
 from flockiq.merge.forward import Forwarded
 from flockiq.merge.records import Records
 from flockiq.pipeline import arrivals, play, rounds, scanned, types
@@ -17,9 +17,11 @@ from flockiq.pipeline.arrivals import Arrived
 from flockiq.pipeline.base import Base
 from flockiq.pipeline.codes import LATE, REPEATED
 from flockiq.pipeline.history import History
+from flockiq.pipeline.overrides import Overrides
 from flockiq.pipeline.told import Telling
 from flockiq.pipeline.types import TypeState
 from flockiq.shared import owner
+from flockiq.shared.lanes import ABSENT
 from flockiq.shared.owner import Owner
 from flockiq.shared.rows import Rows
 from flockiq.signal.episodes import Episodes
@@ -215,6 +217,29 @@ def _drift_unseen() -> AbstractContextManager[Any]:
     return patch.object(rounds, "disagree", agreed)
 
 
+def _override_lasts() -> AbstractContextManager[Any]:
+    return patch.object(Overrides, "due", lambda *_: [])
+
+
+def _any_override_ended() -> AbstractContextManager[Any]:
+    end = golden._end
+
+    def whatever(state: Any, rows: Any) -> Any:
+        people = state.hash.shape[1] - 1
+        field = (rows.value != ABSENT).argmax(axis=1)
+        rows.key = state.hash[rows.entity, people, field]
+        return end(state, rows)
+
+    return patch.object(golden, "_end", whatever)
+
+
+def _person_unheard() -> AbstractContextManager[Any]:
+    def sources_alone(value: Any, positions: Any, layout: Any, texts: Any) -> Any:
+        return survivorship._among_sources(value[:, : len(layout.sources)], positions, layout, texts)
+
+    return patch.object(golden, "survivors", sources_alone)
+
+
 MUTANTS: Mapping[str, Mutant] = {
     "a comparison of positions is flipped": _flipped,
     "the last transition of an outbox is lost": _transition_lost,
@@ -238,4 +263,7 @@ MUTANTS: Mapping[str, Mutant] = {
     "what a person did is ignored": _resolution_ignored,
     "the clock is not heard": _clock_unheard,
     "sources are not seen to disagree": _drift_unseen,
+    "what a person set lasts for ever": _override_lasts,
+    "an override that is over ends another": _any_override_ended,
+    "a person is not heard": _person_unheard,
 }

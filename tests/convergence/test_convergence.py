@@ -26,6 +26,7 @@ CAUGHT_BY = {
     "what was not yet published is forgotten by a restart": 1,
     "what a replay does to siblings is not stored": 8,
     "what a person did is ignored": 27,
+    "an override that is over ends another": 11,
 }
 """Where to begin to look for what few cases catch."""
 
