@@ -25,9 +25,10 @@ from duckdb_kql.stored_functions import StoredFunction
 
 from flockiq.shared.adapters.embedded.answers import Kind, rows
 from flockiq.shared.adapters.embedded.insertion import Insertion, Prepared
-from flockiq.shared.adapters.embedded.tables import TYPES, Columns, read_functions, read_tables
+from flockiq.shared.adapters.embedded.tables import TYPES, read_functions
 from flockiq.shared.errors import BadRecord, ConfigError, Problem, QueryError, StoreUnavailable
 from flockiq.shared.ports import Table
+from flockiq.shared.tables import Columns, read_tables
 from flockiq.shared.tabular import ndjson
 
 GROUP_BYTES = 4_000_000  # of rows in one transaction, unless one ingestion alone is larger

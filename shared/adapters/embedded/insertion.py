@@ -10,17 +10,15 @@ import arro3.core as arrow
 import duckdb
 import msgspec
 
-from flockiq.shared.adapters.embedded.tables import TYPES, Columns
-from flockiq.shared.errors import BadRecord, NotFound
-from flockiq.shared.lines import UNREADABLE
+from flockiq.shared.adapters.embedded.tables import TYPES
+from flockiq.shared.errors import BadRecord
+from flockiq.shared.tables import Columns, known, lines
 from flockiq.shared.tabular import unpacked
 
 GROUP_ROWS = 4096  # rows of JSON in one statement: DuckDB slows down over longer lists
 
 type Prepared = arrow.Table | list[bytes]
 """Rows ready to be written: columns, or lines of JSON."""
-
-_line = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class Insertion:
@@ -31,31 +29,16 @@ class Insertion:
 
     def columns(self, table: str, packed: bytes) -> arrow.Table:
         """Columns to be written. NotFound for an unknown table; BadRecord for a column that it lacks."""
-        known = self._known(table)
+        columns = known(self._tables, table)
         rows = unpacked(packed)
-        unknown = set(rows.column_names) - known.keys()
+        unknown = set(rows.column_names) - columns.keys()
         if unknown:
             raise BadRecord(f"has {', '.join(sorted(unknown))}: the table has no such column", field=table)
         return rows
 
     def lines(self, table: str, text: bytes) -> list[bytes]:
         """NDJSON to be written. NotFound for an unknown table; BadRecord names the line of a bad row."""
-        known = self._known(table).keys()
-        lines = [line for line in text.splitlines() if line and not line.isspace()]
-        for number, line in enumerate(lines, 1):
-            try:
-                unknown = _line.decode(line).keys() - known
-            except UNREADABLE as error:
-                raise BadRecord(f"row {number} is no JSON object: {error}", field=table) from error
-            if unknown:
-                names = ", ".join(sorted(unknown))
-                raise BadRecord(f"row {number} has {names}: the table has no such column", field=table)
-        return lines
-
-    def _known(self, table: str) -> Columns:
-        if table not in self._tables:
-            raise NotFound(f"there is no table {table!r}; tables.kql in the Eventhouse's folder declares the tables")
-        return self._tables[table]
+        return lines(self._tables, table, text)
 
     def write(self, connection: duckdb.DuckDBPyConnection, rows: Iterable[tuple[str, Prepared]]) -> None:
         """Write rows by table in the transaction under way. Raises duckdb.Error."""

@@ -17,9 +17,9 @@ import zstandard
 
 from flockiq.shared.adapters.embedded.database import Database
 from flockiq.shared.adapters.embedded.insertion import Insertion
-from flockiq.shared.adapters.embedded.tables import read_tables
 from flockiq.shared.errors import QueryError, StoreUnavailable
 from flockiq.shared.ports import Table
+from flockiq.shared.tables import read_tables
 
 TAKEN_BYTES = 8_000_000  # of packed rows at a time
 FLUSH_S = 30.0  # how long a flush waits for the process that holds DuckDB
