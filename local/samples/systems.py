@@ -72,7 +72,7 @@ async def start(
             f"The sample systems of {data} were made from seed {register.seed}, not {seed}: "
             f"give --seed {register.seed} to go on with them, or another --data to begin anew."
         )
-    keys = _secrets(data)
+    keys = secrets_of(data)
     more = ["--app-url", app_url, "--pace", str(pace), "--rate", str(rate), *([] if story else ["--no-story"])]
     given = ["--seed", str(seed), *more]
     places = await asyncio.gather(
@@ -98,11 +98,22 @@ def environment_of(data: Path) -> Mapping[str, str]:
     register = _register(data)
     if register is None:
         return {}
-    keys, places = _secrets(data), register.systems
+    keys, places = secrets_of(data), register.systems
     return {
         **{variable: f"http://127.0.0.1:{places[name].port}" for name, variable in ADDRESSES.items() if name in places},
         **{variable: keys[name] for name, variable in SECRETS.items() if name in places},
     }
+
+
+def secrets_of(data: Path) -> Mapping[str, str]:
+    """A secret for each system, made up once for each data folder and readable by its owner only."""
+    path = folder(_home(data)) / "secrets.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(msgspec.json.encode({name: secrets.token_urlsafe(24) for name in SECRETS}))
+    return msgspec.json.decode(path.read_bytes(), type=dict[str, str])
 
 
 def seed_of(data: Path) -> int | None:
@@ -129,7 +140,7 @@ async def control(data: Path, name: str, **orders: Any) -> dict[str, Any]:
     register = _register(data)
     if register is None or name not in register.systems:
         raise FlockIQError(f"No sample system called {name} was started on {data}.")
-    state = await _ask(name, register.systems[name].port, _secrets(data)[name], orders)
+    state = await _ask(name, register.systems[name].port, secrets_of(data)[name], orders)
     if state is None:
         raise FlockIQError(f"The sample system {name} of {data} does not answer.")
     return state
@@ -214,16 +225,6 @@ def _write(data: Path, register: Register) -> None:
     part = path.with_suffix(".part")
     part.write_bytes(msgspec.json.format(msgspec.json.encode(register)) + b"\n")
     part.replace(path)
-
-
-def _secrets(data: Path) -> Mapping[str, str]:
-    """A secret for each system, made up once for each data folder and readable by its owner only."""
-    path = folder(data) / "secrets.json"
-    with contextlib.suppress(FileExistsError):
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(msgspec.json.encode({name: secrets.token_urlsafe(24) for name in SECRETS}))
-    return msgspec.json.decode(path.read_bytes(), type=dict[str, str])
 
 
 def _tail(log: Path) -> str:

@@ -28,6 +28,8 @@ class Faults:
         self.kinds = frozenset(kinds)
         self.injected: Counter[str] = Counter()
         """How often each kind has struck."""
+        self.struck: Counter[tuple[str, str]] = Counter()
+        """The same by kind and the first part of the place: a hub's link, a container."""
         self._lock = threading.Lock()
         self._planned: list[_Plan] = []
         self._rates: Mapping[str, float] = {}
@@ -65,13 +67,17 @@ class Faults:
                     plan.times -= 1
                     if not plan.times:
                         self._planned.remove(plan)
-                    self.injected[kind] += 1
+                    self._count(kind, where)
                     return True
             rate = self._rates.get(kind, 0.0)
             if rate and self._random.random() < rate:
-                self.injected[kind] += 1
+                self._count(kind, where)
                 return True
         return False
+
+    def _count(self, kind: str, where: str) -> None:
+        self.injected[kind] += 1
+        self.struck[kind, where.partition("/")[0]] += 1
 
     def _known(self, kind: str) -> None:
         if kind not in self.kinds:

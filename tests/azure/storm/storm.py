@@ -1,0 +1,127 @@
+"""The whole app on Azure's adapters, in a storm: faults at every port, and the process killed again and again.
+
+The peers are a process of their own, the sample systems are theirs, and the app is the one of ``make run``. Once it
+has been killed as often as asked and everything that the systems had planned has happened, the weather clears, the
+app comes to rest, and what it holds is compared with a clean replay of its own log and with the systems' records.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from flockiq.local.compared import Report, compared
+from flockiq.local.lives import App
+from flockiq.local.samples import systems, truth
+from flockiq.local.samples.check import Verdict, check
+from flockiq.local.samples.serve import SECRETS
+from flockiq.local.settled import settled
+from tests.azure.storm.weather import Weather, weather
+
+SHORTEST_S, LONGEST_S = 4.0, 30.0  # of the app's life between two kills; it waits 12 s for a dead one's partitions
+STORY_S: Final = 180.0  # within which everything planned has happened
+PLANTED: Final = 10
+LOOK_S: Final = 0.5
+VERDICT_S: Final = 20.0
+
+
+class Options(NamedTuple):
+    """What a storm was asked to be."""
+
+    ports: Sequence[str]
+    kills: int
+    data: Path
+    config: Path
+    port: int
+    seed: int
+    story: bool = True  # wait until everything planned has happened, and look for it
+
+
+class Outcome(NamedTuple):
+    """What came of it."""
+
+    struck: Mapping[str, Mapping[str, int]]
+    never: Sequence[str]  # kinds of faults that did not strike, by port
+    verdict: Verdict | None
+    report: Report
+
+
+async def run(options: Options, say: Callable[[str], None]) -> Outcome:
+    """Run the storm; ``say`` takes a line for each thing that happens."""
+    shutil.rmtree(options.data, ignore_errors=True)
+    options.data.mkdir(parents=True)
+    async with weather(options.ports, options.data / "peers.log") as sky:
+        chosen = {f"FLOCKIQ_ADAPTERS_{port.upper()}": "azure" for port in options.ports}
+        given = ("--seed", str(options.seed))
+        app = App(options.data, options.config, options.port, given, {**sky.environment, **chosen})
+        if "secrets" in options.ports:
+            secrets = systems.secrets_of(options.data)
+            await sky.keep({_name(SECRETS[system]): secret for system, secret in secrets.items()})
+        try:
+            await _storm(options, app, sky, say)
+            struck, never = await sky.struck(), await sky.never()
+            await sky.calm()
+            say("calm: the systems stop editing, the app comes to rest")
+            verdict = await _rest(options, app)
+        finally:
+            await systems.stop(options.data)
+        say("comparing with a clean replay and with the systems")
+        return Outcome(struck, never, verdict, await compared(app, lambda: None))
+
+
+def _name(variable: str) -> str:
+    """The secret that an environment variable holds."""
+    return variable.removeprefix("FLOCKIQ_SECRET_").lower().replace("_", "-")
+
+
+async def _storm(options: Options, app: App, sky: Weather, say: Callable[[str], None]) -> None:
+    rng = random.Random(options.seed)
+    await sky.storm(options.seed)
+    for kill in range(options.kills):
+        life_s = rng.uniform(SHORTEST_S, LONGEST_S)
+        async with app.alive():
+            await asyncio.sleep(life_s)
+            await _heard_out(options.data)
+        say(f"killed {kill + 1} of {options.kills}, {life_s:.1f} s after it listened")
+    if options.story:
+        async with app.alive():
+            say("it lives on in the storm until everything planned has happened")
+            deadline = time.monotonic() + STORY_S
+            while len(truth.read(options.data)) < PLANTED or await sky.never():
+                if time.monotonic() > deadline:
+                    break
+                await asyncio.sleep(LOOK_S)
+            await _heard_out(options.data)
+
+
+async def _heard_out(data: Path) -> None:
+    """Let a feed that has fallen silent speak again: an app that is down while it should listen blames nobody."""
+    deadline = time.monotonic() + STORY_S
+    while time.monotonic() < deadline:
+        silences = [event.expects for event in truth.read(data) if event.subject_type == "feed"]
+        if silences.count("firing") <= silences.count("resolved"):
+            return
+        await asyncio.sleep(LOOK_S)
+
+
+async def _rest(options: Options, app: App) -> Verdict | None:
+    async with app.alive() as process:
+        verdict = await _verdict(options) if options.story else None  # first: a feed that edits no more is silent
+        await settled(app, process)
+        await app.end(process)
+    return verdict
+
+
+async def _verdict(options: Options) -> Verdict:
+    """What the systems' checker makes of the app, once nothing is due any more."""
+    deadline = time.monotonic() + VERDICT_S
+    while True:
+        found = await check(options.data, f"http://127.0.0.1:{options.port}")
+        if not (found.missed or found.waiting) or time.monotonic() > deadline:
+            return found
+        await asyncio.sleep(LOOK_S)
