@@ -1,6 +1,6 @@
 # Everything one does with FlockIQ. Each command works from a bare clone with Python 3.13 and make.
 .DEFAULT_GOAL := help
-.PHONY: help run check test lint types format schemas kill-test backfill-test convergence bench clean
+.PHONY: help run check test lint types format schemas kill-test backfill-test convergence bench package clean
 MAKEFLAGS += --no-print-directory
 
 PYTHON := .venv/bin/python
@@ -17,8 +17,9 @@ run: $(LOCAL) ## Run FlockIQ here with its sample systems; ARGS="--duration 60 -
 check: $(LOCAL) ## Check the config; ARGS="--config DIR"
 	@$(PYTHON) -m flockiq check $(ARGS)
 
-test: $(DEV) ## Run the tests; ARGS="tests/merge -k late"
-	@$(PYTHON) -m pytest -q -n 2 --dist loadfile $(ARGS)
+test: MARK = not slow
+test: $(DEV) ## Run the tests; ARGS="tests/merge -k late", MARK=slow for those that take minutes
+	@$(PYTHON) -m pytest -q -n 2 --dist loadfile -m "$(MARK)" $(ARGS)
 
 lint: $(DEV) ## Check style and formatting
 	@.venv/bin/ruff check
@@ -44,8 +45,11 @@ convergence: N = 1000
 convergence: $(DEV) ## Hold N histories (N=1000) in every order against a row-by-row reference; ARGS="--seed 7"
 	@$(PYTHON) -m tests.convergence.main --cases $(N) $(ARGS)
 
-bench: $(DEV) ## Measure speed; ONLY=engine|peers|growth|pipeline|capture, ARGS="--events 200000"
+bench: $(DEV) ## Measure speed; ONLY=engine|peers|growth|pipeline|capture|cold-start, ARGS="--events 200000"
 	@$(PYTHON) -m flockiq.bench.main $(if $(ONLY),--only $(ONLY)) $(ARGS)
+
+package: $(DEV) ## Build the zip that is deployed; ARGS="--to FILE"
+	@$(PYTHON) -m flockiq.local.package $(ARGS)
 
 clean: ## Remove .venv, caches and the data folder of earlier runs
 	@rm -rf .venv data .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -38,6 +38,7 @@ FIGURES: Sequence[Figure] = (
     Figure("pipeline", ("p99_ms",), "its p99 at half that load", "most", 1_000, 200, "ms"),
     Figure("capture", ("ratio_to_floor",), "capture over the floor", "most", 4, 2.5, "x"),
     Figure("capture", ("memory_growth",), "its memory, ten times as much", "most", 1.3, 1.1, "x"),
+    Figure("cold-start", ("import_cpu_s",), "importing the app, CPU", "most", 1.5, 0.7, "s"),
 )
 
 

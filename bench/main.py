@@ -14,6 +14,7 @@ import msgspec
 from rich.console import Console
 
 from flockiq.bench.capture_part import capture_part
+from flockiq.bench.cold_part import cold_part
 from flockiq.bench.engine_part import engine_part
 from flockiq.bench.figures import table
 from flockiq.bench.growth_part import growth_part
@@ -21,7 +22,7 @@ from flockiq.bench.machine import machine
 from flockiq.bench.peers_part import peers_part
 from flockiq.bench.pipeline_part import pipeline_part
 
-PARTS = ("engine", "peers", "growth", "pipeline", "capture")
+PARTS = ("engine", "peers", "growth", "pipeline", "capture", "cold-start")
 WIDTH = 100  # of what goes to a file
 RESULTS = Path(__file__).parent / "results.json"
 
@@ -75,6 +76,8 @@ def run(options: Options, console: Console) -> dict[str, object]:
                 measured = growth_part(options.growth_events, say)
             case "capture":
                 measured = capture_part(options.capture_records, options.reps, say)
+            case "cold-start":
+                measured = cold_part(options.reps, say)
             case "peers":
                 measured = peers_part(options.peer_events, say)
             case _:

@@ -19,12 +19,13 @@ from flockiq.serve.schema import describe
 from flockiq.serve.view import View
 from flockiq.shared.errors import FlockIQError
 from flockiq.shared.services import Services
+from flockiq.shared.settings import Settings
 
 STATIC = Path(__file__).resolve().parent / "static"
 
 
-def application(open_services: Callable[[], Services]) -> ASGIApp:
-    """The ASGI application; ``open_services`` is first called when a request needs it."""
+def application(open_services: Callable[[], Services], read_settings: Callable[[], Settings] | None = None) -> ASGIApp:
+    """The ASGI application. See ``View`` for what its arguments are asked, and when."""
     app = FastAPI(
         title="FlockIQ",
         version=__version__,
@@ -33,7 +34,7 @@ def application(open_services: Callable[[], Services]) -> ASGIApp:
         docs_url=None,  # its pages load scripts from elsewhere
         redoc_url=None,
     )
-    view = View(open_services)
+    view = View(open_services, read_settings)
     app.include_router(api.routes(view))
     app.include_router(page.routes(view))
     app.mount("/static", StaticFiles(directory=STATIC))

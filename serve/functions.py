@@ -22,7 +22,7 @@ def _middleware() -> func.AsgiMiddleware:
     from flockiq.serve.app import application  # noqa: PLC0415 - a third of a second that only HTTP needs
     from flockiq.shared.services import services  # noqa: PLC0415 - likewise
 
-    return func.AsgiMiddleware(application(services))  # type: ignore[no-untyped-call]  # likewise
+    return func.AsgiMiddleware(application(services, read))  # type: ignore[no-untyped-call]  # likewise
 
 
 @blueprint.function_name("serve")

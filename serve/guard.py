@@ -117,7 +117,7 @@ class Guard:
 
     def _let_in(self, request: Request) -> Caller:
         """Who asks, if they may and not too much; Refused otherwise."""
-        settings = self._view.services.settings
+        settings = self._view.settings
         if self._rate is None:
             self._rate = Rate(settings.requests_per_s)
         if self._going > AT_ONCE:

@@ -16,7 +16,6 @@ from typing import Final, NamedTuple
 from urllib.parse import quote
 
 import httpx
-import jwt
 import msgspec
 
 from flockiq.capture.http import body, patience
@@ -179,6 +178,8 @@ def _kept_s(granted: _Granted) -> float:
 
 
 def _signed(auth: JwtBearerAuth, key: str) -> str:
+    import jwt  # noqa: PLC0415 - brings a whole library of algorithms, and few sources sign
+
     now = int(time.time())
     claims = {
         "iss": auth.issuer,
