@@ -35,12 +35,13 @@ import ssl
 import uuid
 from collections import Counter
 from collections.abc import Collection, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Final, Self
 from urllib.parse import unquote
 
 import aiohttp
 from aiohttp import web
+from azure.core.exceptions import HttpResponseError
 from azure.storage.blob import (
     AccountSasPermissions,
     BlobServiceClient,
@@ -237,9 +238,10 @@ class Storage:
         condition = request.headers.get("x-ms-blob-condition-appendpos")
         async with AsyncBlobServiceClient.from_connection_string(self._string(self._at.blob)) as service:
             client = service.get_blob_client(f"{self.prefix}-{container}", blob)
-            await client.append_block(
-                body[: len(body) // 2], appendpos_condition=None if condition is None else int(condition)
-            )
+            with suppress(HttpResponseError):  # another wrote first: only the answer is torn
+                await client.append_block(
+                    body[: len(body) // 2], appendpos_condition=None if condition is None else int(condition)
+                )
 
 
 def _refusal(status: int, code: str, headers: Mapping[str, str] | None = None) -> web.Response:
