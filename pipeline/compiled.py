@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import logging
 import os
+import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
+
+_log = logging.getLogger("flockiq.compiled")
 
 Mode = Literal["background", "wait", "off"]
 Function = Callable[..., Any]
@@ -89,6 +93,7 @@ class _Loading:
             importlib.import_module(_WARM).warm(module)
         except Exception as error:  # noqa: BLE001  # whatever is wrong with a compiler, numpy does the same work
             self.error = error
+            _log.warning("Machine code can't be loaded, so folding is several times slower than it could be: %s", error)
             return
         self.module = module
 
@@ -115,9 +120,20 @@ def _imported() -> Functions:
     numba = importlib.import_module("numba")
     root = Path(__file__).parents[1]
     made_from = b"".join((root / part).read_bytes() for part in _MADE_FROM) + str(numba.__version__).encode()
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "flockiq"
-    numba.config.CACHE_DIR = str(cache / hashlib.sha256(made_from).hexdigest()[:16])
+    numba.config.CACHE_DIR = str(_kept_in(hashlib.sha256(made_from).hexdigest()[:16]))
     functions: dict[str, Any] = {}
     for name in _NAMES:
         functions |= vars(importlib.import_module(name))
     return Functions._make(functions[name] for name in Functions._fields)
+
+
+def _kept_in(version: str) -> Path:
+    """The folder for machine code of this version: of this user alone, or of this process where there is none."""
+    own = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "flockiq" / version
+    try:
+        own.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if own.stat().st_uid == os.getuid() and os.access(own, os.W_OK):  # what others can write is not to be run
+            return own
+    except OSError:
+        pass
+    return Path(tempfile.mkdtemp(prefix="flockiq-"))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -244,3 +246,49 @@ def test_a_line_in_another_form_is_read_as_the_plain_decoder_reads_it(odd: bytes
     good = [_line(number, b'{"name":"good","share":0.25}') for number in (5, 6)]
     for event in (odd, b"\n".join([odd, *good]), b"\n".join([*good, odd]), b"\n".join([good[0], odd, good[1], b""])):
         assert _read("wait", [event, good[0]]) == _read("off", [event, good[0]]), event[:200]
+
+
+def test_where_nothing_can_be_compiled_numpy_goes_on_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A missing or broken compiler is a warning, not a fault."""
+
+    def missing() -> None:
+        raise ImportError("No module named 'numba'")
+
+    monkeypatch.setattr(compiled, "_imported", missing)
+    monkeypatch.setattr(compiled, "_loading", compiled._Loading())
+    compiled.use("wait")
+    assert compiled.ready() is None
+    assert isinstance(compiled.failure(), ImportError)
+    assert "No module named 'numba'" in caplog.text
+    assert len(_read("wait", [_line(1, b'{"name":"a"}')])[0]) == 1
+
+
+def test_nobody_waits_for_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the background, the first calls find nothing and the later ones do."""
+    begin = threading.Event()
+    imported = compiled._imported
+
+    def slow() -> Any:
+        begin.wait(10)
+        return imported()
+
+    monkeypatch.setattr(compiled, "_imported", slow)
+    monkeypatch.setattr(compiled, "_loading", loading := compiled._Loading())
+    assert compiled.ready() is None
+    begin.set()
+    assert loading._thread is not None
+    loading._thread.join(30)
+    assert compiled.ready() is not None
+
+
+def test_machine_code_is_kept_where_nobody_else_can_put_any(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a folder of the user's own, made for them alone; in one of the process's where there can be none."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    kept = compiled._kept_in("abc")
+    assert kept == tmp_path / "flockiq" / "abc"
+    assert kept.stat().st_mode & 0o077 == 0
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert compiled._kept_in("abc").name.startswith("flockiq-")
