@@ -19,6 +19,7 @@ from flockiq.merge.match import Places
 from flockiq.merge.records import Records
 from flockiq.merge.stored import Kept, full, full_chain, slim_chain
 from flockiq.shared import wire
+from flockiq.shared.lateness import USUAL, Lateness
 from flockiq.shared.lines import decoded
 from flockiq.shared.owner import Folded
 from flockiq.shared.settings import Settings
@@ -56,7 +57,7 @@ class Changes:
         self.plans = plans
         self.settings = settings
         self.now_us = now_us
-        self.records = Records(settings.versions_kept)
+        self.records = Records(self._depth)
         self.places = {stream: Places(plan, settings.tenant) for stream, plan in plans.items()}
         self.addresses = Addresses(settings.partitions["resolved"])
         self.duplicates = 0
@@ -64,7 +65,7 @@ class Changes:
 
     def load(self, snapshot: bytes, entries: Sequence[bytes]) -> None:
         """Forget everything; become what the log says."""
-        self.records, self.duplicates, self.unchanged = Records(self.settings.versions_kept), 0, 0
+        self.records, self.duplicates, self.unchanged = Records(self._depth), 0, 0
         records = self.records
         for body in ([snapshot] if snapshot else []) + list(entries):
             state = _state(body)
@@ -79,11 +80,21 @@ class Changes:
 
     def snapshot(self) -> bytes:
         """Everything, without versions that no late one can come before any more."""
-        self.records.forget(self.now_us() - int(self.settings.lateness_s * 1e6))
+        now_us = self.now_us()
+        self.records.forget(lambda name: self._lateness(name).before_us(now_us, self.settings))
         chains = {at: slim_chain(one) for at, one in enumerate(self.records.chains)}
         return _pack(
             State(names=list(self.records.index), chains=chains, duplicates=self.duplicates, unchanged=self.unchanged)
         )
+
+    def _lateness(self, record: str) -> Lateness:
+        """For how long late versions of a record are worked out: as its entity type has it."""
+        source, stream, _ = record.split("/", 2)  # neither holds a slash
+        plan = self.plans.get((source, stream))
+        return USUAL if plan is None else plan.lateness
+
+    def _depth(self, record: str) -> int:
+        return self._lateness(record).depth(self.settings)
 
     def fold(self, bodies: Sequence[bytes], commit: int) -> Folded:
         """Judge a batch of changes; what can't be mapped becomes dead letters."""

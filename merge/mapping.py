@@ -19,6 +19,7 @@ from flockiq.shared.config.model import Config, Entity
 from flockiq.shared.config.sources import FieldFrom
 from flockiq.shared.fields import Field, Value, canonical_column
 from flockiq.shared.instants import rfc3339
+from flockiq.shared.lateness import USUAL, Lateness
 
 MISSING: Final = cast("Value", msgspec.UNSET)
 """Stands for a field that a record does not hold, which is not the same as a null."""
@@ -46,6 +47,7 @@ class StreamPlan(NamedTuple):
     match: Expression | None
     match_fields: tuple[Field, ...]  # those the match key reads, in columns' order
     partition_by: str
+    lateness: Lateness = USUAL
 
     @property
     def name(self) -> str:
@@ -106,6 +108,7 @@ def _plan(source: str, stream: str, mapping: Mapping[str, str | FieldFrom], enti
         match=match,
         match_fields=tuple(entity.fields[name] for name in sorted(match.names)) if match is not None else (),
         partition_by=entity.partition_by or "",
+        lateness=entity.lateness,
     )
 
 

@@ -6,7 +6,7 @@ still come, it is told after all (merge/chain.py).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -78,10 +78,11 @@ def contents(fields: Sequence[bytes]) -> Int64s:
 
 
 class Records:
-    """The records of one partition, each with its last ``depth`` versions."""
+    """The records of one partition, each with its last versions: ``depth_of`` a record's name says how many."""
 
-    def __init__(self, depth: int) -> None:
-        self.depth = depth
+    def __init__(self, depth_of: Callable[[str], int]) -> None:
+        self.depth_of = depth_of
+        self.depths: list[int] = []
         self.index: dict[str, int] = {}
         self.names: list[str] = []
         self.chains: list[list[Version]] = []
@@ -97,6 +98,7 @@ class Records:
                 number = index[name] = len(chains)
                 chains.append([UNKNOWN])
                 self.names.append(name)
+                self.depths.append(self.depth_of(name))
             numbers.append(number)
         if len(chains) > len(self.newest):
             more = max(len(chains), 2 * len(self.newest), 256)
@@ -127,17 +129,17 @@ class Records:
             chain[-1] = version
             return
         chain.append(version)
-        if len(chain) > self.depth + 1:
+        if len(chain) > self.depths[number] + 1:
             del chain[0]
 
     def put(self, number: int, chain: Chain) -> None:
         """A record's versions worked out anew."""
-        self.chains[number] = list(chain[-self.depth - 1 :])
+        self.chains[number] = list(chain[-self.depths[number] - 1 :])
 
-    def forget(self, before_us: int) -> None:
-        """Forget versions that arrived before; of each record what the others build on stays."""
-        for chain in self.chains:
-            old = 0
+    def forget(self, before_us_of: Callable[[str], int]) -> None:
+        """Forget versions that arrived before a record's time; of each what the others build on stays."""
+        for name, chain in zip(self.names, self.chains, strict=True):
+            old, before_us = 0, before_us_of(name)
             while old + 1 < len(chain) and chain[old + 1].arrived_us < before_us:
                 old += 1
             del chain[:old]

@@ -46,7 +46,8 @@ def plan(config: Config, entity: Entity) -> Plan:
         ),
         overrides=entity.overrides,
     )
-    return Plan(layout, tuple(_watch(number, rule, index) for number, rule in enumerate(config.rules_of(entity.name))))
+    watches = tuple(_watch(number, rule, index) for number, rule in enumerate(config.rules_of(entity.name)))
+    return Plan(layout, watches, entity.lateness)
 
 
 def _ranks(best_first: tuple[str, ...], sources: tuple[str, ...]) -> tuple[int, ...]:

@@ -143,10 +143,15 @@ class Resolved:
     def snapshot(self) -> bytes:
         """Everything, without what no replay needs any more."""
         types: dict[str, Entry] = {}
-        before_us = self.now_us() - int(self.settings.lateness_s * 1e6)
+        now_us = self.now_us()
         lanes: set[int] = set()
         for name, state in self.types.items():
-            state.compact(self.texts, arrived_before_us=before_us, versions=self.settings.versions_kept)
+            lateness = state.plan.lateness
+            state.compact(
+                self.texts,
+                arrived_before_us=lateness.before_us(now_us, self.settings),
+                versions=lateness.depth(self.settings),
+            )
             types[name] = snapshot_of(state)
             lanes |= _lanes(state)
         self.texts = self.texts.only(lanes)

@@ -18,6 +18,7 @@ from flockiq.compare.anomalies import Series
 from flockiq.merge.golden import Golden
 from flockiq.shared.arrays import Arrays
 from flockiq.shared.lanes import Bools, Int64s
+from flockiq.shared.lateness import USUAL, Lateness
 from flockiq.shared.layout import Layout
 from flockiq.shared.positions import hash_id
 from flockiq.signal.episodes import Episodes
@@ -41,6 +42,7 @@ class Plan(NamedTuple):
 
     layout: Layout
     watches: tuple[Watch, ...]
+    lateness: Lateness = USUAL
 
     @property
     def states(self) -> tuple[Watch, ...]:

@@ -118,6 +118,12 @@ class EntityFile(Model):
     survivorship: SurvivorshipModel = SurvivorshipModel()
     drift: dict[FieldName, DriftModel] = Field(default_factory=dict, description="Fields sources should agree on.")
     anomalies: dict[FieldName, AnomalyModel] = Field(default_factory=dict, description="Numbers to be watched.")
+    lateness: Duration | None = Field(
+        default=None, description="For how long what comes late is worked out again (FLOCKIQ_LATENESS_S)."
+    )
+    versions: int | None = Field(
+        default=None, ge=1, le=10_000, description="And how many versions deep (FLOCKIQ_VERSIONS_KEPT)."
+    )
     overrides: bool = Field(default=False, description="Whether people may set golden values, until a time they say.")
 
     @field_validator("entity")

@@ -13,6 +13,7 @@ from flockiq.shared.config.rules import STATES
 from flockiq.shared.config.rules import Kind as RuleKind
 from flockiq.shared.config.sources import Source
 from flockiq.shared.fields import Field
+from flockiq.shared.lateness import Lateness
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class Entity:
     ranks: Mapping[str, tuple[str, ...]]  # every field: sources, best first; what is not named comes after
     drift: Mapping[str, DriftModel]
     anomalies: Mapping[str, AnomalyModel]
+    lateness: Lateness
     overrides: bool  # whether people may set golden fields
     file: str
     line: int

@@ -12,6 +12,7 @@ from flockiq.shared.config.model import Entity
 from flockiq.shared.config.problems import did_you_mean
 from flockiq.shared.config.sources import SourceFile
 from flockiq.shared.fields import NUMERIC, Field
+from flockiq.shared.lateness import Lateness
 from flockiq.shared.layout import OVERRIDE
 
 Sources = Mapping[str, tuple[Document, SourceFile]]
@@ -44,6 +45,7 @@ def resolve_entity(findings: Findings, document: Document, model: EntityFile, so
         ranks={name: given.ranks.get(name, given.ranks.get("default", ())) for name in fields},
         drift=model.drift,
         anomalies=model.anomalies,
+        lateness=Lateness(model.lateness, model.versions),
         overrides=model.overrides,
         file=document.file,
         line=document.line(("entity",)),

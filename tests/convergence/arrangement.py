@@ -245,7 +245,7 @@ class Arrangement:
             self.unsaid.remove(one)
             await self._override(one)
         if self.rng.random() < 0.1:
-            await self._tick(self.rng.randrange(START_US, self.until_us))
+            await self._tick(self.rng.randrange(START_US - 60_000_000, self.until_us))
         due = self._due()
         if due and self.rng.random() < 0.3:
             press = self.rng.choice(due)

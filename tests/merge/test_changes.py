@@ -6,9 +6,12 @@ import msgspec
 import pytest
 
 from flockiq.merge.changes import Changes
+from flockiq.merge.mapping import stream_plans
 from flockiq.shared import wire
 from flockiq.shared.config.model import Config
+from flockiq.shared.lateness import Lateness
 from flockiq.shared.outbox import Outbox
+from flockiq.shared.settings import Settings
 from flockiq.shared.tabular import ndjson
 from tests.merge.feed import change, changes_of, forwarded, packed, place, said, tell
 
@@ -82,6 +85,25 @@ def test_of_a_record_as_many_versions_are_kept_as_the_settings_say(config: Confi
     late = tell(changes, change("r", 50, {**BORG, "tax_id": "DE2"}))
     assert said(late) == [("r", "de2", 50, {**BORG, "tax_id": "DE2"}), ("d", "de2", 102, {})]
     assert len(changes.records.chains[0]) == depth + 1
+
+
+def test_an_entity_type_says_how_much_is_remembered_of_its_records(config: Config) -> None:
+    """Fewer versions, and for a shorter time, than the settings have it; other types keep to the settings."""
+    plans = stream_plans(config)
+    web = plans["web", "contacts"]
+    shorter = web._replace(lateness=Lateness(us=3_600_000_000, versions=3))
+    now_us = 1_000 * 86_400_000_000
+    changes = Changes(plans | {("web", "contacts"): shorter}, Settings(), lambda: now_us)
+    for number in range(9):
+        tell(changes, change("r", 100 + number, {**ACME, "staff": number}))
+        tell(
+            changes,
+            change("r", 100 + number, {"customer": "C", "amount": f"{number}.00"}, source="erp", stream="orders"),
+        )
+    assert sorted(map(len, changes.records.chains)) == [4, 10]
+    now_us += 2 * 3_600_000_000
+    changes.snapshot()
+    assert sorted(map(len, changes.records.chains)) == [1, 10]
 
 
 def test_a_late_version_does_not_become_the_newest(changes: Changes) -> None:

@@ -11,9 +11,11 @@ import pytest
 from flockiq.pipeline.resolved import Resolved
 from flockiq.pipeline.world import Plan
 from flockiq.shared.errors import HubUnavailable
+from flockiq.shared.lateness import USUAL, Lateness
 from flockiq.shared.owner import Input, Owner
 from flockiq.shared.ports import OutgoingEvent
 from flockiq.shared.services import Services
+from flockiq.shared.settings import Settings
 from tests.engine.histories import FIELDS, RANKS, RECENT, history, plan
 from tests.engine.reference import Event, Reference
 from tests.pipeline.partition import (
@@ -198,3 +200,16 @@ async def test_a_rule_that_is_new_finds_what_is_already_there(services: Services
     again = owner(services)
     await again.process([Input(1001, tick(CLOCK_US + 1))])
     assert {subject for subject, rule in await open_alerts(services) if rule == "large"} == expected
+
+
+@pytest.mark.parametrize(("lateness", "left"), [(USUAL, 3), (Lateness(us=3_600_000_000), 0), (Lateness(versions=2), 2)])
+def test_an_entity_type_says_how_much_is_kept_for_late_data(lateness: Lateness, left: int) -> None:
+    """How long and how deep; without a word of it the settings say."""
+    now_us = 100 * 86_400_000_000
+    partition = Resolved({"thing": plan()._replace(lateness=lateness)}, Settings(), lambda: now_us)
+    partition.load(b"", [])
+    said = [Event(us, 0, us, f"event-{us}", "e0", "e0", "erp", "say", (("amount", us),), "") for us in (10, 20, 30)]
+    partition.fold(packed(said), 1)
+    now_us += 2 * 3_600_000_000
+    partition.snapshot()
+    assert partition.types["thing"].history.count == left
