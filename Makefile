@@ -1,6 +1,6 @@
 # Everything one does with FlockIQ. Each command works from a bare clone with Python 3.13 and make.
 .DEFAULT_GOAL := help
-.PHONY: help run check test lint types format schemas kill-test backfill-test convergence bench package clean
+.PHONY: help run check test lint types format schemas kill-test backfill-test azure-storm convergence bench package clean
 MAKEFLAGS += --no-print-directory
 
 PYTHON := .venv/bin/python
@@ -40,6 +40,10 @@ kill-test: $(DEV) ## Kill the app N times (N=20) and compare with a clean replay
 
 backfill-test: $(DEV) ## Kill the app N times (N=20) in a backfill of 100,000 records and look for every one
 	@$(PYTHON) -m flockiq backfill-test --kills $(N) $(ARGS)
+
+azure-storm: N = 6
+azure-storm: $(DEV) ## Storm the app on Azure's adapters: faults at every port, N kills (N=6); SEED=1, ARGS="--ports events"
+	@$(PYTHON) -m tests.azure.storm.main --kills $(N) --seed $(or $(SEED),1) $(ARGS)
 
 convergence: N = 1000
 convergence: $(DEV) ## Hold N histories (N=1000) in every order against a row-by-row reference; ARGS="--seed 7"
