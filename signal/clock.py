@@ -18,12 +18,14 @@ from flockiq.shared.positions import hash_id
 from flockiq.shared.rules import note
 from flockiq.shared.services import Services
 from flockiq.shared.status import statuses
+from flockiq.shared.sweeps import Sweeps
 from flockiq.signal.periodic import Feed, Holding, ended, feeds_holding, rows_holding, transitions
 from flockiq.signal.rows import alert_rows
 
 log = logging.getLogger("flockiq.clock")
 
 LONGEST_GAP_US = 10_000_000  # between ticks; after a longer one nobody was listening for feeds
+SWEEP_US = 30_000_000  # between looks for what could not be delivered
 
 
 class Watch(msgspec.Struct, kw_only=True):
@@ -43,6 +45,7 @@ class Clock:
         self._errors: dict[str, str] = {}  # query rules that can't be run, and why
         self._told: dict[str, str] | None = None  # of those, what the registry knows
         self._tidied = False
+        self._swept_us = 0
 
     async def tick(self, now_us: int | None = None) -> None:
         """One tick. TransientError if the hub or a store is down; the next tick makes up for it."""
@@ -62,8 +65,18 @@ class Clock:
             elif rule.kind == "query" and now_us - self._ran.get(rule.name, 0) >= rule.every_us:
                 self._ran[rule.name] = now_us
                 await self._query(rule, now_us)
+        await self._sweep(now_us)
         if self._errors != self._told and await note(self.services, self._errors):
             self._told = dict(self._errors)
+
+    async def _sweep(self, now_us: int) -> None:
+        """Take to the history what waits for it."""
+        if isinstance(self.services.analytics, Sweeps) and now_us - self._swept_us >= SWEEP_US:
+            self._swept_us = now_us
+            try:
+                await self.services.analytics.sweep()
+            except TransientError as error:
+                log.info("what waits for the history goes on waiting: %s", error)
 
     async def _tell(self, now_us: int) -> None:
         """A tick to every partition of hub ``resolved``."""

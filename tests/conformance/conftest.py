@@ -69,7 +69,7 @@ class Embedded:
 class Azure:
     """Microsoft's SDK for one port, against its peer; the other ports are embedded."""
 
-    ports: ClassVar[Collection[str]] = ("events", "state", "alerts", "registry", "secrets", "blobs")
+    ports: ClassVar[Collection[str]] = PORTS
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, stack: ExitStack, port: str) -> None:
         self._embedded = Embedded(folder, monkeypatch, stack, port)

@@ -15,6 +15,7 @@ from tests.peers.cosmos.peer import CosmosDB
 from tests.peers.event_hubs.peer import EventHubs
 from tests.peers.key_vault.peer import HOST as VAULT_HOST
 from tests.peers.key_vault.peer import KeyVault
+from tests.peers.kusto.peer import Eventhouse
 from tests.peers.storage.peer import Storage
 
 HUBS: Mapping[str, int] = {"changes": 4, "resolved": 4, "work": 4, "files": 1, "entities": 4, "deltas": 4}
@@ -63,6 +64,11 @@ class Peers:
         """Key Vault, and the app's identity. Whoever asks it must find its host here, and trust the authority."""
         return self._stack.enter_context(KeyVault(self.authority.serving([VAULT_HOST])))
 
+    @cached_property
+    def eventhouse(self) -> Eventhouse:
+        """An Eventhouse database, with the tables of eventhouse/."""
+        return self._stack.enter_context(Eventhouse())
+
     def environment(self, ports: Collection[str]) -> Mapping[str, str]:
         """The app settings that name the peers of ``ports``, which are started."""
         settings: dict[str, str] = {}
@@ -74,4 +80,6 @@ class Peers:
             settings |= self.storage.environment
         if "secrets" in ports:
             settings |= self.key_vault.environment
+        if "analytics" in ports:
+            settings |= self.eventhouse.environment
         return settings

@@ -13,12 +13,13 @@ from flockiq.shared.adapters.azure.cosmos import Cosmos, connect
 from flockiq.shared.adapters.azure.events.namespace import Namespace
 from flockiq.shared.adapters.azure.events.stream import HubEvents
 from flockiq.shared.adapters.azure.identity import credential
+from flockiq.shared.adapters.azure.kusto.analytics import KustoAnalytics
+from flockiq.shared.adapters.azure.kusto.cluster import Cluster
 from flockiq.shared.adapters.azure.registry import CosmosRegistry
 from flockiq.shared.adapters.azure.secrets import VaultSecrets
 from flockiq.shared.adapters.azure.storage.account import Account
 from flockiq.shared.adapters.azure.storage.blobs import AccountBlobs
 from flockiq.shared.adapters.azure.storage.state import AppendBlobState
-from flockiq.shared.errors import ConfigError, Problem
 from flockiq.shared.ports import AlertStore, Analytics, Blobs, EventStream, Registry, Secrets, StateStore
 from flockiq.shared.settings import Settings
 
@@ -65,9 +66,9 @@ class Azure:
         """Cursors and leases in Cosmos DB."""
         return CosmosRegistry(self.cosmos)
 
-    def analytics(self, _blobs: Blobs) -> Analytics:
+    def analytics(self, blobs: Blobs) -> Analytics:
         """History in the Eventhouse; what could not be ingested waits in the blobs."""
-        raise _missing("analytics")
+        return KustoAnalytics(Cluster(self._environment, lambda: self.credential), blobs)
 
     def secrets(self) -> Secrets:
         """Secrets from Key Vault."""
@@ -83,8 +84,3 @@ class Azure:
             await self.storage.close()
         if "credential" in self.__dict__:
             await self.credential.close()
-
-
-def _missing(port: str) -> ConfigError:
-    setting = f"FLOCKIQ_ADAPTERS_{port.upper()}"
-    return ConfigError([Problem(setting, 0, "", f"there is no adapter in Azure for {port}", f"{setting}=embedded")])

@@ -1,0 +1,132 @@
+"""History in the Eventhouse: rows are streamed to it, or queued above a rate, and none is lost on the way.
+
+``ingest`` returns when its rows are stored, queued, or kept in the blobs because the service was away. What is kept
+there goes its way when the clock sweeps. A row may come twice: tables carry ids and versions.
+Rows that were queued are seen once the table's batching time has passed (eventhouse/policies.kql).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from flockiq.shared.adapters.azure.kusto.answers import table as answered
+from flockiq.shared.adapters.azure.kusto.cluster import Cluster, Refused
+from flockiq.shared.adapters.azure.kusto.lanes import LINGER_S, Lane, Rate
+from flockiq.shared.adapters.azure.kusto.waiting import Waiting
+from flockiq.shared.errors import QueryError, StoreUnavailable
+from flockiq.shared.ports import Blobs, Table
+from flockiq.shared.tables import Columns, lines, read_tables
+
+logger = logging.getLogger("flockiq.azure.kusto")
+
+TABLES: Final = Path(__file__).resolve().parents[4] / "eventhouse" / "tables.kql"
+STREAMED_BYTES: Final = 3_500_000  # in one request, of the 4 MB it may have
+STREAMED_RATE: Final = 1_100_000.0  # bytes a second and table: 4 GB an hour, above which rows are to be queued
+HOLD_S: Final = 30.0  # how long a service that was away is left alone
+MAX_QUERY: Final = 100_000  # characters of KQL
+
+_COMMAND: Final = re.compile(r"\s*(\.[\w-]+(?:\s+\w+)?)")
+_DECLARED: Final = re.compile(r"declare\s+query_parameters\s*\(([^;]*)\)\s*;")
+
+
+class KustoAnalytics:
+    """Analytics over an Eventhouse database; what it does not take waits in ``blobs``. A ``Sweeps``.
+
+    ``tables`` is where the tables are declared, as they were deployed.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        blobs: Blobs,
+        tables: Path = TABLES,
+        *,
+        streamed_rate: float = STREAMED_RATE,
+        hold_s: float = HOLD_S,
+        linger_s: float = LINGER_S,
+    ) -> None:
+        self._cluster = cluster
+        self._waiting = Waiting(blobs)
+        self._path = tables
+        self._streamed_rate, self._hold_s, self._linger_s = streamed_rate, hold_s, linger_s
+        self._tables: Mapping[str, Columns] | None = None
+        self._lanes: dict[str, Lane] = {}
+        self._rates: dict[str, Rate] = {}
+        self._not_before = 0.0  # by the monotonic clock: until then rows are kept without asking
+        self._sweeping = asyncio.Lock()
+
+    async def ingest(self, table: str, rows: bytes) -> None:
+        """See ``Analytics.ingest``. NotFound for an unknown table; BadRecord names the line of a bad row.
+
+        StoreUnavailable if neither the Eventhouse nor the blobs take the rows.
+        """
+        if self._tables is None:
+            self._tables = await asyncio.to_thread(read_tables, self._path)
+        given = lines(self._tables, table, rows)
+        if not given:
+            return
+        if table not in self._lanes:
+            self._lanes[table] = Lane(lambda batch: self._send(table, batch), linger_s=self._linger_s)
+            self._rates[table] = Rate()
+        await self._lanes[table].put(b"\n".join(given))
+
+    async def query(self, kql: str, parameters: Mapping[str, str | int | float] | None = None) -> Table:
+        """See ``Analytics.query``. QueryError says what is wrong with the query, or which limit it went over."""
+        if len(kql) > MAX_QUERY:
+            raise QueryError(f"the query has {len(kql):,} characters, over the limit of {MAX_QUERY:,}")
+        if command := _COMMAND.match(kql):
+            raise QueryError(f"{command[1]} is a command, which writes: only queries are run here")
+        declared = " ".join(_DECLARED.findall(kql))
+        for name in parameters or {}:
+            if not re.search(rf"\b{re.escape(name)}\s*:", declared):
+                raise QueryError(f"the query declares no parameter {name}, but a value was given for it")
+        return answered(await self._cluster.query(kql, dict(parameters or {})))
+
+    async def flush(self) -> None:
+        """See ``Analytics.flush``; what was queued is seen when the service has batched it."""
+        await asyncio.gather(*(lane.empty() for lane in self._lanes.values()))
+        await self.sweep()
+
+    async def sweep(self) -> int:
+        """See ``Sweeps.sweep``."""
+        async with self._sweeping:
+            return await self._waiting.sweep(self._deliver)
+
+    async def close(self) -> None:
+        """See ``Analytics.close``; what still waits in the blobs stays there."""
+        await asyncio.gather(*(lane.empty() for lane in self._lanes.values()))
+        await self._cluster.close()
+
+    async def _send(self, table: str, rows: bytes) -> None:
+        """One batch: to the service, or to the blobs."""
+        if time.monotonic() >= self._not_before:
+            try:
+                await self._deliver(table, rows)
+            except Refused as error:
+                logger.error("rows of table %s are kept in the blobs: %s", table, error)  # noqa: TRY400 - what it says is all there is
+            except StoreUnavailable as error:
+                self._not_before = time.monotonic() + self._hold_s
+                logger.warning("rows are kept in the blobs for %g s: %s", self._hold_s, error)
+            else:
+                return
+        await self._waiting.keep(table, rows)
+
+    async def _deliver(self, table: str, rows: bytes) -> None:
+        """Stream rows, or queue them if they are many, come fast, or can't be streamed now."""
+        rate = self._rates.setdefault(table, Rate()).add(len(rows))
+        if len(rows) <= STREAMED_BYTES and rate <= self._streamed_rate:
+            try:
+                await self._cluster.stream(table, rows)
+            except Refused:
+                raise
+            except StoreUnavailable as error:
+                logger.info("rows of table %s are queued, for they can't be streamed: %s", table, error)
+            else:
+                return
+        await self._cluster.queue(table, rows)

@@ -1,0 +1,61 @@
+"""Rows that the Eventhouse did not take: kept in the blobs until it does."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import zstandard
+
+from flockiq.shared.adapters.azure.kusto.cluster import Refused
+from flockiq.shared.errors import NotFound
+from flockiq.shared.ports import Blobs
+
+logger = logging.getLogger("flockiq.azure.kusto")
+
+PREFIX: Final = "analytics/"
+SWEPT: Final = 500  # blobs in one sweep
+_NAME: Final = re.compile(rf"{PREFIX}(?P<table>\w+)/\d{{20}}-[0-9a-f]{{32}}\.ndjson\.zst")
+_MAX_BYTES: Final = 1 << 30  # decompressed; our own writing, so only a guard
+
+
+class Waiting:
+    """The rows that wait, one blob for each batch, named by table and by when."""
+
+    def __init__(self, blobs: Blobs) -> None:
+        self._blobs = blobs
+
+    async def keep(self, table: str, rows: bytes) -> None:
+        """Keep a batch; durable when it returns."""
+        name = f"{PREFIX}{table}/{time.time_ns() // 1000:020}-{uuid.uuid4().hex}.ndjson.zst"
+        await self._blobs.put(name, zstandard.ZstdCompressor(level=3).compress(rows))
+
+    async def sweep(self, send: Callable[[str, bytes], Awaitable[None]]) -> int:
+        """Send what waits, oldest first, and forget what was sent; how many batches.
+
+        What is refused, or can't be read, stays and is said; StoreUnavailable ends the sweep.
+        """
+        sent = 0
+        for name in await self._blobs.list(PREFIX, limit=SWEPT):
+            found = _NAME.fullmatch(name)
+            if found is None:
+                continue
+            try:
+                body = await self._blobs.get(name)
+                rows = zstandard.ZstdDecompressor().decompress(body, max_output_size=_MAX_BYTES)
+                await send(found["table"], rows)
+            except NotFound:  # another process has sent it
+                continue
+            except zstandard.ZstdError as error:
+                logger.error("rows of table %s in blob %s can't be read: %s", found["table"], name, error)  # noqa: TRY400 - what it says is all there is
+                continue
+            except Refused as error:
+                logger.error("rows of table %s in blob %s still wait: %s", found["table"], name, error)  # noqa: TRY400 - so it is with a refusal
+                continue
+            await self._blobs.delete(name)
+            sent += 1
+        return sent
