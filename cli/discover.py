@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -15,16 +15,16 @@ from flockiq.capture.protocols.places import found, opened, steps
 from flockiq.capture.records import Record, is_noise, text_of, value_of
 from flockiq.capture.sources import Capture
 from flockiq.cli.metadata import Column, Shape, shapes
-from flockiq.cli.peek import peek, values
+from flockiq.cli.paging import is_silent
+from flockiq.cli.peek import ODATA, peek, values
+from flockiq.cli.trying import looked, paged
 from flockiq.shared.config.describe import Describe
-from flockiq.shared.config.model import Entity
 from flockiq.shared.config.names import FIELDS_TAKEN, SUBJECTS_TAKEN
 from flockiq.shared.config.sources import Source
 from flockiq.shared.errors import BadRecord, FlockIQError, SourceError
 from flockiq.shared.fields import FieldType
 
 RECORDS: Final = 50  # looked at where a source does not describe itself
-ODATA: Final = ("dataverse", "odata_v2", "odata_v4")  # these describe themselves in $metadata
 STREAMS: Final = 20  # suggested at most
 COLUMNS: Final = 40  # of each
 _SAID: Final = 200  # of a refusal
@@ -106,12 +106,16 @@ def _described_column(said: Record, where: Describe) -> Column:
 
 async def _seen(capture: Capture, source: Source, stream: str) -> Shape:
     """A stream as its first records show it."""
-    records = [values(record) for record in (await peek(capture, source, stream, RECORDS)).records]
+    source, read = await looked(capture, source, stream)
+    peeked = await peek(capture, source, stream, RECORDS)
+    if is_silent(source, source.streams[stream]) and (way := await paged(capture, source, stream, peeked)):
+        read = {**read, "paginate": way}
+    records = [values(record) for record in peeked.records]
     names = list(dict.fromkeys(name for record in records for name in record if not is_noise(name)))
     columns = tuple(_column(name, [record.get(name) for record in records]) for name in names)
     config = source.streams[stream]
     keys = config.primary_key if all(name in names for name in config.primary_key) else _guessed(columns, records)
-    return Shape(stream, config.path, keys, columns, delta=config.incremental.kind == "delta")
+    return Shape(stream, config.path, keys, columns, delta=config.incremental.kind == "delta", read=read)
 
 
 def _guessed(columns: Sequence[Column], records: Sequence[Mapping[str, object]]) -> tuple[str, ...]:
@@ -158,30 +162,30 @@ def _type(value: object) -> FieldType | str:
 
 
 def suggestion(
-    written: Mapping[str, Any], source: Source, shapes: Sequence[Shape], entities: Mapping[str, Entity]
+    written: Mapping[str, Any], source: Source, shapes: Sequence[Shape], entities: Mapping[str, Collection[str]]
 ) -> str:
-    """A source file, and a file for each entity type that there is none for yet."""
+    """A source file, and a file for each entity type that there is none for yet; ``entities`` are type → fields."""
     streams: dict[str, Any] = {}
     made: dict[str, Any] = {}
     usable = [shape for shape in shapes if shape.keys and any(column.type for column in shape.columns)]
     for shape in usable[:STREAMS]:
         name = _snake(shape.name)
         there = {stream.path or each: each for each, stream in source.streams.items()}.get(shape.path or shape.name)
-        if there is not None and set(source.streams[there].primary_key) <= {column.name for column in shape.columns}:
-            streams[there] = written["streams"][there]  # it is right as it is
+        already = dict((written.get("streams") or {}).get(there) or {})
+        mapped = bool(already.get("fields")) and already.get("entity") in entities
+        if mapped and set(source.streams[there or name].primary_key) <= {column.name for column in shape.columns}:
+            streams[there or name] = {**already, **shape.read}  # it is right as far as it goes
             continue
-        streams[there or name] = (
-            _stream(shape, source, entities, made)
-            if there is None
-            else (written["streams"][there] | _stream(shape, source, entities, made))
-        )
+        streams[there or name] = {**already, **shape.read, **_stream(shape, source, entities, made)}
     more = f"# {len(usable) - STREAMS} more are not written out\n" if len(usable) > STREAMS else ""
     parts = [f"# config/sources/{source.source}.yaml\n{more}{_yaml({**written, 'streams': streams})}"]
     parts += [f"# config/entities/{name}.yaml\n{_yaml(entity)}" for name, entity in made.items()]
     return "---\n".join(parts).rstrip("\n")
 
 
-def _stream(shape: Shape, source: Source, entities: Mapping[str, Entity], made: dict[str, Any]) -> dict[str, Any]:
+def _stream(
+    shape: Shape, source: Source, entities: Mapping[str, Collection[str]], made: dict[str, Any]
+) -> dict[str, Any]:
     columns = [column for column in shape.columns if column.type][:COLUMNS]
     modified = next((c.name for c in columns if c.type == "timestamp" and _MODIFIED.fullmatch(_snake(c.name))), "")
     entity, fields = _mapping(shape, source, columns, entities, made)
@@ -196,14 +200,18 @@ def _stream(shape: Shape, source: Source, entities: Mapping[str, Entity], made: 
 
 
 def _mapping(
-    shape: Shape, source: Source, columns: Sequence[Column], entities: Mapping[str, Entity], made: dict[str, Any]
+    shape: Shape,
+    source: Source,
+    columns: Sequence[Column],
+    entities: Mapping[str, Collection[str]],
+    made: dict[str, Any],
 ) -> tuple[str, dict[str, str]]:
     """An entity type that has some of the columns, or a new one that has them all."""
     name = _snake(shape.name)
     name = re.sub(r"ies$", "y", name) if name.endswith("ies") else re.sub(r"(?<=[a-z])s$", "", name)
     named = {_field(column.name): column for column in columns}
     if name in entities:
-        fields = {field: named[field].name for field in entities[name].fields if field in named}
+        fields = {field: named[field].name for field in entities[name] if field in named}
         if fields:
             return name, fields
     if name in entities or name in made or name in SUBJECTS_TAKEN:

@@ -6,7 +6,8 @@ docs.oasis-open.org/odata/odata-csdl-xml; V2 differs in namespaces only, which a
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Final, NamedTuple
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 from xml.etree import ElementTree as ET
 
 from flockiq.shared.errors import SourceError
@@ -46,6 +47,7 @@ class Shape(NamedTuple):
     keys: tuple[str, ...]
     columns: tuple[Column, ...]
     delta: bool = False  # the source says that it tracks changes
+    read: Mapping[str, Any] = MappingProxyType({})  # what else its file must say to read it: found out by trying
 
 
 def shapes(body: bytes) -> list[Shape]:

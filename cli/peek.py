@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from pydantic import BaseModel
@@ -22,8 +23,10 @@ from flockiq.capture.publish import Lines
 from flockiq.capture.records import Reader, Record
 from flockiq.capture.rows import rows
 from flockiq.capture.sources import Capture
+from flockiq.cli.paging import Sign, is_silent, signs
 from flockiq.local.samples import systems
 from flockiq.shared import settings, wire
+from flockiq.shared.config.connectors import preset
 from flockiq.shared.config.document import Document, read
 from flockiq.shared.config.problems import did_you_mean, validate
 from flockiq.shared.config.secrets import SecretName
@@ -33,6 +36,7 @@ from flockiq.shared.positions import Position
 from flockiq.shared.services import connect
 
 PAGES: Final = 10  # asked for at most
+ODATA: Final = ("dataverse", "odata_v2", "odata_v4")  # these describe themselves in $metadata
 FILES: Final = 10_000  # names looked through at most
 _NO_RECORD: Final = "is no JSON object with a key"
 
@@ -51,10 +55,15 @@ class Peeked(NamedTuple):
     records: Sequence[Record]
     unreadable: Sequence[str] = ()
     place: str = ""  # the file they are from
+    signs: Sequence[Sign] = ()  # of further pages, where config says nothing of any
+    on_page: int = 0  # records of the pages that were asked for
 
 
-def find(folder: Path, name: str) -> Found:
-    """The source called ``name``. ConfigError if its file is wrong, FlockIQError if there is none."""
+def find(folder: Path, name: str, *, sketch: bool = False) -> Found:
+    """The source called ``name``. ConfigError if its file is wrong, FlockIQError if there is none.
+
+    A ``sketch`` may lack what its records are going to tell: ``source`` then has placeholders for it.
+    """
     names: list[str] = []
     broken: list[ConfigError] = []
     for path in sorted((folder / "sources").glob("*.y*ml")):
@@ -67,13 +76,32 @@ def find(folder: Path, name: str) -> Found:
         names.append(named)
         if named != name:
             continue
-        source, problems = validate(SourceFile, document)
+        whole = dataclasses.replace(document, data=_filled(document.data)) if sketch else document
+        source, problems = validate(SourceFile, whole)
         if source is None:
             raise ConfigError(problems)
         return Found(document, source, path)
     if broken:
         raise broken[0]
     raise FlockIQError(f"{folder / 'sources'} holds no source called {name!r}: {did_you_mean(name, names)}")
+
+
+def _filled(written: dict[str, Any]) -> dict[str, Any]:
+    """A source as written, with placeholders for what only its records can tell."""
+    connector, streams = written.get("connector"), written.get("streams")
+    if streams is None and connector in ODATA:
+        streams = {"anything": {"path": "anything"}}  # the service lists what there is
+    if not isinstance(streams, dict):
+        return written
+    keyed = not isinstance(connector, str) or "primary_key" in preset(connector).get("stream", {})
+    blank = {"entity": "record", "fields": {"name": "name"}} | ({} if keyed else {"primary_key": ["id"]})
+    blank |= {"select": ["Id"]} if str(connector).startswith("salesforce") else {}
+    return written | {
+        "streams": {
+            name: blank | ({} if stream is None else stream) if stream is None or isinstance(stream, dict) else stream
+            for name, stream in streams.items()
+        }
+    }
 
 
 def stream_of(source: Source, name: str) -> str:
@@ -134,7 +162,7 @@ async def _asked(capture: Capture, source: Source, stream: str, limit: int) -> P
     small = config.model_copy(update={"page_size": min(config.page_size, limit)})
     protocol, client = PROTOCOLS[source.connector](source, small), capture.client(source)
     if small.job is None:
-        return await _pages(client, protocol, protocol.first(), limit)
+        return await _pages(client, protocol, protocol.first(), limit, silent=is_silent(source, config))
     jobs = Jobs(source, small, client, capture.now_us, Tally())
     job = await jobs.submit(BEGINNING, sample=True)
     try:
@@ -158,9 +186,12 @@ async def _prepared(jobs: Jobs, job: str, capture: Capture, patience_us: int) ->
             raise SourceError(str(failed)) from failed
 
 
-async def _pages(client: SourceClient, protocol: StreamProtocol, link: str, limit: int) -> Peeked:
-    """The first pages' records, up to ``limit``."""
+async def _pages(
+    client: SourceClient, protocol: StreamProtocol, link: str, limit: int, *, silent: bool = False
+) -> Peeked:
+    """The first pages' records, up to ``limit``; if config is ``silent`` about pages, what the answer says of them."""
     records: list[Record] = []
+    told: list[Sign] = []
     unreadable: list[str] = []
     for number in range(PAGES):
         answer = await client.get(link, protocol.headers(first=number == 0), Tally())
@@ -171,11 +202,13 @@ async def _pages(client: SourceClient, protocol: StreamProtocol, link: str, limi
         if number == 0:
             protocol.require(page)
         records += page.records
+        if silent:
+            told = signs(answer.body, answer.headers, len(records))
         unreadable += [str(item) if isinstance(item, BadRow) else _NO_RECORD for item in page.unreadable]
         if len(records) >= limit or not page.next:
             break
         link = str(client.origins.resolve(page.next, answer.url))
-    return Peeked(records[:limit], unreadable[:limit])
+    return Peeked(records[:limit], unreadable[:limit], signs=told, on_page=len(records))
 
 
 async def _filed(capture: Capture, source: Source, stream: str, limit: int) -> Peeked:

@@ -14,13 +14,16 @@ from flockiq.capture.subscriptions import PUBLIC_URL
 from flockiq.capture.told import at
 from flockiq.cli.discover import discovered, suggestion
 from flockiq.cli.metadata import Shape
-from flockiq.cli.peek import Peeked, events, find, opened, peek, secret_names, stream_of
+from flockiq.cli.peek import Found, Peeked, events, find, opened, peek, secret_names, stream_of
 from flockiq.cli.standing import standing
 from flockiq.cli.view import plain
 from flockiq.shared.config.connection import with_settings
+from flockiq.shared.config.document import read
+from flockiq.shared.config.entities import EntityFile
 from flockiq.shared.config.load import load
+from flockiq.shared.config.problems import validate
 from flockiq.shared.config.sources import Source
-from flockiq.shared.errors import ConfigError, FlockIQError, NotFound
+from flockiq.shared.errors import ConfigError, FlockIQError, NotFound, Problem
 
 SAMPLE = 5  # records that a check reads of each stream
 _C1 = re.compile("[\x7f-\x9f]")  # JSON escapes other control characters; terminals obey these too
@@ -44,13 +47,25 @@ class Verdict(NamedTuple):
 def check(options: Options, name: str) -> int:
     """Reach a source, authenticate, read a few records of every stream; 1 if anything fails."""
     found = find(options.config, name)
-    verdicts = [Verdict("ok", "config", f"{found.path} is valid")]
+    wrong = _problems(options.config, found)
+    verdicts = [Verdict("FAIL", "config", str(problem)) for problem in wrong]
+    if not wrong:
+        verdicts.append(Verdict("ok", "config", f"{found.path} is valid"))
     if not found.source.enabled:
         verdicts.append(Verdict("note", "config", "it is not read yet: set enabled: true"))
     verdicts += asyncio.run(_check(options, found.source))
     for verdict in verdicts:
         _out(f"{verdict.mark:<5}{verdict.about:<16} {verdict.says}")
     return int(any(verdict.mark == "FAIL" for verdict in verdicts))
+
+
+def _problems(config: Path, found: Found) -> list[Problem]:
+    """What is wrong with the source's file beside the others: an entity type or a field that there is none of."""
+    try:
+        load(config, os.environ)
+    except ConfigError as error:
+        return [problem for problem in error.problems if problem.file == found.document.file]
+    return []
 
 
 async def _check(options: Options, source: Source) -> list[Verdict]:
@@ -113,6 +128,12 @@ def _judged(capture: Capture, source: Source, stream: str, peeked: Peeked) -> li
         verdicts.append(Verdict("ok", stream, f"{len(lines)} of {len(peeked.records)} records read{where}"))
     elif not refused:
         verdicts.append(Verdict("note", stream, f"it is reached, and holds no records{where}"))
+    if peeked.signs:
+        said = "; ".join(sign.says for sign in peeked.signs[:2])
+        all_there_is = (
+            f"paginate is not said, so these {peeked.on_page} records are taken for all there are; but {said}"
+        )
+        verdicts.append(Verdict("note", stream, f"{all_there_is}. `sources discover {source.source}` tries to read on"))
     return verdicts
 
 
@@ -127,8 +148,8 @@ def _unmapped(stream: str, peeked: Peeked, paths: list[str]) -> list[Verdict]:
 
 def discover(options: Options, name: str) -> int:
     """List a source's streams with their keys and columns, and print config that reads them."""
-    found = find(options.config, name)
-    known = load(options.config, os.environ).entities
+    found = find(options.config, name, sketch=True)
+    known = _entity_types(options.config)
     shapes = asyncio.run(_discovered(options, found.source))
     for shape in shapes:
         _out(f"# {shape.name}: key {', '.join(shape.keys) or '(none found)'}; {len(shape.columns)} columns")
@@ -136,6 +157,19 @@ def discover(options: Options, name: str) -> int:
             _out(f"#   {column.name}: {column.type or column.written}")
     _out(suggestion(found.document.data, found.source, shapes, known))
     return 0
+
+
+def _entity_types(config: Path) -> dict[str, tuple[str, ...]]:
+    """The entity types whose files are right, and their fields: what else is wrong is no matter yet."""
+    known: dict[str, tuple[str, ...]] = {}
+    for path in sorted((config / "entities").glob("*.y*ml")):
+        try:
+            entity, _ = validate(EntityFile, read(path))
+        except ConfigError:
+            continue
+        if entity is not None:
+            known[entity.entity] = tuple(entity.fields)
+    return known
 
 
 async def _discovered(options: Options, source: Source) -> list[Shape]:

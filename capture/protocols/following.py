@@ -72,6 +72,11 @@ def _link(stream: Stream, page: Turned, more: bool | None) -> str:  # noqa: FBT0
     pages = stream.paginate
     match pages:
         case OnePage():
+            if "paginate" not in stream.model_fields_set and "next" in _links(page.answer.headers):
+                raise SourceError(
+                    "the Link header names a next page, and config says nothing of pages: records would be lost; add "
+                    "paginate: {kind: link_header}, or {kind: none} if one page is all that is wanted"
+                )
             return ""
         case NextUrl():
             return text_at(page.opened, steps(pages.next))

@@ -15,6 +15,7 @@ type Answered = dict[str, msgspec.Raw] | msgspec.Raw
 """An answer taken apart one level deep, or as it is when it is no object."""
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_NAMED: Final = 20  # names told of an answer that lacks what was looked for
 _SHOWN: Final = 60  # characters of an answer that is no use
 
 
@@ -84,12 +85,23 @@ def records_at(answer: Answered, way: Sequence[str], shape: Shape) -> tuple[Sequ
         return [], []
     written = bytes(raw).lstrip() if raw is not None else b""
     if written[:1] != b"[":
-        there = f"it holds {', '.join(list(answer)[:20])}" if isinstance(answer, dict) else "it is a list itself"
+        there = _holds(answer) if isinstance(answer, dict) else "it is a list itself"
         raise SourceError(f"the answer has no list at records: {'.'.join(way) or '(the whole answer)'}; {there}"[:300])
     try:
         return shape.read(written)
     except (msgspec.DecodeError, RecursionError) as error:
         raise SourceError(f"the answer's records are not valid JSON: {error}"[:300]) from error
+
+
+def _holds(answer: dict[str, msgspec.Raw]) -> str:
+    """What stands in an answer: its lists, for one of them must be meant, or else its names."""
+    lists: list[str] = []
+    for name, raw in answer.items():
+        within = _inside(raw) if bytes(raw).lstrip()[:1] == b"{" else None
+        inner = within.items() if isinstance(within, dict) else ()
+        lists += [name] if bytes(raw).lstrip()[:1] == b"[" else []
+        lists += [f"{name}.{each}" for each, value in inner if bytes(value).lstrip()[:1] == b"["]
+    return f"lists are at: {', '.join(lists[:_NAMED])}" if lists else f"it holds {', '.join(list(answer)[:_NAMED])}"
 
 
 def _is_null(answer: Answered, way: Sequence[str]) -> bool:

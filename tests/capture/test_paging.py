@@ -107,7 +107,11 @@ TROUBLES: dict[str, Trouble] = {
         "not declared",
     ),
     "records that are no list": ("next-url", [JSONResponse({"data": {"items": {"a": 1}}})], "no list at records"),
-    "no records at all": ("next-url", [JSONResponse({"rows": []})], "no list at records: data.items; it holds rows"),
+    "no records at all": (
+        "next-url",
+        [JSONResponse({"rows": []})],
+        "no list at records: data.items; lists are at: rows",
+    ),
     "a next link that is an object": (
         "next-url",
         [JSONResponse({"data": {"items": []}, "links": {"next": {"href": "/x"}}})],
