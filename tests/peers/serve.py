@@ -24,6 +24,7 @@ PLACES: Mapping[str, tuple[str, Sequence[str]]] = {
     "alerts": ("cosmos", ("alerts",)),
     "registry": ("cosmos", ("documents", "leases")),
     "secrets": ("key_vault", ("get", "set", "identity")),
+    "analytics": ("eventhouse", ("query", "stream", "mgmt", "queued")),
 }
 """The peer of each port that has one, and how the places begin where that port meets its faults."""
 

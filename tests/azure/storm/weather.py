@@ -26,10 +26,12 @@ NEVER: Final[Mapping[str, Mapping[str, str]]] = {
 }
 """Kinds of faults that a port can't meet at its peer, and why."""
 
-RATES: Final[Mapping[str, float]] = {"event_hubs": 0.01, "storage": 0.02, "cosmos": 0.01, "key_vault": 0.05}
+RATES: Final[Mapping[str, float]] = {
+    "event_hubs": 0.01, "storage": 0.02, "cosmos": 0.01, "key_vault": 0.05, "eventhouse": 0.02,
+}  # fmt: skip
 """The chance of each kind of fault at each of a peer's occasions."""
 
-WITHIN: Final[Mapping[str, int]] = {"event_hubs": 12, "storage": 12, "cosmos": 12, "key_vault": 2}
+WITHIN: Final[Mapping[str, int]] = {"event_hubs": 12, "storage": 12, "cosmos": 12, "key_vault": 2, "eventhouse": 4}
 """Occasions within which a planned fault strikes; the vault is seldom asked."""
 
 FIRST: Final[Mapping[tuple[str, str], str]] = {
@@ -37,8 +39,10 @@ FIRST: Final[Mapping[tuple[str, str], str]] = {
     ("events", "stolen"): "receive/",
     ("events", "expired"): "token/",
     ("registry", "retry_with"): "documents/replace",
+    ("analytics", "refused"): "stream/",
+    ("analytics", "unanswered"): "stream/",
 }
-"""Where a kind is planned, if not wherever the port meets it first."""
+"""Where a kind is planned that would seldom be met where others are."""
 
 
 class Weather:
@@ -88,8 +92,10 @@ class Weather:
         return dict.fromkeys(sorted(kinds), RATES[peer])
 
     def _place(self, port: str, kind: str) -> str:
-        first = PLACES[port][1][0]
-        return FIRST.get((port, kind), "" if port == "events" else f"{first}/")
+        """Where a kind is planned: of a peer that serves several ports, at a place of this one's."""
+        peer, places = PLACES[port]
+        shared = sum(peer == other for other, _ in PLACES.values()) > 1
+        return FIRST.get((port, kind), f"{places[0]}/" if shared else "")
 
     async def _order(self, order: Order) -> Struck:
         assert self._process.stdin is not None
