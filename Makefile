@@ -32,8 +32,9 @@ format: $(DEV) ## Format the code and mend what lint can mend
 	@.venv/bin/ruff format
 	@.venv/bin/ruff check --fix
 
-schemas: $(LOCAL) ## Write the JSON Schemas of the config from its models
+schemas: $(LOCAL) ## Write what is made from the models: the config's JSON Schemas, the API's description
 	@$(PYTHON) -m flockiq.shared.config.schemas
+	@$(PYTHON) -m flockiq.cli.openapi
 
 kill-test: $(DEV) ## Kill the app N times (N=20) and compare with a clean replay
 	@$(PYTHON) -m flockiq kill-test --kills $(N) $(ARGS)

@@ -17,7 +17,7 @@ from flockiq.serve.entities import Entity, EntityFound, entity, search
 from flockiq.serve.health import Health
 from flockiq.serve.overrides import OverrideTold
 from flockiq.serve.problems import ProblemDocument
-from flockiq.serve.schema import Json, answers
+from flockiq.serve.schema import Json, Moment, answers
 from flockiq.serve.sources import Stream
 from flockiq.serve.summary import Summary, summary
 from flockiq.serve.view import View, now_us
@@ -165,7 +165,7 @@ def routes(view: View) -> APIRouter:  # noqa: C901 - one short route after anoth
     @api.get("/summary", responses=answers(Summary, 503), tags=["state"], summary="How much, and how fast")
     async def numbers(
         since: Annotated[
-            dt.datetime | None, Query(description="Latency of changes committed after this; 15 minutes without.")
+            Moment | None, Query(description="Latency of changes committed after this; 15 minutes without.")
         ] = None,
     ) -> Response:
         if since is None:
@@ -201,7 +201,7 @@ def _backfills(api: APIRouter, view: View) -> None:
     async def begin_backfill(
         source: Id,
         stream: Annotated[str, Query(max_length=200, description="A stream; all of the source's without.")] = "",
-        since: Annotated[dt.datetime | None, Query(description="Leave alone what changed before this.")] = None,
+        since: Annotated[Moment | None, Query(description="Leave alone what changed before this.")] = None,
     ) -> Response:
         since_us = instant_us(since.isoformat(), dt.UTC) if since else 0
         return Json(BackfillsShown(await backfills.begin(view.services, config(), source, stream, since_us, now_us())))

@@ -9,7 +9,6 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp
 
 from flockiq import __version__
 from flockiq.serve import api, page
@@ -24,7 +23,7 @@ from flockiq.shared.settings import Settings
 STATIC = Path(__file__).resolve().parent / "static"
 
 
-def application(open_services: Callable[[], Services], read_settings: Callable[[], Settings] | None = None) -> ASGIApp:
+def application(open_services: Callable[[], Services], read_settings: Callable[[], Settings] | None = None) -> FastAPI:
     """The ASGI application. See ``View`` for what its arguments are asked, and when."""
     app = FastAPI(
         title="FlockIQ",
@@ -33,6 +32,7 @@ def application(open_services: Callable[[], Services], read_settings: Callable[[
         openapi_url="/api/openapi.json",
         docs_url=None,  # its pages load scripts from elsewhere
         redoc_url=None,
+        generate_unique_id_function=lambda route: route.name,
     )
     view = View(open_services, read_settings)
     app.include_router(api.routes(view))
