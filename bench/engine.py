@@ -6,6 +6,7 @@ deltas and alerts as rows of JSON and packed events) and encoding the commit.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Mapping, Sequence
 
 from flockiq.pipeline import compiled
@@ -13,6 +14,7 @@ from flockiq.pipeline.decode import lines_of, rows_of
 from flockiq.pipeline.types import Effect, TypeState
 from flockiq.pipeline.world import Plan
 from flockiq.shared.lanes import Texts
+from flockiq.shared.triggers import GARBAGE
 
 CLOCK_US = 0  # no tick has come: conditions that wait for time are settled by the reference's tick
 
@@ -21,6 +23,7 @@ class Engine:
     """The state of one partition and the steps that a batch goes through."""
 
     def __init__(self, plans: Mapping[str, Plan]) -> None:
+        gc.set_threshold(*GARBAGE)  # as in the app
         compiled.use("wait")
         if compiled.ready() is None:
             raise RuntimeError("machine code can't be loaded: it is what is measured") from compiled.failure()

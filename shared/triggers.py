@@ -16,7 +16,8 @@ from flockiq.shared.owner import Input, Owned, Owner
 from flockiq.shared.services import Services, services
 from flockiq.shared.settings import CONSUMER_GROUP
 
-gc.set_threshold(100_000, 50, 100)  # batches make objects by the ten thousand, and hardly ever cycles of them
+GARBAGE = (100_000, 50, 100)  # batches make objects by the ten thousand, and hardly ever cycles of them
+gc.set_threshold(*GARBAGE)
 
 Handler = Callable[[list[func.EventHubEvent]], Awaitable[None]]
 
