@@ -82,7 +82,12 @@ def is_for(source: Source, stream: Stream, path: str) -> bool:
 async def _under_lease(capture: Capture, source: Source, stream: str, file: Landed) -> None:
     name = f"capture/{capture.tenant}/{source.source}/{stream}"
     try:
-        read = await under_lease(capture.services.registry, name, partial(_read, capture, source, stream, file))
+        read = await under_lease(
+            capture.services.registry,
+            name,
+            partial(_read, capture, source, stream, file),
+            ttl_s=capture.services.settings.lease_s,
+        )
     except LeaseLost as error:
         raise SourceUnavailable(f"{file.path}: {error}") from error
     if read is None:

@@ -11,13 +11,12 @@ from typing import Final
 from flockiq.shared.errors import LeaseLost, TransientError
 from flockiq.shared.ports import Lease, Registry
 
-TTL_S: Final = 10.0  # how long a stream waits after its reader was killed
 _TRIES: Final = 20  # to take a lease in one lifetime of it, while waiting
 _RENEWALS: Final = 3  # in one lifetime, so that one that fails is not the end
 
 
 async def under_lease[Result](
-    registry: Registry, name: str, work: Callable[[], Awaitable[Result]], *, ttl_s: float = TTL_S, wait_s: float = 0.0
+    registry: Registry, name: str, work: Callable[[], Awaitable[Result]], *, ttl_s: float, wait_s: float = 0.0
 ) -> Result | None:
     """What ``work`` returns, done while holding ``name``; None if another holds it, even after ``wait_s``.
 

@@ -7,9 +7,9 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from flockiq.capture.lease import TTL_S, under_lease
+from flockiq.capture.lease import under_lease
 from flockiq.shared.config.sources import Source
-from flockiq.shared.ports import Registry
+from flockiq.shared.services import Services
 
 _ROUND_S: Final = 0.25  # between two rounds of asking for a place
 
@@ -24,8 +24,7 @@ def spare(source: Source) -> range:
 
 
 async def seated[Result](
-    registry: Registry,
-    tenant: str,
+    services: Services,
     source: Source,
     work: Callable[[], Awaitable[Result]],
     *,
@@ -51,7 +50,8 @@ async def seated[Result](
 
     while True:
         for place in random.sample(among, len(among)):  # spreads instances over the places
-            if await under_lease(registry, f"seat/{tenant}/{source.source}/{place}", kept, ttl_s=TTL_S):
+            name = f"seat/{services.settings.tenant}/{source.source}/{place}"
+            if await under_lease(services.registry, name, kept, ttl_s=services.settings.lease_s):
                 return done[0]
         if loop.time() >= give_up_at:
             return None

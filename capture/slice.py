@@ -13,7 +13,7 @@ import msgspec
 from flockiq.capture import turn as turns
 from flockiq.capture.ended import Ended, ended
 from flockiq.capture.http.patience import backoff
-from flockiq.capture.lease import TTL_S, under_lease
+from flockiq.capture.lease import under_lease
 from flockiq.capture.protocols.registry import PROTOCOLS
 from flockiq.capture.publish import HUB
 from flockiq.capture.reading import Reading, Result
@@ -77,7 +77,9 @@ async def read_slice(capture: Capture, work: wire.WorkData) -> None:
     lease = f"capture/{capture.tenant}/{work.source}/{work.stream}"
     try:
         # A reader that was killed holds its lease until it runs out: waiting is sooner than being sent again.
-        await under_lease(capture.services.registry, lease, partial(_take_seat, capture, source, work), wait_s=TTL_S)
+        ttl_s = capture.services.settings.lease_s
+        step = partial(_take_seat, capture, source, work)
+        await under_lease(capture.services.registry, lease, step, ttl_s=ttl_s, wait_s=ttl_s)
     except LeaseLost as error:
         log.info("%s/%s: %s", work.source, work.stream, error)
 
@@ -90,7 +92,7 @@ async def _take_seat(capture: Capture, source: Source, work: wire.WorkData) -> N
         return True
 
     wait_s = source.limits.slice_time / _MICRO
-    if not await seated(capture.services.registry, capture.tenant, source, read, wait_s=wait_s):
+    if not await seated(capture.services, source, read, wait_s=wait_s):
         log.info(
             "%s/%s waits: %d of its source's streams are being read",
             *(work.source, work.stream),

@@ -138,7 +138,8 @@ async def _under_lease(capture: Capture, work: wire.WorkData) -> None:
         return
     try:
         name = f"subscription/{capture.tenant}/{work.source}/{work.stream}"
-        await under_lease(capture.services.registry, name, partial(_renew, capture, source, work))
+        ttl_s = capture.services.settings.lease_s
+        await under_lease(capture.services.registry, name, partial(_renew, capture, source, work), ttl_s=ttl_s)
     except (LeaseLost, Conflict) as error:
         log.info("%s/%s: %s", work.source, work.stream, error)
 

@@ -45,6 +45,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     analytics_spool: bool = False  # FLOCKIQ_ANALYTICS_SPOOL: leave rows to the process that holds the DuckDB file
     entity_hubs: bool = True  # FLOCKIQ_ENTITY_HUBS: tell golden records and deltas on hubs entities and deltas
     access: Access = "local"  # FLOCKIQ_ACCESS
+    lease_s: float = 10.0  # FLOCKIQ_LEASE_S: how long what a killed process was reading waits for another
     requests_per_s: float = 50.0  # FLOCKIQ_REQUESTS_PER_S: of one caller to page and API
     state_snapshot_entries: int = 500  # FLOCKIQ_STATE_SNAPSHOT_ENTRIES: roll a log after so many appends
 

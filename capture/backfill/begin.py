@@ -9,7 +9,7 @@ from flockiq.capture.backfill.asking import definition
 from flockiq.capture.backfill.plan import spans
 from flockiq.capture.cursor import Cursor, Cursors
 from flockiq.capture.deliveries import last_told
-from flockiq.capture.lease import TTL_S, under_lease
+from flockiq.capture.lease import under_lease
 from flockiq.capture.sources import Capture
 from flockiq.shared.backfills import Backfill, Backfills, Slice
 from flockiq.shared.config.backfilled import way_of
@@ -30,8 +30,9 @@ async def begin(capture: Capture, source: Source, stream: str, backfill: Backfil
     async def numbered() -> Cursor:
         return await _number(capture, source, stream)
 
-    wait_s = source.limits.slice_time / _MICRO + TTL_S
-    run = await under_lease(registry, lease, numbered, wait_s=wait_s)
+    ttl_s = capture.services.settings.lease_s
+    wait_s = source.limits.slice_time / _MICRO + ttl_s
+    run = await under_lease(registry, lease, numbered, ttl_s=ttl_s, wait_s=wait_s)
     if run is None:
         return False
     way = way_of(source, stream)

@@ -17,7 +17,7 @@ from flockiq.capture.backfill.plan import halves
 from flockiq.capture.backfill.reading import SliceReading
 from flockiq.capture.ended import Ended, ended
 from flockiq.capture.http.patience import backoff
-from flockiq.capture.lease import TTL_S, under_lease
+from flockiq.capture.lease import under_lease
 from flockiq.capture.pages import TooMany
 from flockiq.capture.publish import HUB as CHANGES
 from flockiq.capture.seats import seated, spare
@@ -79,7 +79,8 @@ async def _work(capture: Capture, work: wire.WorkData) -> None:
         step = partial(_seated, capture, source, work, backfill, name)
     try:
         # A reader that was killed holds its lease until it runs out: waiting is sooner than being sent again.
-        await under_lease(registry, lease, step, wait_s=TTL_S)
+        ttl_s = capture.services.settings.lease_s
+        await under_lease(registry, lease, step, ttl_s=ttl_s, wait_s=ttl_s)
     except LeaseLost as error:
         log.info("%s/%s %s: %s", work.source, work.stream, work.slice, error)
 
@@ -98,7 +99,7 @@ async def _seated(capture: Capture, source: Source, work: wire.WorkData, backfil
 
     wait_s = source.limits.slice_time / _MICRO
     among = spare(source)
-    if not await seated(capture.services.registry, capture.tenant, source, read, wait_s=wait_s, among=among):
+    if not await seated(capture.services, source, read, wait_s=wait_s, among=among):
         log.info("%s/%s %s waits for a place at its source", work.source, work.stream, work.slice)
         await _answered(capture, work, partial(turns.succeeded, due_us=capture.now_us()))
 

@@ -95,7 +95,8 @@ class Tokens:
                 async def rotate() -> _Granted:
                     return await self._rotate(auth)
 
-                granted = await under_lease(self._services.registry, name, rotate, wait_s=_WAIT_S)
+                ttl_s = self._services.settings.lease_s
+                granted = await under_lease(self._services.registry, name, rotate, ttl_s=ttl_s, wait_s=_WAIT_S)
                 if granted is None:
                     raise StoreUnavailable(f"{self._source}: another instance is renewing its tokens; tried again soon")
                 return granted

@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 from starlette.responses import JSONResponse, Response
 
-from flockiq.capture.backfill import work as slices
 from flockiq.shared.services import Services
-from tests.capture.conftest import Open, World
+from tests.capture.conftest import Open, World, leased
 from tests.capture.past import HOUR, Past, at_the_hours_end, hour_of_orders, source
 from tests.capture.peers.shop import Shop
 from tests.capture.test_crash import Killed, doom
@@ -84,10 +83,10 @@ async def test_since_leaves_older_records_alone(world: Open, shop: tuple[Shop, s
 
 @pytest.mark.parametrize("fatal", range(1, 25))
 async def test_killed_at_any_write_it_ends_with_every_record(
-    services: Services, shop: tuple[Shop, str], monkeypatch: pytest.MonkeyPatch, fatal: int
+    services: Services, shop: tuple[Shop, str], fatal: int
 ) -> None:
     """Killed while it begins, between pages, and while it ends: the app started again goes on to the same end."""
-    monkeypatch.setattr(slices, "TTL_S", 2.0)
+    services = leased(services, 2.0)
     peer, url = shop
     config = source(url, slice="30m", limits={"concurrency": 2})
     killed = World(doom(services, fatal, done=fatal % 2 == 0), config)

@@ -8,14 +8,13 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 
-from flockiq.capture.backfill import begin
 from flockiq.capture.backfill import work as slices
 from flockiq.capture.cursor import Cursors
 from flockiq.capture.http.circuit import Breaker
 from flockiq.shared.circuits import circuits
 from flockiq.shared.errors import NotFound
 from flockiq.shared.services import Services
-from tests.capture.conftest import Open, World
+from tests.capture.conftest import Open, World, leased
 from tests.capture.past import Past, at_the_hours_end, hour_of_orders, source
 from tests.capture.peers.shop import Shop
 
@@ -93,11 +92,9 @@ async def test_polls_go_on_beside_a_backfill_and_win_over_it(world: Open, shop: 
         assert {change.data.run for change in late} == {1, 2, 3}
 
 
-async def test_its_run_is_taken_between_two_polls(
-    services: Services, shop: tuple[Shop, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_its_run_is_taken_between_two_polls(services: Services, shop: tuple[Shop, str]) -> None:
     """While a poll reads, a backfill does not begin: of one record, what is read later must be told as later."""
-    monkeypatch.setattr(begin, "TTL_S", 0.2)
+    services = leased(services, 0.2)
     _, url = shop
     it = World(services, source(url, limits={"slice_time": "1ms"}))
     past = at_the_hours_end(it)

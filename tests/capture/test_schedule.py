@@ -10,11 +10,11 @@ from typing import Any
 import azure.functions as func
 import pytest
 
-from flockiq.capture import functions, schedule, slice, turn  # noqa: A004 - the design's word
+from flockiq.capture import functions, schedule, turn
 from flockiq.capture.turn import UNANSWERED_US, Turn
 from flockiq.shared import wire
 from flockiq.shared.services import Services
-from tests.capture.conftest import Ledger, World
+from tests.capture.conftest import Ledger, World, leased
 from tests.capture.peers.server import serve
 from tests.capture.peers.tables import DataversePeer
 
@@ -121,11 +121,9 @@ async def test_a_turn_written_by_two_keeps_both_changes(services: Services) -> N
     assert await keeper.all() == {("crm", "accounts"): Turn(due_us=9, sent_us=5, read_us=7)}
 
 
-async def test_a_slice_waits_for_the_lease_of_a_killed_reader(
-    services: Services, accounts: Source, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_slice_waits_for_the_lease_of_a_killed_reader(services: Services, accounts: Source) -> None:
     """The dead hold a lease until it runs out; the slice is read the moment it does."""
-    monkeypatch.setattr(slice, "TTL_S", 2.0)
+    services = leased(services, 2.0)
     assert await services.registry.acquire("capture/default/crm/accounts", "a reader killed since", 0.6) is not None
     peer = DataversePeer("accountid", page=2)
     peer.table.put({"accountid": "a", "modifiedon": None})

@@ -176,6 +176,7 @@ def test_killed_in_the_middle_of_a_backfill_every_record_is_there_once(
 ) -> None:
     """The real app, killed -9 twice between the first and the last of three thousand records."""
     monkeypatch.setattr(backfill_test, "QUIET_S", 3.0)
+    monkeypatch.setenv("FLOCKIQ_LEASE_S", "2")  # what the dead were reading is read again sooner
     assert main(["backfill-test", "--kills", "2", "--records", "3000", "--data", str(tmp_path / "data")]) == 0
     told = capsys.readouterr().out
     assert "kills in the middle of the backfill 2" in told
