@@ -98,6 +98,9 @@ param fabricQueryUri string = ''
 @description('Ingestion URI of the Eventhouse in Fabric.')
 param fabricIngestUri string = ''
 
+@description('Name of the database: the cluster is given one of this name, an Eventhouse has one.')
+param analyticsDatabase string = 'flockiq'
+
 @description('Days that logs are kept.')
 @minValue(30)
 @maxValue(730)
@@ -298,6 +301,7 @@ module dataExplorer 'modules/data-explorer.bicep' = if (analytics == 'dataExplor
     location: location
     tags: allTags
     sku: dataExplorerSku
+    databaseName: analyticsDatabase
     zoneRedundant: zoneRedundant
     private: vnetEnabled
     clientId: identity.outputs.clientId
@@ -327,6 +331,7 @@ module app 'modules/app.bicep' = {
     vaultUri: vault.outputs.uri
     queryUri: analytics == 'dataExplorer' ? dataExplorer.outputs.queryUri : fabricQueryUri
     ingestUri: analytics == 'dataExplorer' ? dataExplorer.outputs.ingestUri : fabricIngestUri
+    analyticsDatabase: analyticsDatabase
     zoneRedundant: zoneRedundant
     instanceMemoryMB: instanceMemoryMB
     maximumInstanceCount: maximumInstanceCount

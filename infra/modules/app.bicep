@@ -16,6 +16,7 @@ param cosmosEndpoint string
 param vaultUri string
 param queryUri string
 param ingestUri string
+param analyticsDatabase string
 param zoneRedundant bool
 param instanceMemoryMB int
 param maximumInstanceCount int
@@ -57,6 +58,7 @@ var settings = union(
     KeyVault__vaultUri: vaultUri
     Kusto__queryUri: queryUri
     Kusto__ingestUri: ingestUri
+    Kusto__database: analyticsDatabase
     FLOCKIQ_ADAPTERS: 'azure'
     FLOCKIQ_ACCESS: empty(authClientId) ? 'keys' : 'entra'
     FLOCKIQ_TENANT: tenant

@@ -4,6 +4,7 @@ param token string
 param location string
 param tags object
 param sku string
+param databaseName string
 param zoneRedundant bool
 param private bool
 param clientId string
@@ -32,7 +33,7 @@ resource cluster 'Microsoft.Kusto/clusters@2024-04-13' = {
 
 resource database 'Microsoft.Kusto/clusters/databases@2024-04-13' = {
   parent: cluster
-  name: 'flockiq'
+  name: databaseName
   location: location
   kind: 'ReadWrite'
   properties: { softDeletePeriod: 'P730D', hotCachePeriod: 'P31D' }

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from flockiq.serve.health import LAG_DOWN_S
-from flockiq.shared.adapters.azure import connect, cosmos
+from flockiq.shared.adapters.azure import cosmos
 from flockiq.shared.adapters.azure.storage import account
 from flockiq.shared.settings import HUBS, PORTS, READ_GROUP, Settings
 from tests.infra import code
@@ -50,9 +49,6 @@ DEFAULTED = {
     "FLOCKIQ_PARTITIONS_",  # the beginning of the hubs' settings
 }
 """Settings the code mentions and works well without."""
-
-ADAPTERS: Mapping[str, str] = {"analytics": "Kusto__", "secrets": "KeyVault__"}
-"""How the settings of a port's adapter begin, for ports whose adapter may be missing."""
 
 
 def hubs(zone: Zone) -> Iterator[str]:
@@ -109,18 +105,11 @@ def settings(zone: Zone) -> Iterator[str]:
         f"setting {name} is read and not set"
         for name in sorted(read - DEFAULTED - ports - fields - zone.settings.keys())
     )
-    known = read | fields | named | OF_THE_HOST | _awaited(zone)
+    known = read | fields | named | OF_THE_HOST
     yield from (f"setting {name} is set and not read" for name in sorted(zone.settings.keys() - known))
     yield from (f"setting {name} is named by a source and not set" for name in sorted(named - zone.settings.keys()))
     if zone.settings.get("FLOCKIQ_ADAPTERS") != "azure":
         yield "the app would not use the adapters of Azure"
-
-
-def _awaited(zone: Zone) -> set[str]:
-    """Settings of ports that ``Azure`` says it has no adapter for."""
-    text = Path(connect.__file__).read_text()
-    prefixes = tuple(prefix for port, prefix in ADAPTERS.items() if f'_missing("{port}")' in text)
-    return {name for name in zone.settings if name.startswith(prefixes)} if prefixes else set()
 
 
 def secrets(zone: Zone) -> Iterator[str]:
