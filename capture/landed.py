@@ -18,11 +18,12 @@ UNFINISHED: Final = ("CreateFile", "SftpCreate")  # an empty file to be written;
 _SUBJECT: Final = re.compile(
     r"/blobServices/default/containers/(?P<container>[a-z0-9-]{3,63})/blobs/(?P<name>.{1,1024})"
 )
+_OWN: Final = "-blobs"  # how the container that the Blobs port keeps everything in ends: flockiq-blobs
 _MOST: Final = 10_000  # events in one message; Event Grid sends far fewer
 
 
 class Landed(NamedTuple):
-    """A file that landed. ``path`` is container/name."""
+    """A file that landed. ``path`` is one of the Blobs port's: container/name, or in its own container the name."""
 
     path: str
     etag: str
@@ -66,4 +67,5 @@ def _landed(event: _Event) -> Landed:
     parts = found["name"].split("/") if found else [""]
     if found is None or any(part in ("", ".", "..") or not part.isprintable() or "\\" in part for part in parts):
         raise BadRecord("does not name a blob", field="subject")
-    return Landed(f"{found['container']}/{found['name']}", event.data.etag, event.data.size)
+    folder = "" if found["container"].endswith(_OWN) else f"{found['container']}/"
+    return Landed(folder + found["name"], event.data.etag, event.data.size)

@@ -253,7 +253,7 @@ module files 'modules/files.bicep' = {
     location: location
     tags: allTags
     accountName: dataStorage.outputs.name
-    container: dataStorage.outputs.inboxContainer
+    inbox: dataStorage.outputs.inbox
     namespaceName: hubs.outputs.name
     hubName: 'files'
     workspaceId: telemetry.outputs.workspaceId

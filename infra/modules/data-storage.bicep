@@ -11,7 +11,7 @@ param principalId string
 param workspaceId string
 
 var storageBlobDataContributor = 'ba92f5b4-2d11-453d-a403-e96b0029c9fe'
-var containers = ['flockiq-state', 'flockiq-blobs', 'inbox']
+var containers = ['flockiq-state', 'flockiq-blobs']
 
 resource account 'Microsoft.Storage/storageAccounts@2024-01-01' = {
   name: 'stdata${token}'
@@ -59,7 +59,7 @@ resource lifecycle 'Microsoft.Storage/storageAccounts/managementPolicies@2024-01
           type: 'Lifecycle'
           enabled: true
           definition: {
-            filters: { blobTypes: ['blockBlob'], prefixMatch: ['flockiq-blobs/raw/', 'flockiq-blobs/dead-letters/', 'inbox/'] }
+            filters: { blobTypes: ['blockBlob'], prefixMatch: ['flockiq-blobs/raw/', 'flockiq-blobs/dead-letters/', 'flockiq-blobs/inbox/'] }
             actions: { baseBlob: { delete: { daysAfterModificationGreaterThan: retentionDays } } }
           }
         }
@@ -101,4 +101,4 @@ resource diagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' 
 
 output id string = account.id
 output name string = account.name
-output inboxContainer string = 'inbox'
+output inbox string = 'flockiq-blobs/blobs/inbox'

@@ -4,7 +4,7 @@ param token string
 param location string
 param tags object
 param accountName string
-param container string
+param inbox string
 param namespaceName string
 param hubName string
 param workspaceId string
@@ -59,7 +59,7 @@ resource landed 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2025-02-15'
     }
     filter: {
       includedEventTypes: ['Microsoft.Storage.BlobCreated']
-      subjectBeginsWith: '/blobServices/default/containers/${container}/'
+      subjectBeginsWith: '/blobServices/default/containers/${inbox}/'
     }
     retryPolicy: { maxDeliveryAttempts: 30, eventTimeToLiveInMinutes: 1440 }
   }

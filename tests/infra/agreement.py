@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from flockiq.capture.landed import CREATED, files_landed
 from flockiq.serve.health import LAG_DOWN_S
 from flockiq.shared.adapters.azure import cosmos
 from flockiq.shared.adapters.azure.storage import account
@@ -81,13 +83,15 @@ def stores(zone: Zone) -> Iterator[str]:
     yield from same("database", {cosmos.DATABASE}, {each.name for each in zone.deployed.of(f"{COSMOS}/sqlDatabases")})
     containers = {each.name for each in zone.deployed.of(f"{STORAGE}/blobServices/containers")}
     ours = {f"flockiq-{each}" for each in (account.STATE, account.BLOBS)}
-    yield from same("blob container", {*ours, "inbox", "deployments"}, containers)
+    yield from same("blob container", {*ours, "deployments"}, containers)
     (site,) = zone.deployed.of(SITE)
     if not site.properties["functionAppConfig"]["deployment"]["storage"]["value"].endswith("deployments"):
         yield "the app is not deployed from the container deployments"
     for event in zone.deployed.of("Microsoft.EventGrid/systemTopics/eventSubscriptions"):
-        if event.properties["filter"]["subjectBeginsWith"] != "/blobServices/default/containers/inbox/":
-            yield "files that land in the container inbox are not told of"
+        subject = event.properties["filter"]["subjectBeginsWith"] + "bureau/file.csv"
+        told = json.dumps({"type": CREATED, "subject": subject}).encode()
+        if [file.path for file in files_landed(told)] != ["inbox/bureau/file.csv"]:
+            yield "files that land in inbox/ are told of under another name than the app reads them by"
     scripts = {each.properties["scriptContent"] for each in zone.deployed.of(f"{KUSTO}/databases/scripts")}
     wanted = {path.read_text() for path in (ROOT / "eventhouse").glob("*.kql")}
     if zone.deployed.of(KUSTO) and scripts != wanted:
