@@ -263,10 +263,17 @@ async def _metadata(_request: web.Request) -> web.Response:
 
 
 def _typed(kql: str, given: Mapping[str, str]) -> dict[str, str | int | float]:
-    """Parameters, which come as texts, as the query declares them."""
+    """Parameters, which come as texts: strings as they are, all else as KQL's literals."""
     declared = dict(_PARAMETER.findall(" ".join(_DECLARED.findall(kql))))
     kinds = {"int": int, "long": int, "real": float}
-    return {name: kinds.get(declared.get(name, ""), str)(value) for name, value in given.items() if name in declared}
+    typed: dict[str, str | int | float] = {}
+    for name, value in given.items():
+        kind = declared.get(name, "")
+        if kind == "string":
+            typed[name] = value
+        elif kind:
+            typed[name] = kinds.get(kind, str)(value.removeprefix(f"{kind}(").removesuffix(")"))
+    return typed
 
 
 def _error(message: str, code: str, *, status: int = 400) -> web.Response:

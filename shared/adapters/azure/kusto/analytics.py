@@ -33,6 +33,8 @@ MAX_QUERY: Final = 100_000  # characters of KQL
 
 _COMMAND: Final = re.compile(r"\s*(\.[\w-]+(?:\s+\w+)?)")
 _DECLARED: Final = re.compile(r"declare\s+query_parameters\s*\(([^;]*)\)\s*;")
+_PARAMETER: Final = re.compile(r"(\w+)\s*:\s*(\w+)")
+_LITERAL: Final = re.compile(r"[\w:.+ -]{1,64}")
 
 
 class KustoAnalytics:
@@ -82,11 +84,13 @@ class KustoAnalytics:
             raise QueryError(f"the query has {len(kql):,} characters, over the limit of {MAX_QUERY:,}")
         if command := _COMMAND.match(kql):
             raise QueryError(f"{command[1]} is a command, which writes: only queries are run here")
-        declared = " ".join(_DECLARED.findall(kql))
-        for name in parameters or {}:
-            if not re.search(rf"\b{re.escape(name)}\s*:", declared):
+        declared = dict(_PARAMETER.findall(" ".join(_DECLARED.findall(kql))))
+        given: dict[str, str] = {}
+        for name, value in (parameters or {}).items():
+            if name not in declared:
                 raise QueryError(f"the query declares no parameter {name}, but a value was given for it")
-        return answered(await self._cluster.query(kql, dict(parameters or {})))
+            given[name] = _literal(declared[name], value)
+        return answered(await self._cluster.query(kql, given))
 
     async def flush(self) -> None:
         """See ``Analytics.flush``; what was queued is seen when the service has batched it."""
@@ -130,3 +134,14 @@ class KustoAnalytics:
             else:
                 return
         await self._cluster.queue(table, rows)
+
+
+def _literal(kind: str, value: str | float) -> str:
+    """A parameter's value as the service reads it: a text as it is, anything else as KQL writes it."""
+    if not isinstance(value, str):
+        return repr(value)
+    if kind == "string" or value.startswith(f"{kind}("):
+        return value
+    if not _LITERAL.fullmatch(value):
+        raise QueryError(f"{value[:80]!r} is no {kind}")
+    return f"{kind}({value})"

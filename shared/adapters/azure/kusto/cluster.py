@@ -91,13 +91,16 @@ class Cluster:
         self._opening = asyncio.Lock()
         self._closed = False
 
-    async def query(self, kql: str, parameters: Mapping[str, str | int | float]) -> KustoResponseDataSet:
-        """A query's answer. QueryError if it is wrong or goes over a limit; StoreUnavailable if nobody answers."""
+    async def query(self, kql: str, parameters: Mapping[str, str]) -> KustoResponseDataSet:
+        """A query's answer; parameters as the service reads them.
+
+        QueryError if it is wrong or goes over a limit; StoreUnavailable if nobody answers.
+        """
         properties = ClientRequestProperties()  # type: ignore[no-untyped-call]  # as the SDK has it
         for name, value in {**_READS, "servertimeout": timedelta(seconds=QUERY_S)}.items():
             properties.set_option(name, value)
         for name, given in parameters.items():
-            properties.set_parameter(name, given if isinstance(given, str) else repr(given))
+            properties.set_parameter(name, given)
 
         async def ask() -> KustoResponseDataSet:
             answer: KustoResponseDataSet = await (await self._open()).execute_query(self._database, kql, properties)

@@ -1,0 +1,296 @@
+"""Rows on their way to the Eventhouse: in batches, streamed or queued, and none is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from flockiq.shared.adapters.azure.kusto import lanes
+from flockiq.shared.adapters.azure.kusto.analytics import KustoAnalytics
+from flockiq.shared.adapters.azure.kusto.cluster import Cluster
+from flockiq.shared.adapters.azure.kusto.lanes import Lane, Rate
+from flockiq.shared.adapters.azure.kusto.waiting import Waiting
+from flockiq.shared.adapters.embedded.blobs import FolderBlobs
+from flockiq.shared.errors import FlockIQError, StoreUnavailable
+from flockiq.shared.sweeps import Sweeps
+from tests.azure.kusto.conftest import Opens, rows
+from tests.peers.kusto.peer import KINDS, Eventhouse
+
+pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")  # the SDK's own
+COUNT = "Deltas | count"
+DISTINCT = "Deltas | summarize dcount(DeltaId)"
+MEND = ("throttled", "unavailable", "dropped", "unanswered", "slow", "expired")
+
+
+async def seen(peer: Eventhouse, kql: str, expected: int) -> bool:
+    """Whether a query finds so many, in time: what was queued comes by and by."""
+    until = time.monotonic() + 10.0
+    while (found := (await asyncio.to_thread(peer.rows, kql))[0][0]) != expected:
+        if time.monotonic() > until:
+            raise AssertionError(f"{kql}: {found}, and not {expected}")
+        await asyncio.sleep(0.05)
+    return True
+
+
+async def test_ingestions_at_once_are_one_request(opens: Opens, peer: Eventhouse) -> None:
+    """Each returns when its rows are stored."""
+    analytics = opens()
+    await asyncio.gather(*(analytics.ingest("Deltas", rows(n * 10, 10)) for n in range(20)))
+    assert peer.rows(COUNT) == [[200]]
+    assert peer.asked["stream/Deltas"] == 1
+
+
+async def test_a_batch_has_a_size_and_an_age(opens: Opens, peer: Eventhouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It goes when it is full, or when its first rows have waited long enough."""
+    monkeypatch.setattr(Lane.__init__, "__kwdefaults__", {"linger_s": 0.0, "batch_bytes": 500})
+    analytics = opens(linger_s=0.05)
+    began = time.monotonic()
+    await asyncio.gather(*(analytics.ingest("Deltas", rows(n, 1)) for n in range(60)))
+    assert time.monotonic() - began < 5.0
+    assert 3 <= peer.asked["stream/Deltas"] <= 10
+    assert peer.rows(DISTINCT) == [[60]]
+
+
+@pytest.mark.usefixtures("queue")
+async def test_what_is_too_large_to_stream_is_queued(opens: Opens, peer: Eventhouse) -> None:
+    """And comes when its turn comes."""
+    await opens().ingest("Deltas", rows(0, 40, New="x" * 100_000))
+    assert peer.asked["stream/Deltas"] == 0
+    assert await seen(peer, DISTINCT, 40)
+
+
+@pytest.mark.usefixtures("queue")
+async def test_what_comes_fast_is_queued(opens: Opens, peer: Eventhouse) -> None:
+    """Above a rate, by table: the others are streamed on."""
+    analytics = opens(streamed_rate=100.0)
+    await analytics.ingest("Deltas", rows(0, 1000))
+    await analytics.ingest("Runs", b'{"RunId": "r"}')
+    assert (peer.asked["stream/Deltas"], peer.asked["stream/Runs"]) == (0, 1)
+    assert await seen(peer, DISTINCT, 1000)
+
+
+@pytest.mark.usefixtures("queue")
+@pytest.mark.parametrize("kind", ["throttled", "unavailable", "dropped", "expired"])
+async def test_what_can_not_be_streamed_now_is_queued(kind: str, opens: Opens, peer: Eventhouse) -> None:
+    """When it was tried for a while."""
+    analytics = opens()
+    peer.faults.plan(kind, where="stream/", times=1000)
+    peer.faults.plan("unavailable", where="queued/")
+    await analytics.ingest("Deltas", rows(0, 5))
+    assert await seen(peer, DISTINCT, 5)
+    assert peer.faults.injected[kind] > 1
+    assert peer.faults.injected["unavailable"] >= 1
+
+
+@pytest.mark.parametrize("kind", MEND)
+async def test_rows_are_stored_whatever_happens_to_them(kind: str, opens: Opens, peer: Eventhouse) -> None:
+    """At least once."""
+    analytics = opens(try_s=0.2 if kind == "slow" else 5.0)
+    peer.faults.plan(kind, where="stream/", times=1 if kind == "slow" else 2)
+    await analytics.ingest("Deltas", rows(0, 5))
+    assert peer.rows(DISTINCT) == [[5]]
+    assert peer.rows(COUNT)[0][0] >= (10 if kind in ("unanswered", "slow") else 5)
+
+
+async def test_rows_wait_while_the_service_is_away(
+    opens: Opens, peer: Eventhouse, blobs: FolderBlobs, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Kept in the blobs without asking it each time, and taken there by the clock."""
+    analytics = opens(hold_s=60.0)
+    assert isinstance(analytics, Sweeps)
+    peer.faults.plan("dropped", times=100_000)
+    with caplog.at_level(logging.WARNING):
+        await analytics.ingest("Deltas", rows(0, 5))
+        asked = peer.asked.total()
+        for n in range(1, 4):
+            await analytics.ingest("Deltas", rows(n * 5, 5))
+    assert peer.asked.total() == asked
+    assert "kept in the blobs" in caplog.text
+    assert len(await blobs.list("analytics/Deltas/")) == 4
+    with pytest.raises(StoreUnavailable):
+        await analytics.sweep()
+    assert len(await blobs.list("analytics/Deltas/")) == 4
+    peer.faults.clear()
+    assert await opens().sweep() == 4
+    assert peer.rows(COUNT) == [[20]]
+    assert await blobs.list("") == []
+    assert await analytics.sweep() == 0
+
+
+async def test_a_mapping_that_is_gone_is_said_and_its_rows_wait(
+    opens: Opens, peer: Eventhouse, blobs: FolderBlobs, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is tried once, not again and again; rows of other tables go on, also from among what waits."""
+    analytics = opens()
+    peer.forget_mapping("Deltas")
+    with caplog.at_level(logging.ERROR):
+        await analytics.ingest("Deltas", rows(0, 5))
+    assert peer.asked["stream/Deltas"] == 1
+    assert "has eventhouse/ been deployed" in caplog.text
+    await Waiting(blobs).keep("Runs", b'{"RunId": "r"}')
+    assert await analytics.sweep() == 1
+    assert peer.rows("Runs | count") == [[1]]
+    assert len(await blobs.list("analytics/Deltas/")) == 1
+    await analytics.ingest("Runs", b'{"RunId": "s"}')
+    assert peer.rows("Runs | count") == [[2]]
+
+
+async def test_what_can_not_be_read_or_is_not_ours_stays(
+    opens: Opens, blobs: FolderBlobs, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A damaged blob is said; one that nobody named so is left alone."""
+    damaged = f"analytics/Deltas/{1:020}-{'a' * 32}.ndjson.zst"
+    await blobs.put(damaged, b"no zstd")
+    await blobs.put("analytics/readme", b"hello")
+    await Waiting(blobs).keep("Deltas", rows(0, 1))
+    with caplog.at_level(logging.ERROR):
+        assert await opens().sweep() == 1
+    assert damaged in caplog.text
+    assert await blobs.list("") == [damaged, "analytics/readme"]
+
+
+async def test_a_flush_takes_what_waits(opens: Opens, peer: Eventhouse, blobs: FolderBlobs) -> None:
+    """So that everything ingested so far is seen."""
+    await Waiting(blobs).keep("Deltas", rows(0, 3))
+    analytics = opens(linger_s=30.0)
+    ingesting = asyncio.create_task(analytics.ingest("Deltas", rows(3, 3)))
+    await asyncio.sleep(0.1)
+    await asyncio.wait_for(analytics.flush(), 10.0)
+    await ingesting
+    assert peer.rows(DISTINCT) == [[6]]
+
+
+async def test_who_stops_waiting_does_not_stop_the_rows(opens: Opens, peer: Eventhouse) -> None:
+    """Nor those of others in the batch."""
+    analytics = opens(linger_s=0.1)
+    one = asyncio.create_task(analytics.ingest("Deltas", rows(0, 1)))
+    two = asyncio.create_task(analytics.ingest("Deltas", rows(1, 1)))
+    await asyncio.sleep(0.05)
+    one.cancel()
+    await two
+    assert peer.rows(COUNT) == [[2]]
+
+
+def test_a_rate_is_of_the_last_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What came before is forgotten."""
+    now = 0.0
+    monkeypatch.setattr(lanes.time, "monotonic", lambda: now)
+    rate = Rate()
+    assert rate.add(6_000) == 100.0
+    now = 59.0
+    assert rate.add(6_000) == 200.0
+    now = 61.0
+    assert rate.add(0) == 100.0
+
+
+type Plant = Callable[[pytest.MonkeyPatch], None]
+type Behaviour = Callable[[Opens, Eventhouse], Awaitable[None]]
+
+
+async def loses_nothing(opens: Opens, peer: Eventhouse) -> None:
+    """The service is away, then back."""
+    peer.faults.plan("dropped", times=100_000)
+    await opens().ingest("Deltas", rows(0, 5))
+    peer.faults.clear()
+    await opens().sweep()
+    assert peer.rows(DISTINCT) == [[5]]
+
+
+async def returns_when_rows_are_safe(opens: Opens, peer: Eventhouse) -> None:
+    """Whoever is told so may move on."""
+    await opens(linger_s=0.2).ingest("Deltas", rows(0, 5))
+    assert peer.rows(DISTINCT) == [[5]]
+
+
+async def forgets_only_what_was_sent(opens: Opens, peer: Eventhouse) -> None:
+    """A sweep fails, the next one does not."""
+    peer.faults.plan("dropped", times=100_000)
+    analytics = opens()
+    await analytics.ingest("Deltas", rows(0, 5))
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable):
+            await analytics.sweep()
+    peer.faults.clear()
+    assert await analytics.sweep() == 1
+    assert peer.rows(DISTINCT) == [[5]]
+
+
+def rows_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the service did not take is dropped."""
+
+    async def drop(*_: Any) -> None:
+        return
+
+    monkeypatch.setattr(Waiting, "keep", drop)
+
+
+def acknowledgements_assumed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the service did not answer is taken for stored."""
+    stream = Cluster.stream
+
+    async def assume(self: Cluster, table: str, given: bytes) -> None:
+        try:
+            await stream(self, table, given)
+        except StoreUnavailable:
+            return
+
+    monkeypatch.setattr(Cluster, "stream", assume)
+
+
+def batches_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``ingest`` returns when its rows are in a buffer."""
+    put = Lane.put
+    tasks = []
+
+    async def soon(self: Lane, given: bytes) -> None:
+        tasks.append(asyncio.create_task(put(self, given)))
+
+    monkeypatch.setattr(Lane, "put", soon)
+
+
+def forgotten_before_it_was_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits is deleted when it is read."""
+    get = FolderBlobs.get
+
+    async def once(self: FolderBlobs, path: str) -> bytes:
+        body = await get(self, path)
+        await self.delete(path)
+        return body
+
+    monkeypatch.setattr(FolderBlobs, "get", once)
+
+
+MUTANTS: list[tuple[Plant, Behaviour]] = [
+    (rows_not_kept, loses_nothing),
+    (acknowledgements_assumed, loses_nothing),
+    (batches_not_waited_for, returns_when_rows_are_safe),
+    (acknowledgements_assumed, forgets_only_what_was_sent),
+    (forgotten_before_it_was_sent, forgets_only_what_was_sent),
+]
+
+
+@pytest.mark.parametrize("behaviour", list(dict.fromkeys(behaviour for _, behaviour in MUTANTS)))
+async def test_it_holds_of_the_adapter(behaviour: Behaviour, opens: Opens, peer: Eventhouse) -> None:
+    """As it is."""
+    await behaviour(opens, peer)
+
+
+@pytest.mark.parametrize(("plant", "behaviour"), MUTANTS)
+async def test_a_broken_adapter_is_found(
+    plant: Plant, behaviour: Behaviour, opens: Opens, peer: Eventhouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By what holds of a sound one."""
+    plant(monkeypatch)
+    with pytest.raises((AssertionError, FlockIQError, pytest.fail.Exception)):
+        await behaviour(opens, peer)
+
+
+def test_every_kind_of_fault_is_struck_by_some_test() -> None:
+    """Those of queries by the tests of queries."""
+    assert {*MEND, "refused", "half", "strange"} == set(KINDS)
+    assert KustoAnalytics
