@@ -1,6 +1,6 @@
 """What users of other tools complain of most, one test each, named after the complaint.
 
-Replication slots (a full disk, unchanged TOAST columns) belong to reading databases.
+Of the tenth, the half that is about databases alone (a replication slot fills the disk) waits until one is read.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import tracemalloc
 from collections.abc import AsyncIterator
 from typing import Any
 
+import msgspec
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -26,7 +27,9 @@ from tests.capture.peers.issuer import Issuer
 from tests.capture.peers.server import serve
 from tests.capture.peers.shop import Shop, orders
 from tests.capture.peers.tables import DataversePeer
+from tests.capture.telling import KNOCK, after, open_world, post
 from tests.capture.test_auth import things
+from tests.capture.test_told_dataverse import context, dataverse
 
 CHANGED: dict[str, Any] = {"kind": "watermark", "query": {"since": "{since}"}, "lookback": "5m"}
 
@@ -201,6 +204,31 @@ async def test_pain_9_delta_tokens_expire(world: Open, accounts: Any) -> None:
         assert sorted(await it.final()) == ["a0", "a1", "a2", "a4"]
 
 
+async def test_pain_10_what_a_source_leaves_out_is_taken_for_empty(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A column that did not change is absent (as PostgreSQL's TOAST columns are), not null; null is null."""
+    async with open_world(services, monkeypatch, dataverse("http://127.0.0.1:9")) as (it, door):
+        for told in (context(creditlimit=5.5), context(name=None, modifiedon="/Date(1772359200000)/")):
+            assert await post(door, msgspec.json.encode(told), KNOCK) == 204
+        first, second = await it.changes()
+    assert (first.data.op, second.data.op) == ("u", "u")
+    assert "name" not in after(first)
+    assert "creditlimit" not in after(second)
+    assert after(second)["name"] is None
+
+
+async def test_pain_11_a_schema_change_loses_rows(world: Open, shop: tuple[Shop, str]) -> None:
+    """A new column arrives with its record, and is told of."""
+    peer, url = shop
+    async with world(orders(url, "offset", columns={"on_change": "evolve"})) as it:
+        await it.poll()
+        peer.put(3, minute=20, priority="high")
+        await it.poll()
+        assert (await it.final())["3"]["priority"] == "high"
+        assert (await it.status("shop", "orders")).schema == "priority is new (text)"
+
+
 async def test_pain_12_memory_grows_with_the_source(world: Open) -> None:
     """Forty thousand records by watermark take no more memory than their pages and what is under way."""
 
@@ -242,14 +270,3 @@ async def test_credentials_are_not_sent_to_a_next_link_elsewhere(world: Open, sh
             error = (await it.status("shop", "orders")).error
     assert "not declared" in error
     assert called == []
-
-
-async def test_pain_11_a_schema_change_loses_rows(world: Open, shop: tuple[Shop, str]) -> None:
-    """A new column arrives with its record, and is told of."""
-    peer, url = shop
-    async with world(orders(url, "offset", columns={"on_change": "evolve"})) as it:
-        await it.poll()
-        peer.put(3, minute=20, priority="high")
-        await it.poll()
-        assert (await it.final())["3"]["priority"] == "high"
-        assert (await it.status("shop", "orders")).schema == "priority is new (text)"
