@@ -6,6 +6,7 @@ import numpy as np
 
 from flockiq.compare.drift import disagree
 from flockiq.pipeline import compiled
+from flockiq.pipeline.findings import drifted, found
 from flockiq.pipeline.fused import in_one_pass
 from flockiq.pipeline.rounds import Passed, in_rounds
 from flockiq.pipeline.world import DeltaRows, Plan, World
@@ -33,13 +34,16 @@ def play(world: World, plan: Plan, rows: Rows, texts: Texts, *, judging: bool = 
         for act in acts:
             world.episodes.closes(act.entity, act.watch, act.us)
         return DeltaRows.joined([])
+    before = world.signs.drift[folded.entity]
     functions = compiled.ready()
     if functions is None:
         passed = in_rounds(world, plan.layout, folded, texts)
     else:
         passed = in_one_pass(functions, world, plan.layout, folded, texts)
+    previous = _previous(folded.entity[passed.judged])
+    world.findings += found(world, plan.layout, folded, passed, previous, before)
     if judging:
-        _judge(world, plan, folded, passed, acts, place, texts)
+        _judge(world, plan, folded, passed, previous, acts, place, texts)
     return DeltaRows(
         entity=folded.entity[passed.row],
         field=passed.field,
@@ -79,10 +83,21 @@ def judge_again(world: World, plan: Plan, entities: Int64s, shown: Int64s, texts
     world.signs.holds[entities] = evaluate(
         plan.states, plan.layout, seen, world.signs.holds[entities], world.episodes, texts
     )
+    was = world.signs.drift[entities]
+    world.findings += drifted(world, plan.layout, entities, seen.event, seen.us, drift, seen.previous, was)
     world.signs.drift[entities] = drift
 
 
-def _judge(world: World, plan: Plan, rows: Rows, passed: Passed, acts: list[Act], place: Int64s, texts: Texts) -> None:
+def _judge(
+    world: World,
+    plan: Plan,
+    rows: Rows,
+    passed: Passed,
+    previous: Int64s,
+    acts: list[Act],
+    place: Int64s,
+    texts: Texts,
+) -> None:
     """Take the conditions through what was folded; ``place``: where each row stands among rows and acts."""
     judged = passed.judged
     entity = rows.entity[judged]
@@ -90,7 +105,7 @@ def _judge(world: World, plan: Plan, rows: Rows, passed: Passed, acts: list[Act]
     within[judged] = np.arange(len(judged))
     seen = Seen(
         row=place[judged],
-        previous=_previous(entity),
+        previous=previous,
         entity=entity,
         us=rows.us[judged],
         event=rows.event[judged],

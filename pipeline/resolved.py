@@ -175,7 +175,7 @@ def _lanes(state: TypeState) -> set[int]:
     columns = [rows.key, rows.shown, rows.event, rows.value, np.frombuffer(state.shown, np.int64)]
     base = state.base.kept(state.base.entities.kept, state.base.groups.kept)
     for world in (state.live, base):
-        columns += [world.golden.value, world.golden.key, world.golden.event]
+        columns += [world.golden.value, world.golden.key, world.golden.event, world.signs.since]
     found = set(np.unique(np.concatenate([column.reshape(-1) for column in columns])).tolist())
     episodes = [*state.live.episodes.open.values(), *state.base.open.values()]
     return found | {episode.cause for by_rule in episodes for episode in by_rule.values()}

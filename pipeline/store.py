@@ -20,7 +20,7 @@ from flockiq.pipeline.retype import retyped
 from flockiq.pipeline.types import TypeState
 from flockiq.pipeline.world import Signs, World
 from flockiq.shared.arrays import Packed
-from flockiq.shared.lanes import ABSENT, Int64s, LaneType, Texts
+from flockiq.shared.lanes import ABSENT, NULL, Int64s, LaneType, Texts
 from flockiq.shared.layout import Field, Layout
 from flockiq.shared.rows import Rows
 from flockiq.signal.episodes import Episode, Open
@@ -244,10 +244,12 @@ class _Carry:
 
     def signs(self, packed: Packed, n: int) -> Signs:
         """Drift and condition bits by field and rule."""
-        old = Signs.unpacked(packed)
         new = Signs.empty(self.layout, n)
+        unwritten = np.full((n, packed["drift"][1][1]), NULL, np.int64)  # an earlier FlockIQ did not say since when
+        old = Signs.unpacked({"since": (unwritten.dtype.str, list(unwritten.shape), unwritten.tobytes()), **packed})
         for old_number, number in self.tolerances.pairs:
             new.drift[:, number] = old.drift[:, old_number]
+            new.since[:, number] = old.since[:, old_number]
         states = {watch.number for watch in self.states}
         for old_number, number in self.rules.pairs:
             if number not in states or old_number >= _BITS:

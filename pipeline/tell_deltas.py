@@ -59,10 +59,10 @@ def tell_deltas(
     kinds = ["retracted"] * len(KINDS) if retracted_by is not None else [str(kind) for kind in KINDS]
     entities, causes = of(named.entities, named.entity), of(named.causes, named.cause)
     olds, news = of(said, old), of(said, new)
-    deltas = _ids(zip(entities, of(fields, told.field), causes, olds, news, strict=True))
+    deltas = ids_of(zip(entities, of(fields, told.field), causes, olds, news, strict=True))
     ids, retracts = deltas, [""] * n
     if retracted_by is not None:
-        ids, retracts = _ids(zip(deltas, repeat("retracted"), repeat(str(retracted_by)), strict=False)), deltas
+        ids, retracts = ids_of(zip(deltas, repeat("retracted"), repeat(str(retracted_by)), strict=False)), deltas
     kind = told.kind.astype(np.int64)
     tellers, teller = _tellers(state, told)
     distinct_us, when = np.unique(told.us, return_inverse=True)
@@ -126,7 +126,7 @@ def _form(tenant: str, now: str) -> str:
     )
 
 
-def _ids(parts: Iterable[tuple[str, ...]]) -> list[str]:
+def ids_of(parts: Iterable[tuple[str, ...]]) -> list[str]:
     """``hash_id`` of each tuple of texts."""
     return list(
         map(xxhash.xxh3_128_hexdigest, map(str.encode, map("\x1f".join, parts)))

@@ -8,8 +8,10 @@ from itertools import compress
 
 import numpy as np
 
+from flockiq.compare.findings import Findings
 from flockiq.pipeline.tell_deltas import ToldDeltas, tell_deltas
 from flockiq.pipeline.tell_entities import ToldEntities, tell_entities
+from flockiq.pipeline.tell_findings import tell_findings
 from flockiq.pipeline.types import Effect, TypeState
 from flockiq.pipeline.world import DeltaRows
 from flockiq.pipeline.written import in_json, of
@@ -52,6 +54,8 @@ class Telling:
                 self._lines_of(wire.ENTITY, state, effect.entities, ids, told)
         self._deltas(state, effect.retracted, retracted=True)
         self._deltas(state, effect.deltas)
+        self._findings(state, effect.unfound, retracted_by=self.commit)
+        self._findings(state, effect.found)
         self.steps(state, effect.steps)
 
     def steps(self, state: TypeState, steps: Iterable[Step]) -> None:
@@ -110,6 +114,11 @@ class Telling:
             rows={"Alerts": alerts} if alerts else {},
             columns={table: packed(parts) for table, parts in self._columns.items()},
         )
+
+    def _findings(self, state: TypeState, found: Findings, *, retracted_by: int | None = None) -> None:
+        if len(found.entity):
+            told = tell_findings(state, found, self.texts, self.tenant, self.now_us, retracted_by=retracted_by)
+            self._columns["Findings"].append(told)
 
     def _deltas(self, state: TypeState, told: DeltaRows, *, retracted: bool = False) -> None:
         if not len(told.entity):

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from flockiq.compare.findings import Findings
 from flockiq.merge.golden import UNSEEN
 from flockiq.pipeline.arrivals import arrived
 from flockiq.pipeline.base import Base
@@ -29,12 +30,14 @@ class Effect(NamedTuple):
     """What a batch did.
 
     deltas: those that are now true; retracted: those told before that are not (with the same
-    columns); steps: what alerts go through; entities, groups: int64, touched, each once;
+    columns); found, unfound: likewise; steps: what alerts go through; entities, groups: int64, touched, each once;
     duplicates, too_late: counts of rows.
     """
 
     deltas: DeltaRows
     retracted: DeltaRows
+    found: Findings
+    unfound: Findings
     steps: list[Step]
     entities: Int64s
     groups: Int64s
@@ -160,9 +163,11 @@ class TypeState:
         self._fold_base(rows.take(on_time & too_late), texts)
         told = play(self.live, self.plan, rows.take(on_time), texts)
         parts, gone, touched = [told], [], rows.entity
+        unfound: list[Findings] = []
         replayed = rows.take(late & ~too_late)
         if len(replayed):
-            right, wrong, redone = self._replay(replayed, texts, clock_us)
+            right, wrong, redone, was_found = self._replay(replayed, texts, clock_us)
+            unfound.append(was_found)
             parts.append(right)
             gone.append(wrong)
             touched = np.concatenate([touched, redone])
@@ -172,6 +177,8 @@ class TypeState:
         return Effect(
             deltas=DeltaRows.joined(parts),
             retracted=DeltaRows.joined(gone),
+            found=self.live.found(),
+            unfound=Findings.joined(unfound),
             steps=self.live.episodes.taken(),
             entities=np.unique(touched),
             groups=np.unique(rows.group),
@@ -194,8 +201,10 @@ class TypeState:
         self.live.episodes.passes(self.plan.by_name, clock_us)
         return self.live.episodes.taken()
 
-    def _replay(self, late: Rows, texts: Texts, clock_us: int) -> tuple[DeltaRows, DeltaRows, Int64s]:
-        """Redo the late rows' groups from the base, with and without them; returns deltas (right, wrong), entities.
+    def _replay(self, late: Rows, texts: Texts, clock_us: int) -> tuple[DeltaRows, DeltaRows, Int64s, Findings]:
+        """Redo the late rows' groups from the base, with and without them.
+
+        Returns deltas (right, wrong), entities, and what was found that is not so.
 
         What the two histories share has been told already; the difference corrects it. A late row
         takes the place of the logged one that it revises.
@@ -222,7 +231,10 @@ class TypeState:
             )
         self.live.replace(entities, groups, after)
         same_old, same_new = _shared(old, new)
-        return _global(new.where(~same_new), entities), _global(old.where(~same_old), entities), entities
+        was, now = before.found(), after.found()
+        self.live.findings.append(_global(now.but(was), entities))
+        wrong = _global(old.where(~same_old), entities)
+        return _global(new.where(~same_new), entities), wrong, entities, _global(was.but(now), entities)
 
     def compact(self, texts: Texts, *, arrived_before_us: int, versions: int) -> None:
         """Fold into the base, and forget, what no replay needs: old rows, and more than ``versions`` deep.
@@ -279,7 +291,7 @@ def _local(rows: Rows, entities: Int64s, groups: Int64s) -> Rows:
     return local
 
 
-def _global(told: DeltaRows, entities: Int64s) -> DeltaRows:
+def _global[Told: (DeltaRows, Findings)](told: Told, entities: Int64s) -> Told:
     return told._replace(entity=entities[told.entity]) if len(told.entity) else told
 
 

@@ -15,9 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from flockiq.compare.anomalies import Series
+from flockiq.compare.findings import Findings
 from flockiq.merge.golden import Golden
 from flockiq.shared.arrays import Arrays
-from flockiq.shared.lanes import Bools, Int64s
+from flockiq.shared.lanes import NULL, Bools, Int64s
 from flockiq.shared.lateness import USUAL, Lateness
 from flockiq.shared.layout import Layout
 from flockiq.shared.positions import hash_id
@@ -26,15 +27,21 @@ from flockiq.signal.watch import Watch
 
 
 class Signs(Arrays):
-    """What compare and signal remember of n entities: drift bool [n, T]; holds int64 [n], a bit a rule."""
+    """What compare and signal remember of n entities.
+
+    drift: bool [n, T]; since: int64 [n, T], text lane of the id of the event that it began with, or NULL;
+    holds: int64 [n], a bit a rule.
+    """
 
     drift: Bools
+    since: Int64s
     holds: Int64s
 
     @classmethod
     def empty(cls, layout: Layout, n: int) -> Self:
         """Nothing drifts and nothing holds."""
-        return cls(drift=np.zeros((n, len(layout.tolerances)), np.bool_), holds=np.zeros(n, np.int64))
+        shape = (n, len(layout.tolerances))
+        return cls(drift=np.zeros(shape, np.bool_), since=np.full(shape, NULL, np.int64), holds=np.zeros(n, np.int64))
 
 
 class Plan(NamedTuple):
@@ -101,6 +108,12 @@ class World:
         self.signs = signs
         self.series = series
         self.episodes = episodes
+        self.findings: list[Findings] = []  # since they were last taken
+
+    def found(self) -> Findings:
+        """What was found since the last call."""
+        findings, self.findings = self.findings, []
+        return Findings.joined(findings)
 
     @classmethod
     def empty(cls, layout: Layout, entities: int, groups: int) -> World:

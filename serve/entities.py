@@ -72,6 +72,21 @@ class Delta(msgspec.Struct, frozen=True):
     retracted: bool
 
 
+class Finding(msgspec.Struct, frozen=True):
+    """What comparing found: sources that disagreed about a field, or a number unlike its own history."""
+
+    id: str
+    field: str
+    kind: str  # drift or anomaly
+    began_at: str
+    ended_at: str  # of drift; "" while it lasts
+    value: float | None  # of an anomaly, and in how many deviations from what was expected
+    score: float | None
+    expected: float | None
+    low: float | None
+    high: float | None
+
+
 class Entity(msgspec.Struct, frozen=True):
     """One entity as it stands, and how it came to be so."""
 
@@ -87,6 +102,7 @@ class Entity(msgspec.Struct, frozen=True):
     records: list[SourceRecord]
     history: list[Delta]  # newest first, at most 200
     alerts: list[Alert]  # newest first, at most 50
+    findings: list[Finding] = []  # newest first, at most 200
     overridable: list[str] = []  # the fields that a person may set
 
 
@@ -126,16 +142,19 @@ async def types(services: Services) -> dict[str, int]:
 
 async def entity(services: Services, entity_id: str) -> Entity:
     """One entity with its history and alerts. NotFound if there is none of this id."""
-    rows, history, alerts = await asyncio.gather(
+    rows, history, found_rows, alerts = await asyncio.gather(
         ask(services, "entity", id=entity_id),
         ask(services, "entity_history", id=entity_id),
+        ask(services, "findings", id=entity_id),
         services.alerts.query(services.settings.tenant, AlertQuery(subject=entity_id, limit=ALERTS_SHOWN)),
     )
     if not rows:
         raise NotFound(f"there is no entity {entity_id!r}; search by name or key at /entities")
     known = config().entities.get(_text(rows[0]["EntityType"]))
     found = assemble(rows[0], history, alerts.alerts, known.drift if known else {})
-    return msgspec.structs.replace(found, overridable=_overridable(known)) if known else found
+    return msgspec.structs.replace(
+        found, findings=[_finding(row) for row in found_rows], overridable=_overridable(known) if known else []
+    )
 
 
 def _overridable(known: EntityType) -> list[str]:
@@ -248,6 +267,25 @@ def _delta(row: Row) -> Delta:
         retracts=_text(row["Retracts"]),
         retracted=bool(row["IsRetracted"]),
     )
+
+
+def _finding(row: Row) -> Finding:
+    return Finding(
+        id=_text(row["FindingId"]),
+        field=_text(row["Field"]),
+        kind=_text(row["Kind"]),
+        began_at=_text(row["BeganAt"]),
+        ended_at=_text(row["EndedAt"]),
+        value=_real(row["Value"]),
+        score=_real(row["Score"]),
+        expected=_real(row["Expected"]),
+        low=_real(row["Low"]),
+        high=_real(row["High"]),
+    )
+
+
+def _real(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
 
 
 def _object(value: object) -> Mapping[str, object]:

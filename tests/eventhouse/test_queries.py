@@ -31,6 +31,7 @@ NOW = now_us()
 QUERIES = sorted([*EVENTHOUSE.glob("queries/*.kql"), *EVENTHOUSE.glob("rules/*.kql")])
 PARAMETERS = {
     "entity": {"id": company_id("123456789")},
+    "findings": {"id": company_id("123456789")},
     "entity_history": {"id": company_id("123456789")},
     "dead_letter": {"id": letter_id(letter(NOW))},
     "latency": {"since": rfc3339(NOW - 15 * MINUTE)},
@@ -105,6 +106,16 @@ async def test_history_tells_each_delta_once_and_which_were_taken_back(world: Se
     """Newest first; the delta that a later one retracts says so."""
     rows = await ask(world, "entity_history")
     assert [(row["DeltaId"], row["IsRetracted"]) for row in rows] == [("d1", False), ("d3", False), ("d2", True)]
+
+
+async def test_findings_tell_when_drift_began_and_ended_and_leave_out_what_was_taken_back(world: Services) -> None:
+    """Newest first: one that lasts, an anomaly with what was expected, one that is over."""
+    rows = await ask(world, "findings")
+    assert [(row["FindingId"], row["Kind"]) for row in rows] == [("f6", "drift"), ("f3", "anomaly"), ("f1", "drift")]
+    assert [row["EndedAt"] for row in rows[:2]] == [None, None]
+    assert rows[2]["EndedAt"] == rfc3339(NOW - 25 * MINUTE)
+    assert (rows[1]["Score"], rows[1]["Expected"], rows[1]["High"]) == (9.5, 41.0, 52.0)
+    assert await ask(world, "findings", id="") == rows
 
 
 async def test_effective_deltas_leave_out_repeats_and_retractions(world: Services) -> None:

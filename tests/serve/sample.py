@@ -112,6 +112,24 @@ def _invoice(number: int, customer: str, status: str, now: int) -> dict[str, obj
     }
 
 
+def finding(name: str, kind: str, at: int) -> dict[str, object]:
+    """A Findings row about the first company."""
+    return {
+        "FindingId": name,
+        "Tenant": TENANT,
+        "EntityType": "company",
+        "EntityId": company_id("123456789"),
+        "MatchKey": "123456789",
+        "Field": "payment_terms",
+        "Kind": kind,
+        "CauseId": f"cause of {name}",
+        "SourceTime": rfc3339(at),
+        "CommittedAt": rfc3339(at + SECOND),
+        "Ends": "",
+        "Retracts": "",
+    }
+
+
 def delta(name: str, tax_id: str, field: str, old: str, new: str, at: int, retracts: str = "") -> dict[str, object]:
     """A Deltas row."""
     return {
@@ -279,6 +297,20 @@ async def fill(services: Services, now: int) -> None:
             delta("d2", "123456789", "city", "Bremen", "Hamburg", now - 20 * MINUTE),
             delta("d3", "123456789", "city", "Bremen", "Hamburg", now - 19 * MINUTE, retracts="d2"),
             delta("d4", "318224907", "payment_terms", "net 30", "net 60", now - 2 * MINUTE),
+        ],
+    )
+    terms = finding("f1", "drift", now - 30 * MINUTE)
+    odd = finding("f3", "anomaly", now - 10 * MINUTE) | {"Field": "risk_score", "Value": 96.0, "Score": 9.5}
+    await ingest(
+        "Findings",
+        [
+            terms,
+            terms,
+            finding("f2", "agreement", now - 25 * MINUTE) | {"Ends": "f1"},
+            odd | {"Expected": 41.0, "Low": 30.0, "High": 52.0},
+            finding("f4", "drift", now - 9 * MINUTE),
+            finding("f5", "retracted", now - 9 * MINUTE) | {"Retracts": "f4", "CommittedAt": rfc3339(now - 8 * MINUTE)},
+            finding("f6", "drift", now - 5 * MINUTE),
         ],
     )
     run = {
