@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import logging
 from collections.abc import AsyncIterator
@@ -13,9 +14,11 @@ import pytest
 from flockiq.serve.health import health
 from flockiq.shared import wire
 from flockiq.shared.config.model import Config
-from flockiq.shared.errors import HubUnavailable
+from flockiq.shared.errors import HubUnavailable, StoreUnavailable
+from flockiq.shared.ports import Analytics
 from flockiq.shared.rules import failing
 from flockiq.shared.services import Services
+from flockiq.signal import clock as watching
 from flockiq.signal.clock import Clock
 from tests.signal.clockwork import SECOND, START, TENANT, alerts, open_services, row, speaks, write_config
 
@@ -217,6 +220,26 @@ async def test_a_silence_while_nobody_listened_is_no_silence(clock: Clock, servi
     assert alert.opened_us == START + 1030 * SECOND
 
 
+async def test_a_query_that_takes_its_time_makes_nobody_deaf(
+    clock: Clock, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tick longer than the longest pause between two moments of listening is no pause."""
+    monkeypatch.setattr(watching, "LISTEN_S", 0.02)
+    monkeypatch.setattr(watching, "LONGEST_GAP_US", 300_000)
+
+    async def slow(*_: object) -> None:
+        await asyncio.sleep(0.6)
+
+    monkeypatch.setattr(clock, "_query", slow)
+    await clock.tick(START)
+    monkeypatch.undo()
+    monkeypatch.setattr(watching, "LONGEST_GAP_US", 300_000)
+    await clock.tick(START + 700_000)
+    document = await services.registry.get(f"clock/{TENANT}")
+    assert document is not None
+    assert msgspec.json.decode(document.value, type=watching.Watch).since_us == START
+
+
 async def test_a_silence_known_before_a_pause_goes_on_after_it(clock: Clock, services: Services) -> None:
     """A restart of the app neither resolves the alert nor fires it again."""
     await speaks(services, START)
@@ -262,3 +285,34 @@ async def test_alerts_of_a_rule_that_was_removed_are_resolved(clock: Clock, serv
     (alert,) = await alerts(services, "silent")
     assert alert.status == "resolved"
     assert (await services.alerts.history(TENANT, alert.id))[-1].reason == "its rule was removed from config"
+
+
+class Aside:
+    """A history that keeps aside what could not be delivered."""
+
+    def __init__(self, whole: Analytics) -> None:
+        self.swept = 0
+        self.away = False
+        self.query, self.ingest = whole.query, whole.ingest
+
+    async def sweep(self) -> int:
+        """See ``Sweeps.sweep``."""
+        self.swept += 1
+        if self.away:
+            raise StoreUnavailable("the Eventhouse is away")
+        return 1
+
+
+async def test_what_waits_for_the_history_is_taken_there_again_and_again(
+    clock: Clock, services: Services, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Every half minute; one that is still away holds nothing else up."""
+    aside = Aside(services.analytics)
+    clock.services = services._replace(analytics=aside)  # type: ignore[arg-type]  # what the clock asks of it
+    await run(clock, 0, 25)
+    assert aside.swept == 1
+    aside.away = True
+    with caplog.at_level(logging.INFO):
+        await run(clock, 30, 60)
+    assert aside.swept == 3
+    assert "goes on waiting" in caplog.text
