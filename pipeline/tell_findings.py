@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from flockiq.compare.findings import ENDED, KINDS, Findings
+from flockiq.compare.findings import BEGAN, ENDED, KINDS, Findings
 from flockiq.pipeline.tell_deltas import ids_of
 from flockiq.pipeline.types import TypeState
 from flockiq.shared.lanes import NULL, Int64s, Texts
@@ -24,15 +24,14 @@ def tell_findings(
     named = [entities[one] for one in entity.tolist()], [fields[one] for one in told.field.tolist()]
     kinds = [KINDS[one] for one in told.kind.tolist()]
     measures = [str(one) for one in zip(*(column.tolist() for column in told[6:]), strict=True)]
-    ids = ids_of(zip(*named, kinds, causes, measures, strict=True))
-    begun = [""] * n
-    ends = np.flatnonzero(told.kind == ENDED)
-    if len(ends):
-        who, where = ([column[at] for at in ends.tolist()] for column in named)
-        started, unmeasured = _texts(told.since[ends], texts), [measures[at] for at in ends.tolist()]
-        drifts = ids_of(zip(who, where, [KINDS[0]] * len(ends), started, unmeasured, strict=True))
-        for at, drift in zip(ends.tolist(), drifts, strict=True):
-            begun[at] = drift
+    over = told.kind == ENDED
+    started = _texts(np.where(over, told.since, NULL), texts)
+    ids = ids_of(zip(*named, kinds, causes, measures, started, strict=True))
+    ends = [""] * n
+    at = np.flatnonzero(over).tolist()
+    about = [(named[0][one], named[1][one], KINDS[BEGAN], started[one], measures[one], "") for one in at]
+    for one, drift in zip(at, ids_of(about), strict=True):
+        ends[one] = drift
     retracts = [""] * n
     if retracted_by is not None:
         ids, retracts = ids_of((one, "retracted", str(retracted_by)) for one in ids), ids
@@ -50,7 +49,7 @@ def tell_findings(
     columns.instants("SourceTime", told.us)
     for name in ("Value", "Score", "Expected", "Low", "High"):
         columns.numbers(name, getattr(told, name.lower()))
-    columns.texts("Ends", begun)
+    columns.texts("Ends", ends)
     columns.instants("CommittedAt", np.full(n, now_us, np.int64))
     columns.texts("Retracts", retracts)
     return columns

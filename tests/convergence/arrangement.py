@@ -371,6 +371,7 @@ class Arrangement:
             },
             _effective(rows(memory, "Deltas")),
             alerts,
+            _standing(rows(memory, "Findings")),
         )
 
 
@@ -393,6 +394,26 @@ def _effective(told: Sequence[dict[str, Any]]) -> set[tuple[str, ...]]:
         facts[name] = (row["EntityType"], row["MatchKey"], row["Field"], row["CauseId"], row["Old"], row["New"])
         last[name] = max(last.get(name, ("", False)), (row["CommittedAt"], stands))
     return {facts[name] for name, (_, stands) in last.items() if stands}
+
+
+def _standing(told: Sequence[dict[str, Any]]) -> set[tuple[str, ...]]:
+    """The findings that stand, as eventhouse/queries/findings.kql says; each names what it is the end of."""
+    facts: dict[str, dict[str, Any]] = {}
+    last: dict[str, tuple[str, bool]] = {}
+    for row in told:
+        taken = row["Kind"] == "retracted"
+        name = row["Retracts"] if taken else row["FindingId"]
+        if not taken:
+            facts[name] = row
+        last[name] = max(last.get(name, ("", False)), (row["CommittedAt"], taken))
+    standing = [facts[name] for name, (_, taken) in last.items() if not taken]
+    return {
+        (
+            *(row[name] for name in ("EntityType", "MatchKey", "Field", "Kind", "CauseId")),
+            facts[row["Ends"]]["CauseId"] if row["Ends"] else "",
+        )
+        for row in standing
+    }
 
 
 def _bucket(one: Told) -> int:

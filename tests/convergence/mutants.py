@@ -107,6 +107,16 @@ def _retraction_untold() -> AbstractContextManager[Any]:
     return patch.object(Telling, "_deltas", silent)
 
 
+def _findings_stay() -> AbstractContextManager[Any]:
+    findings = Telling._findings
+
+    def silent(self: Telling, *given: Any, retracted_by: int | None = None) -> None:
+        if retracted_by is None:
+            findings(self, *given)
+
+    return patch.object(Telling, "_findings", silent)
+
+
 def _repeats_folded() -> AbstractContextManager[Any]:
     sorted_out = arrivals._came
 
@@ -250,6 +260,7 @@ MUTANTS: Mapping[str, Mutant] = {
     "a replay does not begin at the base": _base_not_used,
     "what a replay does to siblings is not stored": _siblings_not_stored,
     "deltas are not taken back": _retraction_untold,
+    "findings are not taken back": _findings_stay,
     "repeated rows are folded again": _repeats_folded,
     "an alert's cause is not the event": _wrong_cause,
     "compiled code loses a delta": _compiled_loses,

@@ -38,6 +38,7 @@ CASCADES = {
     "tags": ("complete", "recent"),
 }
 BASELINES = {"company": {"staff": (0.2, 3, 0)}, "order": {"amount": (0.1, 3, 5_000_000)}}
+DRIFT = {"company": ("limit", "staff", "name", "tags"), "order": ("amount",), "ticket": ()}
 PERSON = "person "
 SEASONAL = {"company": {"limit": (0.2, 4)}}
 KATHMANDU_S = 20_700  # ahead of UTC, all year
@@ -70,11 +71,15 @@ class Said(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What is compared: {(type, match key, field): (value, source)}, deltas, and alerts by subject and rule."""
+    """What is compared: {(type, match key, field): (value, source)}, deltas, alerts by subject and rule, findings.
+
+    A finding is (type, match key, field, kind, cause, the cause of the drift that is over).
+    """
 
     golden_records: dict[tuple[str, str, str], tuple[Value, str]]
     effective_deltas: set[tuple[str, ...]]
     open_alerts: dict[tuple[str, str, str], tuple[str, int, int, str]]
+    findings: set[tuple[str, ...]]
 
 
 def expected(history: History, clock_us: int) -> Outcome:
@@ -212,6 +217,8 @@ class _World:
         self.series: dict[tuple[str, str], tuple[int, float, float, int]] = {}
         self.people: dict[str, str] = {}  # {override: who}
         self.weekly: dict[tuple[str, str], _Weekly] = defaultdict(_Weekly)
+        self.findings: set[tuple[str, ...]] = set()
+        self.drifting: dict[tuple[Slot, str], str] = {}  # by what it began
         self.held: dict[tuple[Slot, str], bool] = {}
         self.open: dict[tuple[Slot, str], dict[str, Any]] = {}
 
@@ -304,10 +311,26 @@ class _World:
             case _:
                 return len({re.sub(r"[\W_]", "", str(value)).casefold() for value in values}) > 1
 
+    def _find(self, row: Row, scores: dict[str, float | None]) -> None:
+        """What is to be told of drift and of odd numbers, whether a rule asks for it or not."""
+        slot = row.slot
+        for name in DRIFT[slot[0]]:
+            began, drifts = self.drifting.get((slot, name), ""), self._drifts(slot, name)
+            if drifts and not began:
+                self.drifting[slot, name] = row.id
+                self.findings.add((*slot, name, "drift", row.id, ""))
+            elif began and not drifts:
+                del self.drifting[slot, name]
+                self.findings.add((*slot, name, "agreement", row.id, began))
+        for name, score in scores.items():
+            if score is not None and abs(score) > CLIP:
+                self.findings.add((*slot, name, "anomaly", row.id, ""))
+
     def _rules(self, row: Row, changed: list[tuple[str, Value, Value]]) -> None:
         slot = row.slot
         golden = {name: value for name, (value, _) in self.golden[slot].items()}
         scores = self._observe(row, changed)
+        self._find(row, scores)
         for rule in OF[slot[0]]:
             if rule.kind == "threshold":
                 self._state(row, rule, holds=rule.holds(golden))
@@ -425,6 +448,7 @@ class _World:
                 (*slot, rule): (one["cause"], one["opened"], one["count"], "firing" if one["fired"] else "pending")
                 for (slot, rule), one in self.open.items()
             },
+            self.findings,
         )
 
 
