@@ -55,7 +55,7 @@ async def _quiet(app: App, process: asyncio.subprocess.Process) -> None:
     """
     frozen_us = time.time_ns() // 1000
     watching = opened(app)
-    polled = _polled(load(app.config, os.environ), watching.settings.tenant)
+    config = load(app.config, os.environ)
     try:
         last, since = -1, time.monotonic()
         deadline = since + PATIENCE_S
@@ -63,8 +63,7 @@ async def _quiet(app: App, process: asyncio.subprocess.Process) -> None:
             if process.returncode is not None:
                 raise FlockIQError(f"the app ended by itself; {app.data / LOG} says why")
             moved = await _moved(watching)
-            turns = await watching.registry.list(f"turn/{watching.settings.tenant}/")
-            unread = [name for name in polled if name not in turns or _read_us(turns[name].value) < frozen_us]
+            unread = await unread_since(frozen_us, watching, config)
             if moved != last or unread or outstanding(app.data):
                 last, since = moved, time.monotonic()
             if time.monotonic() - since > QUIET_S:
@@ -73,6 +72,18 @@ async def _quiet(app: App, process: asyncio.subprocess.Process) -> None:
     finally:
         await watching.close()
     raise FlockIQError(f"the app does not come to rest within {PATIENCE_S:.0f} s")
+
+
+async def unread_since(moment_us: int, services: Services, config: Config) -> list[str]:
+    """The polled streams that have not been read to their end since a moment."""
+    turns = await services.registry.list(f"turn/{services.settings.tenant}/")
+    polled = [
+        f"turn/{services.settings.tenant}/{source.source}/{stream}"
+        for source in config.sources.values()
+        if source.polled
+        for stream in source.streams
+    ]
+    return [name for name in polled if name not in turns or _read_us(turns[name].value) < moment_us]
 
 
 async def _moved(services: Services) -> int:
@@ -85,15 +96,6 @@ async def _moved(services: Services) -> int:
         )
     )
     return sum(bounds.end for bounds in ends)
-
-
-def _polled(config: Config, tenant: str) -> list[str]:
-    return [
-        f"turn/{tenant}/{source.source}/{stream}"
-        for source in config.sources.values()
-        if source.polled
-        for stream in source.streams
-    ]
 
 
 def _read_us(turn: bytes) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Sequence
@@ -24,12 +25,13 @@ from flockiq.signal.rows import alert_rows
 
 log = logging.getLogger("flockiq.clock")
 
-LONGEST_GAP_US = 10_000_000  # between ticks; after a longer one nobody was listening for feeds
+LONGEST_GAP_US = 10_000_000  # between moments of listening; after a longer one nobody was listening for feeds
+LISTEN_S = 2.5  # between notes that somebody listens, while a tick takes its time
 SWEEP_US = 30_000_000  # between looks for what could not be delivered
 
 
 class Watch(msgspec.Struct, kw_only=True):
-    """Since when the clock has been ticking without a gap, and its last tick."""
+    """Since when the clock has been listening without a gap, and when it last did."""
 
     since_us: int
     tick_us: int
@@ -51,7 +53,16 @@ class Clock:
         """One tick. TransientError if the hub or a store is down; the next tick makes up for it."""
         now_us = time.time_ns() // 1000 if now_us is None else now_us
         await self._tell(now_us)
-        since_us = await self._since(now_us)
+        since_us = await self._listen(now_us)
+        on = asyncio.create_task(self._listen_on(now_us))
+        try:
+            await self._look(now_us, since_us)
+        finally:
+            on.cancel()
+            await asyncio.wait([on])
+
+    async def _look(self, now_us: int, since_us: int) -> None:
+        """What feeds and queries give, and what waits."""
         if not self._tidied:
             await self._end_removed(now_us)
             self._tidied = True
@@ -96,8 +107,8 @@ class Clock:
             events += wire.pack(partition, wire.TICK, [line])
         await self.services.events.publish("resolved", events)
 
-    async def _since(self, now_us: int) -> int:
-        """Since when the clock has ticked without a gap."""
+    async def _listen(self, now_us: int) -> int:
+        """Note that somebody listens now; since when somebody has without a gap."""
         key = f"clock/{self.services.settings.tenant}"
         document = await self.services.registry.get(key)
         known = msgspec.json.decode(document.value, type=Watch) if document else Watch(since_us=now_us, tick_us=now_us)
@@ -109,6 +120,16 @@ class Clock:
         except Conflict:
             log.debug("another clock ticked at the same time")
         return known.since_us
+
+    async def _listen_on(self, now_us: int) -> None:
+        """Go on listening until cancelled: a slow query or history makes nobody deaf."""
+        began = time.monotonic()
+        while True:
+            await asyncio.sleep(LISTEN_S)
+            try:
+                await self._listen(now_us + int((time.monotonic() - began) * 1e6))
+            except FlockIQError as error:
+                log.info("that somebody listens can't be noted: %s", error)
 
     async def _query(self, rule: Rule, now_us: int) -> None:
         """Run a query rule; one that fails is said and left for its next turn."""
