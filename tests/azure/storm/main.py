@@ -28,7 +28,10 @@ def main(arguments: list[str] | None = None) -> int:
         "--ports", nargs="+", choices=list(PLACES), default=list(PLACES), help="those on Azure's adapters"
     )
     parser.add_argument("--no-story", dest="story", action="store_false", help="end it after the last kill")
+    parser.add_argument("--hosts", type=int, choices=(1, 2), default=1, help="2: another joins in each life, and dies")
     given = parser.parse_args(arguments)
+    if given.hosts > 1 and set(given.ports) != set(PORTS):
+        parser.error("hosts share nothing but Azure's services: --hosts 2 needs every port there")
     if given.data.exists() and any(given.data.iterdir()) and not (given.data / "app.log").exists():
         parser.error(f"a storm begins with an empty folder, and {given.data} is not")
     options = Options(
@@ -39,6 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
         port=free_port(0),
         seed=given.seed,
         story=given.story,
+        hosts=given.hosts,
     )
     console = Console()
     embedded = [port for port in PORTS if port not in given.ports]
@@ -48,12 +52,12 @@ def main(arguments: list[str] | None = None) -> int:
     except FlockIQError as error:
         console.print(str(error), markup=False, highlight=False)
         return 1
-    return _report(console, options, outcome)
+    return _report(console, outcome)
 
 
-def _report(console: Console, options: Options, outcome: Outcome) -> int:
+def _report(console: Console, outcome: Outcome) -> int:
     console.print(_table(outcome))
-    console.print(f"kills {options.kills}")
+    console.print(f"kills {outcome.kills}")
     outcome.report.show(console)
     wrong = [f"never struck: {one}" for one in outcome.never]
     wrong += [f"nothing to compare: {one}" for one in outcome.report.untested]

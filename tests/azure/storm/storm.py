@@ -8,6 +8,7 @@ app comes to rest, and what it holds is compared with a clean replay of its own 
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import shutil
 import time
@@ -15,17 +16,21 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from flockiq.cli.hold import free_port
 from flockiq.local.compared import Report, compared
 from flockiq.local.lives import App
 from flockiq.local.samples import systems, truth
 from flockiq.local.samples.check import Verdict, check
 from flockiq.local.samples.serve import SECRETS
-from flockiq.local.settled import settled
+from flockiq.local.settled import opened, settled, unread_since
+from flockiq.shared.config.load import load
 from tests.azure.storm.weather import Weather, weather
 
 SHORTEST_S, LONGEST_S = 4.0, 30.0  # of the app's life between two kills; it waits 12 s for a dead one's partitions
 STORY_S: Final = 180.0  # within which everything planned has happened
 PLANTED: Final = 10
+PACE: Final = 2.0  # what the seconds of the story are multiplied by: in a storm everything takes longer
+POLLED: Final = ("crm", "erp")
 LOOK_S: Final = 0.5
 VERDICT_S: Final = 20.0
 
@@ -40,6 +45,7 @@ class Options(NamedTuple):
     port: int
     seed: int
     story: bool = True  # wait until everything planned has happened, and look for it
+    hosts: int = 1  # 2: another host joins in each life, takes its share of the partitions, and is killed first
 
 
 class Outcome(NamedTuple):
@@ -49,6 +55,7 @@ class Outcome(NamedTuple):
     never: Sequence[str]  # kinds of faults that did not strike, by port
     verdict: Verdict | None
     report: Report
+    kills: int = 0
 
 
 async def run(options: Options, say: Callable[[str], None]) -> Outcome:
@@ -63,7 +70,8 @@ async def run(options: Options, say: Callable[[str], None]) -> Outcome:
             secrets = systems.secrets_of(options.data)
             await sky.keep({_name(SECRETS[system]): secret for system, secret in secrets.items()})
         try:
-            await _storm(options, app, sky, say)
+            await systems.start(options.data, options.seed, f"http://127.0.0.1:{options.port}", pace=PACE)
+            kills = await _storm(options, app, sky, say)
             struck, never = await sky.struck(), await sky.never()
             await sky.calm()
             say("calm: the systems stop editing, the app comes to rest")
@@ -71,7 +79,7 @@ async def run(options: Options, say: Callable[[str], None]) -> Outcome:
         finally:
             await systems.stop(options.data)
         say("comparing with a clean replay and with the systems")
-        return Outcome(struck, never, verdict, await compared(app, lambda: None))
+        return Outcome(struck, never, verdict, await compared(app, lambda: None), kills)
 
 
 def _name(variable: str) -> str:
@@ -79,34 +87,60 @@ def _name(variable: str) -> str:
     return variable.removeprefix("FLOCKIQ_SECRET_").lower().replace("_", "-")
 
 
-async def _storm(options: Options, app: App, sky: Weather, say: Callable[[str], None]) -> None:
+async def _storm(options: Options, app: App, sky: Weather, say: Callable[[str], None]) -> int:
+    """Live and be killed in it; how often."""
     rng = random.Random(options.seed)
     await sky.storm(options.seed)
     for kill in range(options.kills):
         life_s = rng.uniform(SHORTEST_S, LONGEST_S)
         async with app.alive():
+            if options.hosts > 1:
+                await _joined(options, app, rng.uniform(SHORTEST_S, LONGEST_S))
             await asyncio.sleep(life_s)
-            await _heard_out(options.data)
-        say(f"killed {kill + 1} of {options.kills}, {life_s:.1f} s after it listened")
-    if options.story:
-        async with app.alive():
-            say("it lives on in the storm until everything planned has happened")
-            deadline = time.monotonic() + STORY_S
-            while len(truth.read(options.data)) < PLANTED or await sky.never():
-                if time.monotonic() > deadline:
-                    break
-                await asyncio.sleep(LOOK_S)
-            await _heard_out(options.data)
+            await _safe_to_die(app)
+        alone = "" if options.hosts == 1 else " without another host"
+        say(f"killed {kill + 1} of {options.kills}, after {life_s:.1f} s{alone}")
+    if not options.story:
+        return options.kills * options.hosts
+    async with app.alive():
+        say("it lives on in the storm until everything planned has happened")
+        deadline = time.monotonic() + STORY_S
+        while len(truth.read(options.data)) < PLANTED or await sky.never():
+            if time.monotonic() > deadline:
+                break
+            await asyncio.sleep(LOOK_S)
+        await _safe_to_die(app)
+    return options.kills * options.hosts + 1
 
 
-async def _heard_out(data: Path) -> None:
-    """Let a feed that has fallen silent speak again: an app that is down while it should listen blames nobody."""
+async def _joined(options: Options, app: App, seconds: float) -> None:
+    """Another host beside the one that lives, on the same services, for so long; then it is killed."""
+    data = options.data / "other"
+    data.mkdir(exist_ok=True)
+    environment = {**app.environment, **systems.environment_of(options.data)}
+    other = App(data, options.config, free_port(0), ("--no-samples",), environment)
+    async with other.alive():
+        await asyncio.sleep(seconds)
+
+
+async def _safe_to_die(app: App) -> None:
+    """Wait while a death would take what was planted from an app that could not have told it.
+
+    What was read whole, which the systems begin their story by, must have been published, or nobody ever knew how it
+    was before; and a feed that has fallen silent must speak again, for an app that is down blames nobody.
+    """
     deadline = time.monotonic() + STORY_S
-    while time.monotonic() < deadline:
-        silences = [event.expects for event in truth.read(data) if event.subject_type == "feed"]
-        if silences.count("firing") <= silences.count("resolved"):
-            return
-        await asyncio.sleep(LOOK_S)
+    services, config = opened(app), load(app.config, os.environ)
+    try:
+        while time.monotonic() < deadline:
+            read = [(await systems.control(app.data, name))["read_us"] for name in POLLED]
+            unpublished = all(read) and await unread_since(1, services, config)
+            silences = [event.expects for event in truth.read(app.data) if event.subject_type == "feed"]
+            if not unpublished and silences.count("firing") <= silences.count("resolved"):
+                return
+            await asyncio.sleep(LOOK_S)
+    finally:
+        await services.close()
 
 
 async def _rest(options: Options, app: App) -> Verdict | None:
