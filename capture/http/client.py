@@ -18,6 +18,7 @@ from flockiq.capture.http.credentials import Credentials, Proof
 from flockiq.capture.http.guard import GuardedTransport, Origins
 from flockiq.capture.http.pace import Pace
 from flockiq.capture.http.quota import Allowance
+from flockiq.capture.http.silence import silence
 from flockiq.capture.http.tokens import Tokens
 from flockiq.shared.config.auth import ApiKeyAuth, Auth, TokenAuth
 from flockiq.shared.config.connection import Connection, with_settings
@@ -138,7 +139,7 @@ class SourceClient:
             try:
                 answer = await self._once(method, url, content, {**self._headers, **headers}, proof, tally)
             except (httpx.TransportError, TimeoutError) as error:
-                problem = f"{shown(url)} does not answer: {type(error).__name__}"
+                problem = f"{shown(url)} does not answer: {silence(error)}"
                 kind: type[SourceUnavailable] = _Silent
             else:
                 self._heed(answer)

@@ -20,6 +20,7 @@ import msgspec
 
 from flockiq.capture.http import body, patience
 from flockiq.capture.http.guard import Origins
+from flockiq.capture.http.silence import silence
 from flockiq.capture.lease import under_lease
 from flockiq.shared.config.auth import ClientCredentialsAuth, JwtBearerAuth, RefreshTokenAuth
 from flockiq.shared.errors import ConfigError, Problem, SourceError, SourceUnavailable, StoreUnavailable
@@ -144,7 +145,7 @@ class Tokens:
                 text = await body.read(response, _ANSWER_BYTES)
                 status, asked = response.status_code, response.headers.get("retry-after", "")
         except (httpx.TransportError, TimeoutError) as error:
-            raise SourceUnavailable(f"the token issuer {url.host} does not answer: {type(error).__name__}") from None
+            raise SourceUnavailable(f"the token issuer {url.host} does not answer: {silence(error)}") from None
         if status in _NOT_NOW:
             wait = patience.retry_after(asked, dt.datetime.now(dt.UTC))
             raise SourceUnavailable(f"the token issuer {url.host} answers {status}", retry_after_s=wait)

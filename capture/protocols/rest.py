@@ -92,7 +92,8 @@ class Rest:
         gone = answer.status == _GONE or (answer.status == _NOT_FOUND and self._stream.job is not None)
         if polling and (gone or any(word.encode() in answer.body for word in self._stream.expired)):
             raise Expired(said)
-        raise SourceError(f"the source answers {answer.status}: {said.strip() or 'without a reason'}")
+        reason = said.strip() or "without a reason"
+        raise SourceError(f"the source answers {answer.status} to {answer.url.path}: {reason}")
 
     def _mark(self, records: Sequence[Record]) -> str:
         """The page's ends, if a source that ignores our parameter would give the same page for ever."""
