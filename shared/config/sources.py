@@ -101,7 +101,9 @@ class Stream(Model):
     ] = None
     webhook: Annotated[Told | None, Field(description="What of a webhook's events is this stream's record.")] = None
     deleted_when: Annotated[DeletedWhen | None, Field(description="How a record says that it was deleted.")] = None
-    entity: Annotated[Name, Field(description="The entity type that the records describe.")]
+    entity: Annotated[
+        Name, Field(description="The entity type that the records describe; `sources discover` suggests one.")
+    ]
     fields: Annotated[
         dict[FieldName, str | FieldFrom],
         Field(min_length=1, description="Entity field → the record's field, or where it comes from and how."),
@@ -110,7 +112,7 @@ class Stream(Model):
     @model_validator(mode="after")
     def _keyed(self) -> Self:
         if not self.primary_key:  # no connector gave one either
-            raise ValueError("lacks primary_key | the fields that identify a record")
+            raise ValueError("lacks primary_key | the fields that identify a record; `sources discover` finds them")
         return self
 
 
