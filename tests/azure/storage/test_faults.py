@@ -136,8 +136,13 @@ async def test_a_container_that_is_not_there_is_said_at_once(peer: Storage) -> N
     account = Account({**peer.environment, "Storage__containers": "nobodys"}, nobody)
     with pytest.raises(StoreUnavailable, match="deploy infra"):
         await AccountBlobs(account).put("a", b"x")
-    with pytest.raises(StoreUnavailable, match="deploy infra"):
-        await AppendBlobState(account).append("log", b"x", START)
+    blobs, state = AccountBlobs(account), AppendBlobState(account)
+    for asked in (
+        blobs.get("a"), blobs.delete("a"), blobs.list(""), blobs.put("b", b"x" * 2_000_000, create_only=True),
+        state.read("log"), state.append("log", b"x", START), state.roll("log", b"x", START), state.logs(),
+    ):  # fmt: skip
+        with pytest.raises(StoreUnavailable, match="deploy infra"):
+            await asked
     await account.close()
 
 

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from azure.core.credentials_async import AsyncTokenCredential
-from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
+from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError, ResourceNotFoundError
 from azure.storage.blob.aio import BlobServiceClient, ContainerClient, ExponentialRetry
 
 from flockiq.shared.adapters.azure.identity import CLIENT_ID, emulator
@@ -129,6 +129,12 @@ class Account:
             case AzureError() | TimeoutError() | ConnectionError():
                 silent = f"{at} did not answer {operation} ({type(error).__name__}): check that it can be reached"
                 return Verdict(StoreUnavailable(silent), again=True)
+        raise error
+
+
+def no_blob(error: ResourceNotFoundError) -> None:
+    """Goes on if it is a blob that is not there; raises the error if it is more: its container, with which all is."""
+    if _code(error) in _NO_CONTAINER:
         raise error
 
 

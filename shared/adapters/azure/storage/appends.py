@@ -10,7 +10,7 @@ from azure.core.exceptions import HttpResponseError, ResourceExistsError, Resour
 from azure.storage.blob import BlobProperties
 from azure.storage.blob.aio import BlobClient, ContainerClient, StorageStreamDownloader
 
-from flockiq.shared.adapters.azure.storage.account import STATE, Account
+from flockiq.shared.adapters.azure.storage.account import STATE, Account, no_blob
 from flockiq.shared.adapters.azure.storage.uploads import Upload
 
 READ_BYTES: Final = 32 << 20  # in one answer: as much as the SDK asks for at once
@@ -89,7 +89,8 @@ class AppendBlobs:
                     at += len(pieces[-1])
                     if at >= _whole(answer.properties):
                         return b"".join(pieces)
-            except ResourceNotFoundError:
+            except ResourceNotFoundError as error:
+                no_blob(error)
                 return None
 
         return await self._account.do("state.read", STATE, read)
@@ -104,7 +105,8 @@ class AppendBlobs:
         async def get(container: ContainerClient) -> bytes | None:
             try:
                 return await (await container.download_blob(name)).readall()
-            except ResourceNotFoundError:
+            except ResourceNotFoundError as error:
+                no_blob(error)
                 return None
 
         return await self._account.do("state.load", STATE, get)
@@ -115,7 +117,8 @@ class AppendBlobs:
         async def remove(container: ContainerClient) -> None:
             try:
                 await container.delete_blob(name)
-            except ResourceNotFoundError:
+            except ResourceNotFoundError as error:
+                no_blob(error)
                 return
 
         await self._account.do("state.remove", STATE, remove)

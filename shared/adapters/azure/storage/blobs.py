@@ -10,7 +10,7 @@ from azure.core.exceptions import ResourceModifiedError, ResourceNotFoundError
 from azure.storage.blob import BlobProperties
 from azure.storage.blob.aio import ContainerClient
 
-from flockiq.shared.adapters.azure.storage.account import BLOBS, Account
+from flockiq.shared.adapters.azure.storage.account import BLOBS, Account, no_blob
 from flockiq.shared.adapters.azure.storage.uploads import Upload
 from flockiq.shared.errors import Conflict, NotFound, StoreUnavailable
 from flockiq.shared.paths import checked
@@ -78,7 +78,8 @@ class AccountBlobs:
         async def remove(container: ContainerClient) -> None:
             try:
                 await container.delete_blob(name)
-            except ResourceNotFoundError:
+            except ResourceNotFoundError as error:
+                no_blob(error)
                 return
 
         await self._account.do("blobs.delete", BLOBS, remove)

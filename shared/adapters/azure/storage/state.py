@@ -152,21 +152,25 @@ class AppendBlobState:
             committed = self._committed_at(log, expected)
             if committed is None:
                 raise _fence_lost(log, expected, found.version)
-        name, at = _blob(log, expected.generation), expected.length
-        seed = seed_of(log, expected.generation)
+        at, seed = expected.length, seed_of(log, expected.generation)
         framed = blocks(kind, body, seed=seed, at=at, follows=committed, block_bytes=self._block_bytes)
         for block in framed:
-            try:
-                placed = await self._blobs.place(name, at, block)
-            except ResourceNotFoundError:
-                made = expected == _START and await self._make(log, 0)
-                placed = made and await self._blobs.place(name, at, block)
-            if not placed:
+            if not await self._place(log, expected.generation, at, block):
                 raise _fence_lost(log, expected)
             at += len(block)
         version = StateVersion(expected.generation, at)
         self._remember(log, version, at)
         return version
+
+    async def _place(self, log: str, generation: int, at: int, block: bytes) -> bool:
+        """Append where the log is expected to end; False if it does not. A log's first block makes its blob."""
+        for _ in range(TURNS):
+            try:
+                return await self._blobs.place(_blob(log, generation), at, block)
+            except ResourceNotFoundError:
+                if (generation, at) != _START or not await self._make(log, generation):
+                    return False
+        return False
 
     async def _roll(self, log: str, kept: list[bytes], expected: StateVersion) -> StateVersion:
         """Begin the next generation with a snapshot and the entries carried over after it."""

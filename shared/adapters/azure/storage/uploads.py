@@ -13,6 +13,8 @@ from azure.core.exceptions import ResourceExistsError, ResourceModifiedError, Re
 from azure.storage.blob import BlobBlock
 from azure.storage.blob.aio import BlobClient, ContainerClient
 
+from flockiq.shared.adapters.azure.storage.account import no_blob
+
 AT_ONCE_BYTES: Final = 1 << 20  # in one request; more of it would hold up this process's other work
 PIECE_BYTES: Final = 8 << 20
 PIECES_AT_ONCE: Final = 4
@@ -64,6 +66,7 @@ class Upload:
     async def _wrote(self, blob: BlobClient) -> bool:
         try:
             kept = await blob.get_blob_properties()
-        except ResourceNotFoundError:
+        except ResourceNotFoundError as error:
+            no_blob(error)
             return False
         return (kept.metadata or {}).get(WRITER) == self._writer
