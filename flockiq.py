@@ -14,6 +14,14 @@ if __name__ == "__main__":
     import sys
 
     sys.modules["flockiq"] = sys.modules["__main__"]
-    from flockiq.cli.main import main
+    try:
+        from flockiq.cli.main import main
+    except ModuleNotFoundError as missing:
+        if (missing.name or "").startswith("flockiq"):
+            raise
+        sys.exit(
+            f"{missing.name} is not installed for {sys.executable}: use .venv/bin/python -m flockiq, "
+            "or activate it (. .venv/bin/activate); `make check` makes .venv."
+        )
 
     sys.exit(main())

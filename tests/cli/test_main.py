@@ -108,6 +108,15 @@ def test_a_kill_test_does_not_throw_away_what_somebody_keeps(
     assert (tmp_path / "analytics.duckdb").read_text() == "years of history"
 
 
+def test_without_the_packages_it_says_which_python_to_use() -> None:
+    """A sentence for whoever has not activated .venv, not a traceback."""
+    bare = [sys.executable, "-S", "-m", "flockiq", "check"]
+    ended = subprocess.run(bare, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)  # noqa: S603 - ours
+    assert ended.returncode == 1
+    assert ".venv/bin/python -m flockiq" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
 def test_help_does_not_load_the_app() -> None:
     """`--help` answers at once: host, DuckDB and web framework stay unloaded."""
     script = (
