@@ -178,8 +178,10 @@ def suggestion(
             continue
         streams[there or name] = {**already, **shape.read, **_stream(shape, source, entities, made)}
     more = f"# {len(usable) - STREAMS} more are not written out\n" if len(usable) > STREAMS else ""
-    parts = [f"# config/sources/{source.source}.yaml\n{more}{_yaml({**written, 'streams': streams})}"]
-    parts += [f"# config/entities/{name}.yaml\n{_yaml(entity)}" for name, entity in made.items()]
+    parts = [
+        f"# config/sources/{source.source}.yaml\n{_schema('source')}{more}{_yaml({**written, 'streams': streams})}"
+    ]
+    parts += [f"# config/entities/{name}.yaml\n{_schema('entity')}{_yaml(entity)}" for name, entity in made.items()]
     return "---\n".join(parts).rstrip("\n")
 
 
@@ -231,6 +233,11 @@ def _snake(name: str) -> str:
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name)
     plain = re.sub(r"[^a-z0-9]+", "_", words.lower()).strip("_")[:60]
     return plain if plain[:1].isalpha() else f"x_{plain}".rstrip("_")
+
+
+def _schema(kind: str) -> str:
+    """The line that editors find the schema by."""
+    return f"# yaml-language-server: $schema=../schemas/{kind}.schema.json\n"
 
 
 def _yaml(data: Mapping[str, Any]) -> str:

@@ -116,7 +116,8 @@ async def test_discover_makes_a_file_that_reads_everything_from_a_sketch(
     async with serve(app(answer)) as url:
         write(config, url, {})
         assert await run(config, "discover") == 0
-        for part in capsys.readouterr().out.split("---\n"):
+        for part, kind in zip(capsys.readouterr().out.split("---\n"), ("source", "entity"), strict=True):
+            assert f"# yaml-language-server: $schema=../schemas/{kind}.schema.json\n" in part
             place = next(line for line in part.splitlines() if line.startswith("# config/"))
             (config / place.removeprefix("# config/")).write_text(part)
         stream = yaml.safe_load((config / "sources" / "desk.yaml").read_text())["streams"]["tickets"]
