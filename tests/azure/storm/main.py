@@ -17,6 +17,8 @@ from tests.azure.storm.storm import Options, Outcome, run
 from tests.azure.storm.weather import NEVER, ROOT
 from tests.peers.serve import PLACES
 
+WIDTH = 110  # columns that the table of faults needs
+
 
 def main(arguments: list[str] | None = None) -> int:
     """0 if every kind of fault struck at every port, the story was found, and nothing differs."""
@@ -45,6 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
         hosts=given.hosts,
     )
     console = Console()
+    console.width = max(console.width, WIDTH)
     embedded = [port for port in PORTS if port not in given.ports]
     console.print(f"on Azure's adapters: {', '.join(given.ports)}; embedded: {', '.join(embedded) or 'none'}")
     try:

@@ -31,8 +31,10 @@ RATES: Final[Mapping[str, float]] = {
 }  # fmt: skip
 """The chance of each kind of fault at each of a peer's occasions."""
 
-WITHIN: Final[Mapping[str, int]] = {"event_hubs": 12, "storage": 12, "cosmos": 12, "key_vault": 2, "eventhouse": 4}
-"""Occasions within which a planned fault strikes; the vault is seldom asked."""
+WITHIN: Final[Mapping[str, int]] = {
+    "events": 12, "state": 12, "blobs": 4, "alerts": 2, "registry": 12, "secrets": 2, "analytics": 4,
+}  # fmt: skip
+"""Occasions within which a planned fault strikes: few where there are few."""
 
 FIRST: Final[Mapping[tuple[str, str], str]] = {
     ("events", "unacknowledged"): "send/",
@@ -60,10 +62,7 @@ class Weather:
         rng = random.Random(seed)
         peers = {PLACES[port][0] for port in self.kinds}
         rates = {peer: self._rates(peer) for peer in sorted(peers)}
-        plans = [
-            Plan(port, kind, self._place(port, kind), rng.randrange(WITHIN[PLACES[port][0]]))
-            for port, kind in self._pairs()
-        ]
+        plans = [Plan(port, kind, self._place(port, kind), rng.randrange(WITHIN[port])) for port, kind in self._pairs()]
         rng.shuffle(plans)
         await self._order(Order(seed=seed, storm=rates, plans=plans))
 
