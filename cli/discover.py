@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -27,6 +27,7 @@ from flockiq.shared.fields import FieldType
 RECORDS: Final = 50  # looked at where a source does not describe itself
 STREAMS: Final = 20  # suggested at most
 COLUMNS: Final = 40  # of each
+_LINKS: Final = ("_", "links")  # objects so called are about the record, not of it
 _SAID: Final = 200  # of a refusal
 _MODIFIED: Final = re.compile(r"(last_?)?(modified|changed?|updated?)(_?(on|at|time|date|timestamp))*", re.IGNORECASE)
 _KEY: Final = re.compile(r"(.*_)?(id|uuid|guid|key|number|no|code)", re.IGNORECASE)
@@ -110,12 +111,21 @@ async def _seen(capture: Capture, source: Source, stream: str) -> Shape:
     peeked = await peek(capture, source, stream, RECORDS)
     if is_silent(source, source.streams[stream]) and (way := await paged(capture, source, stream, peeked)):
         read = {**read, "paginate": way}
-    records = [values(record) for record in peeked.records]
+    records = [dict(_leaves(values(record))) for record in peeked.records]
     names = list(dict.fromkeys(name for record in records for name in record if not is_noise(name)))
     columns = tuple(_column(name, [record.get(name) for record in records]) for name in names)
     config = source.streams[stream]
     keys = config.primary_key if all(name in names for name in config.primary_key) else _guessed(columns, records)
     return Shape(stream, config.path, keys, columns, delta=config.incremental.kind == "delta", read=read)
+
+
+def _leaves(record: Mapping[str, object]) -> Iterator[tuple[str, object]]:
+    """A record's values, those of the objects in it as ``object.name``: fields are written so."""
+    for name, value in record.items():
+        if isinstance(value, Mapping) and not name.startswith(_LINKS) and not is_noise(name):
+            yield from ((f"{name}.{inner}", each) for inner, each in value.items() if "." not in inner)
+        else:
+            yield name, value
 
 
 def _guessed(columns: Sequence[Column], records: Sequence[Mapping[str, object]]) -> tuple[str, ...]:
@@ -127,8 +137,9 @@ def _guessed(columns: Sequence[Column], records: Sequence[Mapping[str, object]])
         and len({str(record.get(column.name)) for record in records}) == len(records)
         and all(record.get(column.name) not in (None, "") for record in records)
     ]
-    called = [name for name in fitting if _KEY.fullmatch(_snake(name))]
-    return tuple((called or fitting)[:1])
+    own = [name for name in fitting if "." not in name]  # what stands further in may be another thing's
+    called = [name for name in own if _KEY.fullmatch(_snake(name))]
+    return tuple((called or own or fitting)[:1])
 
 
 def _column(name: str, seen: Sequence[object]) -> Column:
@@ -189,7 +200,9 @@ def _stream(
     shape: Shape, source: Source, entities: Mapping[str, Collection[str]], made: dict[str, Any]
 ) -> dict[str, Any]:
     columns = [column for column in shape.columns if column.type][:COLUMNS]
-    modified = next((c.name for c in columns if c.type == "timestamp" and _MODIFIED.fullmatch(_snake(c.name))), "")
+    times = [column.name for column in columns if column.type == "timestamp"]
+    changed = [name for name in times if _MODIFIED.fullmatch(_snake(name.rpartition(".")[2]))]
+    modified = min(changed, key=lambda name: name.count("."), default="")
     entity, fields = _mapping(shape, source, columns, entities, made)
     stream: dict[str, Any] = {"path": shape.path} if shape.path else {}
     stream["primary_key"] = list(shape.keys)

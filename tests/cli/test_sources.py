@@ -207,6 +207,7 @@ async def test_what_discover_prints_of_a_rest_api_works(config: Path, tmp_path: 
             "active": {"type": "boolean"},
             "since": {"type": "date"},
             "updated_at": {"type": "timestamp"},
+            "address_city": {"type": "string"},
             "label": {"type": "string"},
         }
         assert await asyncio.to_thread(run, config, tmp_path, "check", "shop") == 0
