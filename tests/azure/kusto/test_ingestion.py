@@ -10,8 +10,6 @@ from typing import Any
 
 import pytest
 
-from flockiq.shared.adapters.azure.kusto import lanes
-from flockiq.shared.adapters.azure.kusto.analytics import KustoAnalytics
 from flockiq.shared.adapters.azure.kusto.cluster import Cluster
 from flockiq.shared.adapters.azure.kusto.lanes import Lane, Rate
 from flockiq.shared.adapters.azure.kusto.waiting import Waiting
@@ -179,7 +177,7 @@ async def test_who_stops_waiting_does_not_stop_the_rows(opens: Opens, peer: Even
 def test_a_rate_is_of_the_last_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     """What came before is forgotten."""
     now = 0.0
-    monkeypatch.setattr(lanes.time, "monotonic", lambda: now)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
     rate = Rate()
     assert rate.add(6_000) == 100.0
     now = 59.0
@@ -293,4 +291,3 @@ async def test_a_broken_adapter_is_found(
 def test_every_kind_of_fault_is_struck_by_some_test() -> None:
     """Those of queries by the tests of queries."""
     assert {*MEND, "refused", "half", "strange"} == set(KINDS)
-    assert KustoAnalytics

@@ -7,9 +7,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+import xxhash
 from azure.core.exceptions import AzureError, HttpResponseError
 
-from flockiq.shared.adapters.azure.storage import frames, state, uploads
+from flockiq.shared.adapters.azure.storage import state, uploads
 from flockiq.shared.adapters.azure.storage.account import STATE, Account
 from flockiq.shared.adapters.azure.storage.appends import AppendBlobs
 from flockiq.shared.adapters.azure.storage.blobs import AccountBlobs
@@ -147,8 +148,8 @@ def checksums_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
 
         __hash__ = int.__hash__
 
-    summed = frames.xxhash.xxh3_64_intdigest
-    monkeypatch.setattr(frames.xxhash, "xxh3_64_intdigest", lambda body, seed=0: Agreeing(summed(body, seed)))
+    summed = xxhash.xxh3_64_intdigest
+    monkeypatch.setattr(xxhash, "xxh3_64_intdigest", lambda body, seed=0: Agreeing(summed(body, seed)))
 
 
 def what_exists_replaced(monkeypatch: pytest.MonkeyPatch) -> None:

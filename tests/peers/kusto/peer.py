@@ -277,7 +277,7 @@ def _typed(kql: str, given: Mapping[str, str]) -> dict[str, str | int | float]:
 
 
 def _error(message: str, code: str, *, status: int = 400) -> web.Response:
-    said = {
+    said: dict[str, Any] = {
         "code": code,
         "message": "Request is invalid and cannot be executed." if status == 400 else "Service is unavailable.",
         "@type": "Kusto.DataNode.Exceptions.KustoException",

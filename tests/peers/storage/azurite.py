@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Final, NamedTuple
 
-FOLDER: Final = Path(__file__).parent / "azurite"
+FOLDER: Final = Path(__file__).parent / "emulator"
 ACCOUNT: Final = "devstoreaccount1"
 KEY: Final = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 """The key that Azurite's documentation gives everyone."""
@@ -22,7 +22,7 @@ class Missing(Exception):
     """Azurite is not installed here."""
 
     def __init__(self) -> None:
-        super().__init__("needs Azurite: tests/peers/storage/azurite/install gets it (with Node and npm)")
+        super().__init__("needs Azurite: tests/peers/storage/emulator/install gets it (with Node and npm)")
 
 
 class Azurite(NamedTuple):

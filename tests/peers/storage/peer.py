@@ -117,7 +117,8 @@ class Storage:
 
     def container(self, name: str) -> ContainerClient:
         """One of its containers, reached past the proxy."""
-        return self._direct.get_container_client(f"{self.prefix}-{name}")
+        client: ContainerClient = self._direct.get_container_client(f"{self.prefix}-{name}")
+        return client
 
     def damage(self, name: str, blob: str, at: int, *, cut: int | None = None) -> None:
         """Change the byte at ``at`` of an append blob, and leave out what lies from ``cut`` on."""
