@@ -27,8 +27,10 @@ from flockiq.cli.summary import Runtime, Summary
 from flockiq.cli.watch import Watch
 from flockiq.local.history import OF_WORKERS, Taking
 from flockiq.local.host.host import Host
+from flockiq.local.host.settings import read_local_settings
 from flockiq.shared.config.load import load
 from flockiq.shared.services import close, services
+from flockiq.shared.settings import read
 
 APP = Path(flockiq.__file__).resolve().parent
 INTERRUPTED = 130
@@ -90,6 +92,7 @@ async def _run(options: Options, console: Console) -> Ended:
             data=options.data,
             port=options.port,
             workers=OF_WORKERS,
+            open_on_loopback=read({**read_local_settings(APP), **os.environ}).access != "keys",
         )
         stack.push_async_callback(host.stop)
         await host.start()

@@ -57,12 +57,11 @@ def triggers() -> dict[str, tuple[str, str, str]]:
     return bound
 
 
-def sources(folder: Path) -> Iterator[Mapping[str, object]]:
+@cache
+def sources(folder: Path) -> list[Mapping[str, object]]:
     """The enabled sources of a config folder, as written."""
-    for path in sorted((folder / "sources").glob("*.yaml")):
-        written = yaml.safe_load(path.read_text())
-        if written.get("enabled", True):
-            yield written
+    written = [yaml.safe_load(path.read_text()) for path in sorted((folder / "sources").glob("*.yaml"))]
+    return [each for each in written if each.get("enabled", True)]
 
 
 def source_settings(folder: Path) -> set[str]:
