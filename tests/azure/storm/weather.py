@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from flockiq.shared.errors import FlockIQError
 from tests.peers.serve import PLACES, Order, Plan, Served, Struck
 
 ROOT: Final = Path(__file__).resolve().parents[3]
@@ -127,6 +128,6 @@ async def _heard[T](process: asyncio.subprocess.Process, kind: type[T]) -> T:
     assert process.stdout is not None
     line = await process.stdout.readline()
     if not line:
-        raise AssertionError("the peers' process ended")
+        raise FlockIQError("the peers' process ended; peers.log in the data folder says why")
     heard: Any = msgspec.json.decode(line, type=kind)
     return heard
