@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from flockiq.shared.config.document import Document, Place
+from flockiq.shared.config.durations import format_duration, parse_duration
 from flockiq.shared.config.names import SPELLED
 from flockiq.shared.errors import Problem
 
@@ -86,16 +87,32 @@ def _problem(model: type[BaseModel], document: Document, error: typing.Mapping[s
         )
     if kind == "union_tag_not_found":
         return document.problem(place, "lacks kind", f"one of {', '.join(_kinds(model, place))}")
+    return document.problem(place, *_misfit(document.data, place, error))
+
+
+def _misfit(data: Any, place: Place, error: typing.Mapping[str, Any]) -> tuple[str, str]:
+    """What is wrong with a value of another form or size than is wanted, and what is wanted."""
+    kind, context, shown = error["type"], error.get("ctx", {}), repr(error.get("input"))[:60]
+    if kind == "greater_than_equal" and _written_as_duration(data, place):
+        return "is too short a time", f"at least {format_duration(context['ge'])}"
     if kind == "too_short":
-        return document.problem(place, f"{shown} is too short", f"at least {context['min_length']}")
+        return f"{shown} is too short", f"at least {context['min_length']}"
     if (form := _FORMS.get(kind)) is not None:
-        return document.problem(place, f"{shown} is no {form[0]}", form[1])
+        return f"{shown} is no {form[0]}", form[1]
     if kind == "string_pattern_mismatch" and (words := SPELLED.get(context["pattern"])):
-        return document.problem(place, f"{shown} can't be a name", words)
+        return f"{shown} can't be a name", words
     message = str(error["msg"])
-    return document.problem(
-        place, f"{shown} does not fit" if place else "does not fit", message[0].lower() + message[1:]
-    )
+    return f"{shown} does not fit" if place else "does not fit", message[0].lower() + message[1:]
+
+
+def _written_as_duration(data: Any, place: Place) -> bool:
+    for part in place:
+        data = data[part]
+    try:
+        parse_duration(data)
+    except ValueError:
+        return False
+    return True
 
 
 def _place(data: Any, where: tuple[str | int, ...]) -> Place:

@@ -23,6 +23,9 @@ from flockiq.shared.config.reading import Columns, Full, Incremental, OnePage, P
 from flockiq.shared.config.secrets import Sent
 from flockiq.shared.config.webhooks import Told, Webhook
 
+SOONEST = SECOND // 10
+"""Streams are read no more often."""
+
 Scalar = str | int | float | bool | None
 
 POLLED = ("dataverse", "odata_v2", "odata_v4", "rest", "salesforce", "salesforce_bulk")
@@ -93,7 +96,10 @@ class Stream(Model):
     select: Annotated[tuple[str, ...], Field(description="The fields to ask for; all if none are named.")] = ()
     query: Annotated[Sent, Field(default_factory=dict, description="Further query parameters of the first request.")]
     page_size: Annotated[int, Field(ge=1, le=50_000, description="Records a page, if the source listens.")] = 1_000
-    every: Annotated[Duration | None, Field(description="How often to read, if not as the source says.")] = None
+    every: Annotated[
+        Annotated[Duration, Field(ge=SOONEST)] | None,
+        Field(description="How often to read, if not as the source says."),
+    ] = None
     pattern: Annotated[str, Field(description="Names of this stream's files; * and ? stand for anything.")] = ""
     format: Annotated[
         FileFormat | None,
@@ -127,7 +133,7 @@ class SourceFile(Model):
     enabled: Annotated[bool, Field(description="Whether it is read.")] = True
     connection: Annotated[Connection | None, Field(description="How it is reached.")] = None
     auth: Annotated[Auth, Field(description="Who we are to it.")] = NoAuth()
-    every: Annotated[Duration, Field(description="How often its streams are read.")] = 60 * SECOND
+    every: Annotated[Duration, Field(ge=SOONEST, description="How often its streams are read.")] = 60 * SECOND
     limits: Annotated[Limits, Field(description="The bounds within which it is read.")] = Limits()
     webhook: Annotated[Webhook | None, Field(description="How its deliveries are verified.")] = None
     files: Annotated[Files | None, Field(description="Where its files land.")] = None

@@ -83,6 +83,7 @@ MISTAKES = {
     "a word for a list": (S, "[Customer]", "Customer", 7, "streams.customers.primary_key", "is no list"),
     "no fields": (S, FIELDS, "fields: {}\n", 9, "streams.customers.fields", "{} is too short (at least 1)"),
     "a name with a space": (S, "source: erp", "source: My ERP", 1, "source", "can't be a name (small letters"),
+    "too often": (S, "odata_v2", "odata_v2\nevery: 0s", 3, "every", "is too short a time (at least 100ms)"),
     "many": (S, "odata_v2", "odata_v2\nlimits: {pages: many}", 3, "limits.pages", "is no whole number"),
     "runbook": (R, "change: limit", "change: limit\n    runbook: javascript:x", 7, "rules.halved.runbook", "pattern"),
 }  # fmt: skip
