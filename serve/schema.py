@@ -16,6 +16,8 @@ from fastapi import FastAPI, Response
 from fastapi.openapi.utils import get_openapi
 from pydantic import BeforeValidator
 
+from flockiq.serve.access import role_for
+
 _NUMBER = re.compile(r"[+-]?[\d_]+(\.[\d_]*)?")
 
 
@@ -112,8 +114,9 @@ def describe(app: FastAPI, kinds: Sequence[type]) -> None:
             components["securitySchemes"] = _SIGN_IN
             components["responses"] = {status: _problem(said) for status, said in _COMMON.items()}
             document["security"] = [{name: []} for name in _SIGN_IN]
-            for operations in document["paths"].values():
-                for operation in operations.values():
+            for path, operations in document["paths"].items():
+                for method, operation in operations.items():
+                    operation["description"] = f"Takes the role {role_for(method.upper(), path)}."
                     _complete(operation["responses"])
             document["paths"]["/api/webhooks/{source}"] = _WEBHOOK
             app.openapi_schema = document

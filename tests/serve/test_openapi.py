@@ -82,6 +82,18 @@ def test_every_operation_has_a_name_a_summary_and_says_what_may_go_wrong() -> No
         assert {"401", "413", "503"} <= set(each["responses"])
 
 
+def test_every_operation_says_which_role_it_takes() -> None:
+    """So that whoever asks for access knows what to ask for."""
+    paths = described()["paths"]
+    told = {method: set() for method in ("get", "post")}
+    for path, operations in paths.items():
+        for method, each in operations.items():
+            if not path.startswith("/api/webhooks"):
+                told[method].add(each["description"])
+    assert told["get"] == {"Takes the role reader."}
+    assert told["post"] == {"Takes the role operator.", "Takes the role admin."}
+
+
 def test_the_gateway_has_the_description_of_this_version() -> None:
     """infra/openapi.json is what the app tells; `make schemas` writes it."""
     assert json.loads((ROOT / "infra" / "openapi.json").read_text()) == described()
