@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     if given.hosts > 1 and set(given.ports) != set(PORTS):
         parser.error("hosts share nothing but Azure's services: --hosts 2 needs every port there")
-    if given.data.exists() and any(given.data.iterdir()) and not (given.data / "app.log").exists():
+    if given.data.exists() and any(given.data.iterdir()) and not (given.data / "peers.log").exists():
         parser.error(f"a storm begins with an empty folder, and {given.data} is not")
     options = Options(
         ports=given.ports,
