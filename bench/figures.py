@@ -89,6 +89,7 @@ def table(found: Mapping[str, Any]) -> Table:
             )
     _peers(drawn, found.get("peers", {}))
     _capture(drawn, found.get("capture", {}))
+    _cold_start(drawn, found.get("cold-start", {}))
     return drawn
 
 
@@ -111,6 +112,20 @@ def _capture(drawn: Table, one: Mapping[str, Any]) -> None:
             "", f"dlt, CPU a record ({dlt['times_slower']:,.1f} times ours)", f"{dlt['us']:,.1f} µs", "", "", ""
         )
         drawn.add_row("", "dlt: outputs equal", _yes(dlt["outputs_equal"]), "", "", "")
+
+
+def _cold_start(drawn: Table, one: Mapping[str, Any]) -> None:
+    if not one:
+        return
+    drawn.add_section()
+    for name, text in (
+        ("package, zipped", f"{one['package_bytes'] / 1e6:,.2f} MB"),
+        (f"package, {one['package_files']:,} files", f"{one['unpacked_bytes'] / 1e6:,.2f} MB"),
+        ("functions indexed", f"{one['functions']}"),
+        ("time to the first invocation", f"{one['first_invocation_s']:,.2f} s"),
+        ("its CPU", f"{one['first_invocation_cpu_s']:,.2f} s"),
+    ):
+        drawn.add_row("cold-start", name, text, "", "", "")
 
 
 def _peers(drawn: Table, peers: Mapping[str, Any]) -> None:
