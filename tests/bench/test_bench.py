@@ -112,7 +112,7 @@ def test_the_engine_part_gives_every_figure_of_the_table(monkeypatch: pytest.Mon
 def test_the_pipeline_part_measures_the_running_app(monkeypatch: pytest.MonkeyPatch) -> None:
     """Records go through the real host to stored alerts; throughput, latency and every step are reported."""
     monkeypatch.setattr("flockiq.bench.pipeline_part.PACED_S", 2.0)
-    monkeypatch.setattr("flockiq.bench.pipeline_part.AFTER_S", 2.0)
+    monkeypatch.setattr("flockiq.bench.pipeline_part.AFTER_S", 8.0)  # a busy machine takes its time
     found = pipeline_part(1_500, silent)
     assert float(str(found["records_per_s"])) > 0
     assert float(str(found["p99_ms"])) > 0
