@@ -275,7 +275,6 @@ async def test_two_hosts_share_the_partitions_and_one_takes_over_from_the_other(
                 sent += 5
         await publish(events, 5, first=sent)
         await eventually(lambda: len({*saw("one"), *saw("two")}) == (sent + 5) * 3, PATIENCE_S)
-        assert saw("two")
         started["one"].kill()
         sent += 5
         await publish(events, 20, first=sent)
