@@ -270,7 +270,7 @@ async def test_two_hosts_share_the_partitions_and_one_takes_over_from_the_other(
         begin("two")
         sent = 20
         async with asyncio.timeout(PATIENCE_S):
-            while not await shared():
+            while not (await shared() and saw("two")):  # it owns some, and gets what comes for them
                 await publish(events, 5, first=sent)
                 sent += 5
         await publish(events, 5, first=sent)
