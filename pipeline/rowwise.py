@@ -223,6 +223,22 @@ def fold_rows(
     base_field, base_form, base_power = codes.base_field, codes.base_form, codes.base_power
     row_, field_, old_, new_, source_, kind_ = out.row, out.field, out.old, out.new, out.source, out.kind
     drift_, said_, golden_ = out.drift, out.said, out.golden
+    counts_ = series.learnt
+    means_ = series.mean
+    variances_ = series.variance
+    quiet_us_ = series.quiet_us
+    offsets_ = series.offset
+    hits_ = series.hits
+    spreads_ = series.spread
+    base_season_ = codes.base_season
+    base_warm_up_ = codes.base_warm_up
+    base_refractory_us_ = codes.base_refractory_us
+    base_alpha_ = codes.base_alpha
+    seen_value_ = out.seen_value
+    seen_score_ = out.seen_score
+    seen_expected_ = out.seen_expected
+    seen_low_ = out.seen_low
+    seen_high_ = out.seen_high
     tellers, fields, rules = value.shape[1], value.shape[2], cascade.shape[1]
     sources = ranks.shape[1]
     people = tellers > sources  # then what they say stands after the sources
@@ -323,7 +339,31 @@ def fold_rows(
             for at in range(first, d):
                 if field_[at] == base_field[b] and new_[at] != NULL:
                     real = number(new_[at], base_form[b], base_power[b], bits, double)
-                    observe(b, i, rows.group[i], said_us[i], real, series, hours, codes, out, k)
+                    observe(
+                        b,
+                        i,
+                        rows.group[i],
+                        said_us[i],
+                        real,
+                        counts_,
+                        means_,
+                        variances_,
+                        quiet_us_,
+                        offsets_,
+                        hits_,
+                        spreads_,
+                        base_season_,
+                        base_warm_up_,
+                        base_refractory_us_,
+                        base_alpha_,
+                        seen_value_,
+                        seen_score_,
+                        seen_expected_,
+                        seen_low_,
+                        seen_high_,
+                        hours,
+                        k,
+                    )
                     out.seen_row[k], out.seen_base[k] = i, b
                     k += 1
         out.judged[m], out.fresh[m] = i, unseen
