@@ -32,7 +32,7 @@ PLANTED: Final = 10
 PACE: Final = 2.0  # what the seconds of the story are multiplied by: in a storm everything takes longer
 POLLED: Final = ("crm", "erp")
 LOOK_S: Final = 0.5
-VERDICT_S: Final = 20.0
+VERDICT_S: Final = 120.0  # for what waits for the partitions and leases of those that were killed
 
 
 class Options(NamedTuple):
