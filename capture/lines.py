@@ -13,7 +13,7 @@ import msgspec
 from xxhash import xxh3_64_intdigest, xxh3_128_hexdigest
 
 from flockiq.capture.records import Taken
-from flockiq.shared import wire
+from flockiq.shared import telemetry, wire
 from flockiq.shared.instants import rfc3339
 from flockiq.shared.positions import Position, record_key
 
@@ -37,6 +37,7 @@ class Writer:
         self._stream = stream
         self._partitions = partitions
         self._place = record_key(tenant, source, stream, "").encode("utf-8", "surrogatepass")
+        self._trace = telemetry.captured(source, stream)
         self._forms: dict[wire.Op, bytes] = {}
 
     def write(
@@ -70,6 +71,7 @@ class Writer:
                 subject=f"{self._stream}/*key*",
                 time="*time*",
                 tenant=self._tenant,
+                traceparent=self._trace,
                 data=wire.ChangeData(
                     op=op,
                     stream=self._stream,

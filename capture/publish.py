@@ -7,7 +7,7 @@ from typing import Final
 
 from flockiq.capture.lines import Writer
 from flockiq.capture.records import Taken
-from flockiq.shared import wire
+from flockiq.shared import telemetry, wire
 from flockiq.shared.errors import BadRecord
 from flockiq.shared.ports import EventStream, OutgoingEvent
 from flockiq.shared.positions import Position
@@ -45,6 +45,7 @@ class Lines:
 
     def events(self) -> list[OutgoingEvent]:
         """The batch as packed events."""
+        telemetry.add(telemetry.RECORDS, self.records)
         return [event for place, lines in enumerate(self._lines) for event in wire.pack(place, wire.CHANGE, lines)]
 
     def clear(self) -> None:

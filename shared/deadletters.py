@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import msgspec
 import xxhash
 
+from flockiq.shared import telemetry
 from flockiq.shared.errors import Conflict, StateCorrupt
 from flockiq.shared.instants import rfc3339
 from flockiq.shared.positions import hash_id
@@ -79,6 +80,8 @@ async def bury(services: Services, letters: Sequence[DeadLetter]) -> None:
         rows += await asyncio.gather(*(_keep(services, tenant, letter) for letter in some))
     if rows:
         await services.analytics.ingest("DeadLetters", b"\n".join(rows))
+    for letter in letters:
+        telemetry.add(telemetry.LETTERS, 1, stage=letter.stage)
 
 
 async def exhume(services: Services, path: str) -> Kept:

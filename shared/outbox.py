@@ -7,6 +7,7 @@ from collections.abc import Awaitable
 
 import msgspec
 
+from flockiq.shared import telemetry
 from flockiq.shared.alerts import AlertTransition
 from flockiq.shared.ports import Analytics, OutgoingEvent
 from flockiq.shared.services import Services
@@ -31,16 +32,28 @@ async def publish(services: Services, outbox: Outbox) -> None:
         await services.events.publish(hub, events)
     ways: list[Awaitable[object]] = []
     if outbox.transitions:
-        ways.append(services.alerts.apply(services.settings.tenant, outbox.transitions))
-    ways += [services.analytics.ingest(table, rows) for table, rows in outbox.rows.items()]
+        ways.append(_tell(services, outbox.transitions))
+    ways += [_ingest_rows(services.analytics, table, rows) for table, rows in outbox.rows.items()]
     ways += [_ingest(services.analytics, table, columns) for table, columns in outbox.columns.items()]
     for error in await asyncio.gather(*ways, return_exceptions=True):  # all have ended before anything is tried again
         if isinstance(error, BaseException):
             raise error
 
 
+async def _tell(services: Services, transitions: list[AlertTransition]) -> None:
+    with telemetry.within("alerts", steps=len(transitions)):
+        await services.alerts.apply(services.settings.tenant, transitions)
+    telemetry.add(telemetry.ALERTS, len(transitions))
+
+
+async def _ingest_rows(analytics: Analytics, table: str, rows: bytes) -> None:
+    with telemetry.timed(telemetry.INGEST, table=table):
+        await analytics.ingest(table, rows)
+
+
 async def _ingest(analytics: Analytics, table: str, columns: bytes) -> None:
-    if isinstance(analytics, TakesColumns):
-        await analytics.ingest_columns(table, columns)
-    else:
-        await analytics.ingest(table, ndjson(columns))
+    with telemetry.timed(telemetry.INGEST, table=table):
+        if isinstance(analytics, TakesColumns):
+            await analytics.ingest_columns(table, columns)
+        else:
+            await analytics.ingest(table, ndjson(columns))

@@ -26,7 +26,7 @@ import msgspec
 import zstandard
 
 from flockiq.shared import outbox as boxes
-from flockiq.shared import wire
+from flockiq.shared import telemetry, wire
 from flockiq.shared.deadletters import DeadLetter, bury, letter_of
 from flockiq.shared.errors import Conflict, FenceLost, TransientError
 from flockiq.shared.outbox import Outbox
@@ -131,8 +131,7 @@ class Owner:
                 fresh = [event for event in batch if event.sequence > self.input]
                 if not fresh:
                     return
-                if await self._commit(fresh, hook):
-                    await self._publish()
+                if await self._told(fresh, hook):
                     if hook is not None:
                         await hook("published")
                     await self._roll()
@@ -141,6 +140,17 @@ class Owner:
             raise TransientError(
                 f"{self.name}: another owner kept writing during {FENCE_ATTEMPTS} attempts; the batch comes again"
             )
+
+    async def _told(self, fresh: Sequence[Input], hook: Callable[[str], Awaitable[None]] | None) -> bool:
+        """Commit and publish, under one span; False when another owner was there first."""
+        function, _, partition = self.name.rpartition("/")
+        with telemetry.batch(function, partition, [event.body for event in fresh]):
+            committed = await self._commit(fresh, hook)
+            if committed:
+                await self._publish()
+            else:
+                telemetry.add(telemetry.FENCES, 1, function=function)
+        return committed
 
     async def _load(self) -> None:
         read = await self.services.state.read(self.name)
@@ -275,6 +285,7 @@ class Owner:
             self._entries = 0
         except FenceLost:
             self.fences_lost += 1
+            telemetry.add(telemetry.FENCES, 1, function=self.name.rpartition("/")[0])
 
     async def _note(self) -> None:
         """Tell the registry how far this partition is, at most once a second; health reads it."""

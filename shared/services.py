@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from flockiq.shared import telemetry
 from flockiq.shared.errors import ConfigError, Problem
 from flockiq.shared.ports import AlertStore, Analytics, Blobs, EventStream, Registry, Secrets, StateStore
 from flockiq.shared.settings import Settings, read
@@ -78,6 +79,7 @@ def services() -> Services:
     """This process's services, opened at the first call."""
     global _open  # noqa: PLW0603 - one process, one set of clients: SDK clients must be shared
     if _open is None:
+        telemetry.start(os.environ)
         _open = connect(read())
     return _open
 
@@ -128,3 +130,4 @@ async def close() -> None:
     if _open is not None:
         opened, _open = _open, None
         await opened.close()
+        telemetry.close()

@@ -24,6 +24,7 @@ from azure.cosmos.aio import ContainerProxy, CosmosClient
 from azure.cosmos.documents import ConnectionPolicy
 from azure.cosmos.exceptions import CosmosBatchOperationError, CosmosHttpResponseError, CosmosResourceNotFoundError
 
+from flockiq.shared import telemetry
 from flockiq.shared.adapters.azure.identity import CLIENT_ID, emulator, is_here
 from flockiq.shared.adapters.azure.retries import Verdict, persist
 from flockiq.shared.errors import ConfigError, Problem, StoreUnavailable
@@ -60,7 +61,9 @@ class Charges:
         self.requests[operation] += 1
         try:
             # mypy knows Counter by int alone; units have fractions.
-            self.units[operation] += float((headers or {}).get(_CHARGE, 0))  # type: ignore[assignment]
+            units = float((headers or {}).get(_CHARGE, 0))
+            self.units[operation] += units  # type: ignore[assignment]
+            telemetry.add(telemetry.UNITS, units, operation=operation)
         except (TypeError, ValueError):
             return
 
