@@ -22,6 +22,7 @@ from flockiq.shared.config.problems import validate
 from flockiq.shared.config.rules import RuleFile
 from flockiq.shared.config.sources import SourceFile
 from flockiq.shared.fields import Field
+from flockiq.shared.lateness import Lateness
 from tests.config.conftest import Written
 
 ROOT = Path(flockiq.__path__[0])
@@ -212,3 +213,33 @@ def test_the_examples_of_the_docs_are_right(page: str, model: type[BaseModel]) -
     for example in examples:
         _, problems = validate(model, parse(example.encode(), f"docs/{page}.md"))
         assert problems == []
+
+
+def test_a_season_has_a_longer_history_and_a_zone(written: Written) -> None:
+    """What is not said fits hourly values over weeks; what is said counts; a zone that is none is refused."""
+    written.change("entities/company.yaml", "{by: region}", "{season: hour_of_week}")
+    one = written.load().entities["company"].anomalies["limit"]
+    assert (one.warm_up, one.alpha, one.clocks) == (168, 0.03, "UTC")
+    written.change("entities/company.yaml", "hour_of_week}", "hour_of_week, warm_up: 20, zone: Europe/Berlin}")
+    one = written.load().entities["company"].anomalies["limit"]
+    assert (one.warm_up, one.alpha, one.clocks) == (20, 0.03, "Europe/Berlin")
+    written.change("entities/company.yaml", "Europe/Berlin", "Europe/Atlantis")
+    assert "no time zone" in str(written.problems()[0])
+
+
+def test_a_zone_without_a_season_is_refused(written: Written) -> None:
+    """It would do nothing."""
+    written.change("entities/company.yaml", "{by: region}", "{zone: UTC}")
+    assert "season: hour_of_week" in str(written.problems()[0])
+
+
+def test_people_set_fields_only_where_a_type_says_so(written: Written) -> None:
+    """And no source may have the name that conditions call them by."""
+    assert not written.load().entities["company"].overrides
+    text = (written.folder / "entities/company.yaml").read_text("utf-8")
+    written.write("entities/company.yaml", text + "overrides: true\nlateness: 48h\nversions: 3\n")
+    company = written.load().entities["company"]
+    assert company.overrides
+    assert company.lateness == Lateness(48 * HOUR, 3)
+    written.change("sources/erp.yaml", "source: erp", "source: override")
+    assert any("rename the source" in str(problem) for problem in written.problems())
