@@ -1,6 +1,6 @@
 # Everything one does with FlockIQ. Each command works from a bare clone with Python 3.13 and make.
 .DEFAULT_GOAL := help
-.PHONY: help run check test lint types format schemas kill-test backfill-test azure-storm convergence bench package clean
+.PHONY: help run check test lint types format schemas kill-test backfill-test azure-storm convergence bench cost package clean
 MAKEFLAGS += --no-print-directory
 
 PYTHON := .venv/bin/python
@@ -52,6 +52,9 @@ convergence: $(DEV) ## Hold N histories (N=1000) in every order against a row-by
 
 bench: $(DEV) ## Measure speed; ONLY=engine|peers|growth|pipeline|capture|cold-start, ARGS="--events 200000"
 	@$(PYTHON) -m flockiq.bench.main $(if $(ONLY),--only $(ONLY)) $(ARGS)
+
+cost: $(DEV) ## What a million changes cost in Azure; docs/cost.md quotes it
+	@$(PYTHON) -m flockiq.bench.cost
 
 package: $(DEV) ## Build the zip that is deployed; ARGS="--to FILE"
 	@$(PYTHON) -m flockiq.local.package $(ARGS)
