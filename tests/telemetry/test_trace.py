@@ -120,7 +120,8 @@ async def test_dead_letters_and_lost_fences_are_counted(
     world: World, recorded: Recorded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One record that can't be read, one append that another owner was ahead of."""
-    append, lost = type(world.services.state).append, []
+    append = type(world.services.state).append
+    lost: list[bool] = []
 
     async def late(self: object, *given: object) -> object:
         if not lost:
