@@ -158,4 +158,3 @@ def _question(tenant: str, query: AlertQuery) -> tuple[str, list[str | int]]:
         bound += life.place(query.continuation)
     where = " AND ".join(conditions)
     return f"SELECT body FROM alerts WHERE {where} ORDER BY opened_us DESC, id DESC LIMIT ?", bound  # noqa: S608 - see above
-
