@@ -54,7 +54,7 @@ bench: $(DEV) ## Measure speed; ONLY=engine|peers|growth|pipeline|capture|cold-s
 	@$(PYTHON) -m flockiq.bench.main $(if $(ONLY),--only $(ONLY)) $(ARGS)
 
 cost: $(DEV) ## What a million changes cost in Azure; docs/cost.md quotes it
-	@$(PYTHON) -m flockiq.bench.cost
+	@$(PYTHON) -m flockiq.bench.cost $(ARGS)
 
 package: $(DEV) ## Build the zip that is deployed; ARGS="--to FILE"
 	@$(PYTHON) -m flockiq.local.package $(ARGS)

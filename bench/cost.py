@@ -1,11 +1,13 @@
 """What a million changes cost in Azure, from measured figures and prices with their sources.
 
 Run as ``python -m flockiq.bench.cost``; docs/cost.md quotes it. Prices are in prices.json, what was measured in
-results.json, and what is neither is named as an assumption here.
+measured.json (of the run that docs/performance.md tells of; ``--results FILE`` takes another run's), and what
+is neither is named as an assumption here.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 from pathlib import Path
@@ -89,9 +91,18 @@ def cost(rate: int, found: Measured, usd: dict[str, float]) -> Cost:
     )
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Print the tables in Markdown."""
-    found = measured(json.loads((HERE / "results.json").read_text()))
+    parser = argparse.ArgumentParser(prog="make cost", description="What a million changes cost in Azure.")
+    parser.add_argument("--results", type=Path, help="results.json of a run of make bench, instead of measured.json")
+    parser.add_argument("--keep", action="store_true", help="write what it says into measured.json")
+    options = parser.parse_args(arguments)
+    if options.results:
+        found = measured(json.loads(options.results.read_text()))
+    else:
+        found = Measured(**json.loads((HERE / "measured.json").read_text()))
+    if options.keep:
+        (HERE / "measured.json").write_text(json.dumps(found._asdict(), indent=2) + "\n")
     prices = json.loads((HERE / "prices.json").read_text())
     usd = {name: float(price["usd"]) for name, price in prices.items()}
     print("| changes a second | Functions | throughput units | ingress | Cosmos DB | priced together |")

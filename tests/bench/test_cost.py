@@ -30,7 +30,7 @@ def test_throughput_is_provisioned_beyond_what_serverless_gives() -> None:
 
 def test_the_page_says_what_the_command_prints(capsys: pytest.CaptureFixture[str]) -> None:
     """Every line of it is in docs/cost.md, and every price has a source and a date."""
-    cost.main()
+    cost.main([])
     page = (cost.HERE.parent / "docs/cost.md").read_text()
     for line in filter(None, capsys.readouterr().out.splitlines()):
         assert line in page
