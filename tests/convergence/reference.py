@@ -100,7 +100,7 @@ def expected(history: History, clock_us: int) -> Outcome:
 
 def _tie(event: str) -> int:
     """What orders events of one position: the first 60 bits of an id, or of another text's hash."""
-    return int(event[:16], 16) >> 4 if len(event) == 32 else xxhash.xxh3_64_intdigest(event.encode()) >> 4
+    return int(event[:16], 16) - (1 << 63) if len(event) == 32 else xxhash.xxh3_64_intdigest(event.encode()) >> 4
 
 
 def _position(told: Told) -> Position:
