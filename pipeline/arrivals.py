@@ -72,6 +72,7 @@ def plainly(history: History, rows: Rows) -> npt.NDArray[np.int8]:
         came[known[there & ~revises]] = REPEATED
         came[known[revises]] = REVISING
     behind &= came != REPEATED
+    behind |= (came == ON_TIME) & (rows.us < marks.clock_us[group])
     late = (came == ON_TIME) & np.isin(group, np.unique(group[behind]))
     within = beyond(rows, marks.floor_us[group], marks.floor_rr[group], marks.floor_hash[group])
     came[late & within] = LATE

@@ -138,6 +138,7 @@ class MarkColumns(NamedTuple):
     floor_us: Int64s
     floor_rr: Int64s
     floor_hash: Int64s
+    clock_us: Int64s
 
 
 class Out(NamedTuple):

@@ -19,7 +19,11 @@ from flockiq.shared.rows import Rows, in_order
 
 
 class Marks(Arrays):
-    """Per group, int64 [g]: head, its newest row in the log or -1; the last and the floor position."""
+    """Per group, int64 [g]: head, its newest row in the log or -1; the last and the floor position.
+
+    clock_us: how far time had come when it last changed an episode of the group: a row from before
+    that is late, since what time did rested on its absence.
+    """
 
     head: Int64s
     last_us: Int64s
@@ -28,6 +32,7 @@ class Marks(Arrays):
     floor_us: Int64s
     floor_rr: Int64s
     floor_hash: Int64s
+    clock_us: Int64s
 
     @classmethod
     def empty(cls, n: int) -> Self:

@@ -69,7 +69,7 @@ class Resolved:
             self.texts.restore_ids(np.frombuffer(state.ids, np.int64).reshape(-1, 2))
             for name, entry in state.types.items():
                 if name in self.types:
-                    apply(self.types[name], entry, self.texts)
+                    apply(self.types[name], entry, self.texts, state.clock_us)
         for one in self.types.values():
             one.forget_removed_rules()
 

@@ -66,9 +66,10 @@ def sort_out(rows: Columns, marks: Columns, previous: Array, log: Columns, came:
     behind = np.zeros(len(marks.head), np.bool_)
     for i in range(len(came)):
         g = rows.group[i]
-        if came[i] == REPEATED or newer(
-            rows.us[i], rows.rr[i], rows.hash[i], marks.last_us[g], marks.last_rr[g], marks.last_hash[g]
-        ):
+        if came[i] == REPEATED:
+            continue
+        if newer(rows.us[i], rows.rr[i], rows.hash[i], marks.last_us[g], marks.last_rr[g], marks.last_hash[g]):
+            behind[g] = behind[g] or rows.us[i] < marks.clock_us[g]
             continue
         at = _found(rows, i, marks.head, previous, log)
         if at >= 0 and rows.revision[i] <= log.revision[at]:

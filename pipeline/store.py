@@ -138,7 +138,7 @@ def _referred(state: TypeState) -> set[int]:
     return set(np.unique(np.concatenate([rows.event[rows.source == people], *worlds])).tolist())
 
 
-def apply(state: TypeState, entry: Entry, texts: Texts) -> None:
+def apply(state: TypeState, entry: Entry, texts: Texts, clock_us: int) -> None:
     """Bring ``state`` to what an entry says; a snapshot's comes first, to an empty state."""
     for name in entry.ids:
         state.ids.number(name)
@@ -164,9 +164,11 @@ def apply(state: TypeState, entry: Entry, texts: Texts) -> None:
     if logged is not None:
         _log(state, logged)
     if entry.marks:
-        marks = Marks.unpacked(entry.marks)
+        none = np.full(len(state.groups), ABSENT, np.int64)
+        marks = Marks.unpacked({"clock_us": (none.dtype.str, [len(none)], none.tobytes())} | entry.marks)
         marks.head = state.history.marks.head[: len(marks)]
         state.history.marks.put(np.arange(len(marks)), marks)
+    state.timed(entry.quiet, clock_us)
 
 
 def _log(state: TypeState, rows: Rows) -> None:

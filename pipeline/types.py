@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -199,7 +199,15 @@ class TypeState:
     def tick(self, clock_us: int) -> list[Step]:
         """Let time pass for every open episode."""
         self.live.episodes.passes(self.plan.by_name, clock_us)
-        return self.live.episodes.taken()
+        steps = self.live.episodes.taken()
+        self.timed((step.entity for step in steps), clock_us)
+        return steps
+
+    def timed(self, entities: Iterable[int], clock_us: int) -> None:
+        """Note that time, come to ``clock_us``, has changed episodes of these entities."""
+        self.room()
+        for entity in entities:
+            self.history.marks.clock_us[self.group_of[entity]] = clock_us
 
     def _replay(self, late: Rows, texts: Texts, clock_us: int) -> tuple[DeltaRows, DeltaRows, Int64s, Findings]:
         """Redo the late rows' groups from the base, with and without them.
@@ -222,6 +230,7 @@ class TypeState:
         ended: dict[int, list[Step]] = defaultdict(list)
         for step in after.episodes.taken():
             ended[step.entity].append(step)
+        self.timed(entities[list(ended)].tolist() if ended else (), clock_us)
         for number, entity in enumerate(entities.tolist()):
             self.live.episodes.steps += corrected(
                 entity,

@@ -94,7 +94,12 @@ def _base_not_used() -> AbstractContextManager[Any]:
 
 def _siblings_not_stored() -> AbstractContextManager[Any]:
     replay = TypeState._replay
-    return patch.object(TypeState, "_replay", lambda *given: (*replay(*given)[:2], np.zeros(0, np.int64)))
+
+    def forgetting(*given: Any) -> Any:
+        right, wrong, _, found = replay(*given)
+        return right, wrong, np.zeros(0, np.int64), found
+
+    return patch.object(TypeState, "_replay", forgetting)
 
 
 def _retraction_untold() -> AbstractContextManager[Any]:

@@ -99,7 +99,7 @@ def test_a_rhythm_is_kept_with_its_zone(zone: str, kept: bool) -> None:  # noqa:
     texts = Texts()
     state = _learnt("wait", texts)
     again = TypeState(_plan(zone))
-    apply(again, snapshot_of(state), texts)
+    apply(again, snapshot_of(state), texts, 0)
     mine, theirs = state.live.series, again.live.series
     assert np.array_equal(mine.mean[:GROUPS], theirs.mean[:GROUPS])
     assert np.array_equal(mine.offset[:GROUPS, 1], theirs.offset[:GROUPS, 1])
@@ -120,6 +120,6 @@ def test_state_written_before_there_were_rhythms_is_read() -> None:
             name: column for name, column in part.series.items() if name in ("count", "mean", "variance", "quiet_us")
         }
     again = TypeState(_plan())
-    apply(again, entry, texts)
+    apply(again, entry, texts, 0)
     assert np.array_equal(state.live.series.mean[:GROUPS], again.live.series.mean[:GROUPS])
     assert not again.live.series.offset.any()
