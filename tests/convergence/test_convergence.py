@@ -26,7 +26,7 @@ CAUGHT_BY = {
     "a dropped version is forgotten": 5,
     "the fence is ignored": 4,
     "what was not yet published is forgotten by a restart": 1,
-    "what a replay does to siblings is not stored": 8,
+    "what a replay does to siblings is not stored": 104,
     "what a person did is ignored": 27,
     "an override that is over ends another": 11,
 }
