@@ -97,6 +97,7 @@ class Resolved:
             entities = np.union1d(effect.entities, again)
             entry = entry_of(state, known[name], entities, effect.groups)
             entry.rows = dict(effect.logged.packed()) if len(effect.logged) else {}
+            entry.timed = effect.timed
             if effect.too_late or len(again):
                 entry.base = base_of(state, entities, effect.groups)
             changed[name] = entry

@@ -62,6 +62,7 @@ class Entry(msgspec.Struct, kw_only=True, omit_defaults=True):
     marks: PackedMap = {}  # of a snapshot
     overrides: dict[int, Override] = {}  # by the lane of their ids: new, or ended since
     quiet: dict[int, dict[str, Episode]] = {}  # episodes that only time has moved
+    timed: list[int] = []  # entities whose episodes time has moved in a replay
 
 
 def entry_of(state: TypeState, known: tuple[int, int], entities: Int64s, groups: Int64s) -> Entry:
@@ -168,7 +169,7 @@ def apply(state: TypeState, entry: Entry, texts: Texts, clock_us: int) -> None:
         marks = Marks.unpacked({"clock_us": (none.dtype.str, [len(none)], none.tobytes())} | entry.marks)
         marks.head = state.history.marks.head[: len(marks)]
         state.history.marks.put(np.arange(len(marks)), marks)
-    state.timed(entry.quiet, clock_us)
+    state.timed([*entry.quiet, *entry.timed], clock_us)
 
 
 def _log(state: TypeState, rows: Rows) -> None:

@@ -31,7 +31,7 @@ class Effect(NamedTuple):
 
     deltas: those that are now true; retracted: those told before that are not (with the same
     columns); found, unfound: likewise; steps: what alerts go through; entities, groups: int64, touched, each once;
-    duplicates, too_late: counts of rows.
+    duplicates, too_late: counts of rows; timed: entities whose episodes a replay's passing of time has changed.
     """
 
     deltas: DeltaRows
@@ -44,6 +44,7 @@ class Effect(NamedTuple):
     logged: Rows
     duplicates: int
     too_late: int
+    timed: list[int]
 
 
 class Names:
@@ -88,6 +89,7 @@ class TypeState:
         self.live = World.empty(plan.layout, 0, 0)
         self.base = Base(plan.layout)
         self.history = History(empty_rows(plan))
+        self._timed: set[int] = set()  # what time has changed in this batch's replay
 
     def entity(self, entity_id: str, match_key: str, group: str, shown: int) -> tuple[int, int]:
         """The dense numbers of an entity and its group; a new one is remembered, with the lane of its name."""
@@ -155,6 +157,7 @@ class TypeState:
     def process(self, rows: Rows, texts: Texts, clock_us: int) -> Effect:
         """Fold a batch of rows, in any order: late, repeated and revised ones included."""
         self.room()
+        self._timed = set()
         rows, late, too_late, revises, repeated = arrived(self.history, rows)
         on_time = (~late | too_late) & (rows.op != VOID)
 
@@ -185,6 +188,7 @@ class TypeState:
             logged=logged,
             duplicates=repeated,
             too_late=int(too_late.sum()),
+            timed=sorted(self._timed),
         )
 
     def _fold_base(self, rows: Rows, texts: Texts) -> None:
@@ -226,11 +230,14 @@ class TypeState:
         old_rows, new_rows = _local(logged, entities, groups), _local(late, entities, groups)
         old = play(before, self.plan, _told(old_rows), texts, judging=False)
         new = play(after, self.plan, _told(_joined(old_rows.take(stands), new_rows)), texts)
+        steps = after.episodes.taken()
         after.episodes.passes(self.plan.by_name, clock_us)
+        by_time = after.episodes.taken()
+        self._timed = {int(entities[step.entity]) for step in by_time}
+        self.timed(self._timed, clock_us)
         ended: dict[int, list[Step]] = defaultdict(list)
-        for step in after.episodes.taken():
+        for step in steps + by_time:
             ended[step.entity].append(step)
-        self.timed(entities[list(ended)].tolist() if ended else (), clock_us)
         for number, entity in enumerate(entities.tolist()):
             self.live.episodes.steps += corrected(
                 entity,
