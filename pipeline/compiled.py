@@ -36,6 +36,7 @@ _MADE_FROM = (
     "merge/survivorship.py",
     "pipeline/codes.py",
     "pipeline/machine.py",
+    "pipeline/rowlog.py",
     "pipeline/rowread.py",
     "pipeline/rowscore.py",
     "pipeline/rowwise.py",

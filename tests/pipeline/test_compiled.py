@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import threading
 from collections.abc import Iterator
@@ -292,3 +293,14 @@ def test_machine_code_is_kept_where_nobody_else_can_put_any(tmp_path: Path, monk
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     assert compiled._kept_in("abc").name.startswith("flockiq-")
+
+
+def test_machine_code_is_made_anew_when_anything_changes_that_it_is_made_from() -> None:
+    """Every module of ours that a compiled one takes something from, and itself, names the folder it is kept in."""
+    root = Path(compiled.__file__).parents[1]
+    made_from = {name.removeprefix("flockiq.").replace(".", "/") + ".py" for name in compiled._NAMES}
+    for path in list(made_from):
+        for node in ast.walk(ast.parse((root / path).read_text())):
+            if isinstance(node, ast.ImportFrom) and str(node.module).startswith("flockiq."):
+                made_from.add(str(node.module).removeprefix("flockiq.").replace(".", "/") + ".py")
+    assert made_from <= set(compiled._MADE_FROM)
