@@ -6,6 +6,7 @@ status, so that a rule can watch for it. Only what was acknowledged is kept as k
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -69,6 +70,20 @@ class ColumnsHeld:
             known = self._known.get(name)
             if kind is not None and known not in (kind, "any") and not is_noise(name):
                 self._change(record, name, known, kind)
+
+    def admitted(
+        self, records: Sequence[Record], set_aside: Callable[[BadRecord, bytes, Record], None]
+    ) -> list[Record]:
+        """The records that may go on; of each other one ``set_aside`` hears why, with its JSON."""
+        found: list[Record] = []
+        for record in records:
+            try:
+                self.check(record)
+            except BadRecord as error:
+                set_aside(error, msgspec.json.encode(record, order="sorted"), record)
+            else:
+                found.append(record)
+        return found
 
     def page_taken(self) -> None:
         """The first page has said what there is."""

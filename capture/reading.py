@@ -264,15 +264,12 @@ class Reading:
 
     def _admitted(self, records: Sequence[Record], captured_us: int) -> list[Record]:
         """The records that the stream's columns admit; the others are set aside."""
-        admitted: list[Record] = []
-        for record in records:
-            try:
-                self._columns.check(record)
-                admitted.append(record)
-            except BadRecord as error:
-                self._batch.set_aside(error, msgspec.json.encode(record, order="sorted"), captured_us)
-                self._known.keep(record)
-        return admitted
+
+        def set_aside(error: BadRecord, body: bytes, record: Record) -> None:
+            self._batch.set_aside(error, body, captured_us)
+            self._known.keep(record)
+
+        return self._columns.admitted(records, set_aside)
 
     def _delete(self, key: str) -> None:
         self._batch.delete(key, self._now_us())

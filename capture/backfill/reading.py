@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -22,7 +22,6 @@ from flockiq.capture.pages import Pages, TooMany
 from flockiq.capture.protocols.page import Expired, Page
 from flockiq.capture.protocols.registry import PROTOCOLS
 from flockiq.capture.reading import Result
-from flockiq.capture.records import Record
 from flockiq.shared.backfills import Backfill, KeptSlice, Slice
 from flockiq.shared.config.backfill import Sliced
 from flockiq.shared.config.sources import Source
@@ -142,7 +141,11 @@ class SliceReading:
     async def _take(self, page: Page) -> None:
         """Turn a page's records into lines, and what is no record into dead letters."""
         captured_us = self._now_us()
-        records = self._admitted(page.records, captured_us) if self._config.columns else page.records
+        records = page.records
+        if self._config.columns:
+            records = self._columns.admitted(
+                records, lambda error, body, _: self._batch.set_aside(error, body, captured_us)
+            )
         self._batch.take_page(records, captured_us, untold=list)  # what is known already changes nothing downstream
         await asyncio.sleep(0)
         for item in page.unreadable:
@@ -152,17 +155,6 @@ class SliceReading:
             self._batch.delete(key, captured_us)
         self._columns.page_taken()
         self._batch.judge()
-
-    def _admitted(self, records: Sequence[Record], captured_us: int) -> list[Record]:
-        """The records that the stream's columns admit; the others are set aside."""
-        admitted: list[Record] = []
-        for record in records:
-            try:
-                self._columns.check(record)
-                admitted.append(record)
-            except BadRecord as error:
-                self._batch.set_aside(error, msgspec.json.encode(record), captured_us)
-        return admitted
 
     async def _end(self) -> None:
         """After the last page."""
