@@ -2,54 +2,21 @@
 
 from __future__ import annotations
 
-import socket
-import ssl
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Self
 
-import aiohttp.connector
 import pytest
-from azure.core.credentials import AccessToken
-from azure.core.exceptions import ClientAuthenticationError
 
 from flockiq.shared.adapters.azure.cosmos import CONTAINERS, Cosmos, connect
 from flockiq.shared.adapters.azure.registry import CosmosRegistry
 from flockiq.shared.errors import ConfigError, StoreUnavailable
+from tests.azure.identities import Identity, find_here, trust
 from tests.peers.certificates import Authority
 from tests.peers.cosmos.peer import CosmosDB
 from tests.peers.cosmos.signatures import KEY
 
 HOST = "flockiq.documents.azure.com"
-
-
-class Identity:
-    """Gives tokens for Cosmos DB: these, one after another, the last again and again."""
-
-    def __init__(self, *tokens: str, ends_in_s: float = 3_600.0) -> None:
-        self.scopes: set[str] = set()
-        self.given = 0
-        self._tokens = tokens
-        self._ends_in_s = ends_in_s
-
-    async def get_token(self, *scopes: str, **_: Any) -> AccessToken:
-        """The next token; without one, as when nobody is logged in."""
-        self.scopes |= set(scopes)
-        if not self._tokens:
-            raise ClientAuthenticationError("nobody is logged in")
-        token = self._tokens[min(self.given, len(self._tokens) - 1)]
-        self.given += 1
-        return AccessToken(token, int(time.time() + self._ends_in_s))
-
-    async def close(self) -> None:
-        """Nothing is held."""
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
 
 
 @pytest.fixture
@@ -61,21 +28,10 @@ def authority(tmp_path: Path) -> Authority:
 @pytest.fixture
 def account(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> Iterator[CosmosDB]:
     """An account over TLS that lets one identity in, and that this process finds and trusts."""
-    resolve = socket.getaddrinfo
-
-    def here(host: str, *more: Any, **named: Any) -> Any:
-        return resolve("127.0.0.1" if host == HOST else host, *more, **named)
-
-    monkeypatch.setattr(socket, "getaddrinfo", here)
+    find_here(HOST, monkeypatch)
     trust(authority, monkeypatch)
     with CosmosDB(CONTAINERS, tokens=["good"], certificate=authority.serving([HOST]), host=HOST) as peer:
         yield peer
-
-
-def trust(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Trust an authority as the system's are trusted; the SDK checks no certificate of 127.0.0.1 at all."""
-    context = ssl.create_default_context(cafile=str(authority.file))
-    monkeypatch.setattr(aiohttp.connector, "_SSL_CONTEXT_VERIFIED", context)
 
 
 async def test_an_identity_is_let_in(account: CosmosDB) -> None:
