@@ -70,7 +70,8 @@ def test_what_a_replay_left_to_time_is_put_right_again(tmp_path: Path, *, restar
     rules = Timed(tmp_path, "  edited: {change: staff, when: old != null, resolve_after: 1m, title: t}")
     assert rules.at(1, staff=1) == []
     assert rules.at(10, staff=2) == [("fire", "event-10000000", 1)]
-    assert rules.tick(130) == ["resolve"]
+    assert rules.tick(75) == ["resolve"]
+    assert rules.tick(200) == []
     assert rules.at(50, staff=3) == [], "it went on to 110 s, and has ended all the same"
     if restarted:
         rules.restart()
