@@ -75,7 +75,8 @@ def test_what_a_replay_left_to_time_is_put_right_again(tmp_path: Path, *, restar
     assert rules.at(50, staff=3) == [], "it went on to 110 s, and has ended all the same"
     if restarted:
         rules.restart()
-    assert rules.at(100, staff=4) == [("fire", "event-10000000", 3)]
+    assert rules.at(100, staff=4) == [], "it went on to 160 s; nothing new began"
+    assert rules.at(190, staff=5) == [("fire", "event-190000000", 1)]
 
 
 def test_a_state_that_time_fired_is_taken_back_where_it_had_ended_before(tmp_path: Path) -> None:
