@@ -48,8 +48,7 @@ def _came(history: History, rows: Rows) -> npt.NDArray[np.int8]:
     if functions is None:
         return plainly(history, rows)
     came = np.empty(len(rows), np.int8)
-    _, marks, previous, log = history.searched(rows)
-    functions.sort_out(history.searched(rows)[0], marks, previous, log, came)
+    functions.sort_out(*history.searched(rows), came)
     return came
 
 

@@ -24,7 +24,17 @@ from flockiq.shared.fields import Field as Canonical
 from flockiq.shared.fields import canonical
 from flockiq.shared.lanes import ABSENT, NULL, Int64s, Scalar, Texts, lane_of
 from flockiq.shared.layout import Field, Layout
-from flockiq.shared.lines import UNREADABLE, Bad, Decoded, Decoders, decode_into, decode_lines, decode_text, why
+from flockiq.shared.lines import (
+    UNREADABLE,
+    Bad,
+    Decoded,
+    Decoders,
+    decode_into,
+    decode_lines,
+    decode_text,
+    unpacked,
+    why,
+)
 from flockiq.shared.positions import event_lane, is_id, own_key, signed_rest
 from flockiq.shared.rows import ACTION, DELETE, UPSERT, VOID, Rows
 
@@ -98,12 +108,7 @@ def _lines(found: Decoded, now_us: int, scanned: Scanned | None = None) -> Lines
 def _scan(functions: Functions, bodies: Sequence[bytes], found: Decoded) -> Scanned:
     """Read what can be read by compiled code; the rest is decoded into ``found``."""
     texts, of = [], []
-    for body in bodies:
-        try:
-            text = wire.unpack(body)
-        except BadRecord as error:
-            found.bad.append(Bad(0, "", str(error), body))
-            continue
+    for text, body in unpacked(bodies, found):
         if scannable(text):
             texts.append(text)
             of.append(body)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -67,13 +67,19 @@ def decoded(bodies: Iterable[bytes], decoders: Decoders) -> Decoded:
 
 def decode_into(found: Decoded, bodies: Iterable[bytes], decoders: Decoders) -> None:
     """Unpack and decode events into ``found``."""
+    for text, body in unpacked(bodies, found):
+        decode_text(text, body, decoders, found)
+
+
+def unpacked(bodies: Iterable[bytes], found: Decoded) -> Iterator[tuple[bytes, bytes]]:
+    """The text of each event beside its body; what is no event is told in ``found``."""
     for body in bodies:
         try:
             text = wire.unpack(body)
         except BadRecord as error:
             found.bad.append(Bad(0, "", str(error), body))
-            continue
-        decode_text(text, body, decoders, found)
+        else:
+            yield text, body
 
 
 def decode_text(text: bytes, body: bytes, decoders: Decoders, found: Decoded) -> None:
