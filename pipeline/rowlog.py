@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from flockiq.pipeline.codes import LATE, ON_TIME, REPEATED, REVISING, TOO_LATE
-from flockiq.pipeline.machine import Array, Columns, Truth, Whole, compiled, newer
+from flockiq.shared.machine.code import Array, Columns, Truth, Whole, compiled, newer
 
 
 @compiled

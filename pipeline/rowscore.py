@@ -9,7 +9,7 @@ import numpy as np
 
 from flockiq.compare.anomalies import CLIP, FLOOR, GAIN, LEAST, SLOW
 from flockiq.pipeline.codes import BITS, SCALED
-from flockiq.pipeline.machine import Array, Real, compiled
+from flockiq.shared.machine.code import Array, Real, compiled
 
 _BELOW_SIGN = np.int64((1 << 63) - 1)
 

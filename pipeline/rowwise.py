@@ -20,10 +20,10 @@ from flockiq.pipeline.codes import (
     RANK,
     RECENT,
 )
-from flockiq.pipeline.machine import Array, Columns, Whole, compiled, find, newer
 from flockiq.pipeline.rowscore import number, observe
 from flockiq.shared.lanes import ABSENT, NULL
 from flockiq.shared.lanetable import NOTHING
+from flockiq.shared.machine.code import Array, Columns, Whole, compiled, find, newer
 from flockiq.shared.rows import DELETE, ENDS
 
 _NOTHING = np.int64(NOTHING)  # scores below every lane

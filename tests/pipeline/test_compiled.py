@@ -20,7 +20,6 @@ from flockiq.bench.history import Size
 from flockiq.bench.workload import Workload, batches, plan, workload
 from flockiq.pipeline import compiled
 from flockiq.pipeline.decode import lines_of, rows_of
-from flockiq.pipeline.rowread import lane_of_bytes
 from flockiq.pipeline.types import TypeState
 from flockiq.pipeline.warm import LAYOUT
 from flockiq.pipeline.world import Plan, World
@@ -28,6 +27,8 @@ from flockiq.shared import wire
 from flockiq.shared.errors import BadRecord
 from flockiq.shared.fields import Field, canonical
 from flockiq.shared.lanes import Texts, text_lane
+from flockiq.shared.machine.hashes import lane_of_bytes
+from flockiq.shared.machine.loading import SHARED, Loading, kept_in
 from flockiq.shared.positions import hash_id
 from flockiq.shared.rows import Rows
 
@@ -249,6 +250,12 @@ def test_a_line_in_another_form_is_read_as_the_plain_decoder_reads_it(odd: bytes
         assert _read("wait", [event, good[0]]) == _read("off", [event, good[0]]), event[:200]
 
 
+def _again() -> Loading[compiled.Functions]:
+    """Another load of the same functions."""
+    known = compiled.loading
+    return Loading(compiled.Functions, known.modules, known.made_from, "flockiq.pipeline.warm")
+
+
 def test_where_nothing_can_be_compiled_numpy_goes_on_and_says_so(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -257,8 +264,8 @@ def test_where_nothing_can_be_compiled_numpy_goes_on_and_says_so(
     def missing() -> None:
         raise ImportError("No module named 'numba'")
 
-    monkeypatch.setattr(compiled, "_imported", missing)
-    monkeypatch.setattr(compiled, "_loading", compiled._Loading())
+    monkeypatch.setattr(compiled, "loading", loading := _again())
+    monkeypatch.setattr(loading, "imported", missing)
     compiled.use("wait")
     assert compiled.ready() is None
     assert isinstance(compiled.failure(), ImportError)
@@ -268,15 +275,16 @@ def test_where_nothing_can_be_compiled_numpy_goes_on_and_says_so(
 
 def test_nobody_waits_for_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     """In the background, the first calls find nothing and the later ones do."""
-    begin = threading.Event()
-    imported = compiled._imported
+    begin, loading = threading.Event(), _again()
+    imported = loading.imported
 
     def slow() -> Any:
         begin.wait(10)
         return imported()
 
-    monkeypatch.setattr(compiled, "_imported", slow)
-    monkeypatch.setattr(compiled, "_loading", loading := compiled._Loading())
+    monkeypatch.setattr(compiled, "loading", loading)
+    monkeypatch.setattr(loading, "imported", slow)
+    compiled.use("background")
     assert compiled.ready() is None
     begin.set()
     assert loading._thread is not None
@@ -287,20 +295,21 @@ def test_nobody_waits_for_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_machine_code_is_kept_where_nobody_else_can_put_any(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a folder of the user's own, made for them alone; in one of the process's where there can be none."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    kept = compiled._kept_in("abc")
+    kept = kept_in("abc")
     assert kept == tmp_path / "flockiq" / "abc"
     assert kept.stat().st_mode & 0o077 == 0
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    assert compiled._kept_in("abc").name.startswith("flockiq-")
+    assert kept_in("abc").name.startswith("flockiq-")
 
 
 def test_machine_code_is_made_anew_when_anything_changes_that_it_is_made_from() -> None:
     """Every module of ours that a compiled one takes something from, and itself, names the folder it is kept in."""
     root = Path(compiled.__file__).parents[1]
-    made_from = {name.removeprefix("flockiq.").replace(".", "/") + ".py" for name in compiled._NAMES}
+    made_from = {name.removeprefix("flockiq.").replace(".", "/") + ".py" for name in compiled.loading.modules}
+    made_from |= {str(path.relative_to(root)) for path in (root / "shared" / "machine").glob("[!l]*.py")}
     for path in list(made_from):
         for node in ast.walk(ast.parse((root / path).read_text())):
             if isinstance(node, ast.ImportFrom) and str(node.module).startswith("flockiq."):
                 made_from.add(str(node.module).removeprefix("flockiq.").replace(".", "/") + ".py")
-    assert made_from <= set(compiled._MADE_FROM)
+    assert made_from <= {*SHARED, *compiled.loading.made_from}

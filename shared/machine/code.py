@@ -1,6 +1,7 @@
 """What compiled code shares: how it is compiled, and tables it can look into.
 
-Imported only by pipeline/compiled.py, which gives the machine code a folder of its own to be kept in.
+Imported only where machine code is loaded (shared/machine/loading.py), which gives it a folder of its own to be
+kept in.
 """
 
 from __future__ import annotations
