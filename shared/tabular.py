@@ -12,6 +12,7 @@ from typing import Protocol, runtime_checkable
 
 import arro3.core as arrow
 import msgspec
+import nanoarrow as buffers
 import numpy as np
 import numpy.typing as npt
 from arro3.io import read_ipc_stream, write_ipc_stream
@@ -23,8 +24,12 @@ DYNAMIC = {"kql": "dynamic"}
 """Metadata of a column whose texts are JSON."""
 
 _TEXT = arrow.DataType.utf8()
+_NAMED = arrow.DataType.dictionary(arrow.DataType.int32(), _TEXT)
 _INSTANT = arrow.DataType.timestamp("us")
+_LONGEST = (1 << 31) - 1  # bytes of texts that 32 bits can tell the places of
 _encode = msgspec.json.Encoder().encode_lines
+
+Bytes = npt.NDArray[np.uint8]
 
 
 @runtime_checkable
@@ -46,15 +51,19 @@ class Columns:
 
     def texts(self, name: str, texts: Sequence[str], which: Int64s | None = None) -> None:
         """Texts; or of ``texts`` the ones at int64 [n] ``which``, for a column with few distinct ones."""
-        self._put(name, _taken(texts, which))
+        self._put(name, _texts(*_utf8(texts)) if which is None else _named(texts, which))
 
     def text(self, name: str, text: str) -> None:
         """One text in every row."""
-        self._put(name, _taken([text], np.zeros(self._n, np.int64)))
+        self._put(name, _named([text], np.zeros(self._n, np.int64)))
 
-    def dynamic(self, name: str, texts: Sequence[str] | Sequence[bytes], which: Int64s | None = None) -> None:
+    def dynamic(self, name: str, texts: Sequence[str] | Sequence[bytes]) -> None:
         """Values as their JSON texts."""
-        self._put(name, _taken(texts, which), DYNAMIC)
+        self._put(name, _texts(*_utf8(texts)), DYNAMIC)
+
+    def written(self, name: str, utf8: Bytes | bytes, ends: Int64s, *, dynamic: bool = False) -> None:
+        """Texts one after the other, as UTF-8 with the ends of each, int64 [n]; ``dynamic``: JSON."""
+        self._put(name, _texts(utf8, ends), DYNAMIC if dynamic else None)
 
     def instants(self, name: str, us: Int64s) -> None:
         """Instants, from int64 [n] microseconds since the epoch."""
@@ -62,11 +71,13 @@ class Columns:
 
     def numbers(self, name: str, values: Int64s | Floats | npt.NDArray[np.bool_]) -> None:
         """Numbers or booleans; a NaN is null."""
-        if values.dtype == np.float64:
-            given = [None if value != value else value for value in values.tolist()]  # noqa: PLR0124 - only a NaN is not itself
-            self._put(name, arrow.Array(given, arrow.DataType.float64()))
+        given = np.ascontiguousarray(values)
+        missing = np.isnan(given) if given.dtype == np.float64 else np.zeros(0, np.bool_)
+        if missing.any():
+            there = np.packbits(~missing, bitorder="little")
+            self._put(name, _made(buffers.float64(), len(given), there, given, nulls=int(missing.sum())))
         else:
-            self._put(name, arrow.Array.from_numpy(np.ascontiguousarray(values)))
+            self._put(name, arrow.Array.from_numpy(given))
 
     def table(self) -> arrow.Table:
         """The rows."""
@@ -77,12 +88,26 @@ class Columns:
         self._fields.append(arrow.Field(name, array.type, nullable=True, metadata=metadata))
 
 
-def _taken(texts: Sequence[str] | Sequence[bytes], which: Int64s | None) -> arrow.Array:
-    if texts and isinstance(texts[0], bytes):
-        array = arrow.Array(texts, arrow.DataType.binary()).cast(_TEXT)
-    else:
-        array = arrow.Array(texts, _TEXT)
-    return array if which is None else array.take(arrow.Array.from_numpy(which))
+def _utf8(texts: Sequence[str] | Sequence[bytes]) -> tuple[bytes, Int64s]:
+    """Texts one after the other, and their ends."""
+    encoded = [text.encode() if isinstance(text, str) else text for text in texts]
+    return b"".join(encoded), np.cumsum(np.fromiter(map(len, encoded), np.int64, len(encoded)))
+
+
+def _texts(utf8: Bytes | bytes, ends: Int64s) -> arrow.Array:
+    if not len(ends) or ends[-1] <= _LONGEST:
+        return _made(buffers.string(), len(ends), None, np.r_[0, ends].astype(np.int32), utf8)
+    return _made(buffers.large_string(), len(ends), None, np.r_[0, ends], utf8)
+
+
+def _named(texts: Sequence[str], which: Int64s) -> arrow.Array:
+    """Texts that rows share, each kept once."""
+    return _texts(*_utf8(texts)).cast(_NAMED).take(arrow.Array.from_numpy(np.ascontiguousarray(which)))
+
+
+def _made(kind: buffers.Schema, n: int, *parts: object, nulls: int = 0) -> arrow.Array:
+    """An array of Arrow's own buffers, as they are."""
+    return arrow.Array.from_arrow(buffers.c_array_from_buffers(kind, n, parts, null_count=nulls))
 
 
 def packed(parts: Sequence[Columns]) -> bytes:

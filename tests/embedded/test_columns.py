@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,21 @@ async def test_columns_are_what_the_same_rows_as_json_are(tmp_path: Path, fields
     assert answers[0] == answers[1]
     assert [row[0] for row in answers[0]] == ["a", "b", "c"]
     assert answers[0][1][2:6] == ['a "quoted" key', (1 << 53) + 2, "0001-01-01T00:00:00.000000Z", True]
+
+
+async def test_columns_told_in_other_types_go_in_together(tmp_path: Path) -> None:
+    """As they do when two versions of the app tell at once: texts each by itself, and each kept once."""
+    services = connect(Settings(data=tmp_path))
+    shared, alone = Columns(3), Columns(1)
+    shared.texts("EntityId", ["a", "b"], np.array([1, 0, 1]))
+    shared.numbers("Version", np.array([1, 2, 3]))
+    alone.texts("EntityId", ["c"])
+    alone.numbers("Version", np.array([4]))
+    given = [services.analytics.ingest_columns("Entities", packed([one])) for one in (shared, alone)]  # type: ignore[attr-defined]  # it takes columns
+    await asyncio.gather(*given)
+    found = await services.analytics.query("Entities | sort by Version asc | project EntityId")
+    assert [row[0] for row in found.rows] == ["b", "a", "b", "c"]
+    await services.close()
 
 
 async def test_columns_that_duckdb_refuses_go_the_way_of_json(tmp_path: Path) -> None:

@@ -42,14 +42,14 @@ class Insertion:
 
     def write(self, connection: duckdb.DuckDBPyConnection, rows: Iterable[tuple[str, Prepared]]) -> None:
         """Write rows by table in the transaction under way. Raises duckdb.Error."""
-        plain: dict[str, list[arrow.RecordBatch]] = defaultdict(list)
+        plain: dict[tuple[str, str], list[arrow.RecordBatch]] = defaultdict(list)
         lines: dict[str, list[bytes]] = defaultdict(list)
         for table, given in rows:
             if isinstance(given, list):
                 lines[table] += given
             else:
-                plain[table] += given.to_batches()
-        for table, batches in plain.items():
+                plain[table, str(given.schema)] += given.to_batches()  # another version may tell a table in other types
+        for (table, _), batches in plain.items():
             given = arrow.Table.from_batches(batches)
             connection.register("given", given)
             try:
