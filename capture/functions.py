@@ -37,7 +37,7 @@ async def capture_schedule(timer: func.TimerRequest) -> None:  # noqa: ARG001 - 
     log.debug("%d slices, %d renewals and %d slices of backfills sent", sent, renewed, past)
 
 
-@on_hub(blueprint, "capture_slice", schedule.HUB)
+@on_hub(blueprint, "capture_slice", schedule.HUB, notes=True)
 async def capture_slice(events: typing.List[func.EventHubEvent]) -> None:  # noqa: UP006 - the indexer knows only this
     """Read the slices of a batch, several at a time."""
     works: dict[tuple[str, str, str], wire.Work] = {}
@@ -76,7 +76,7 @@ async def capture_webhook(req: func.HttpRequest) -> func.HttpResponse:
     )
 
 
-@on_hub(blueprint, "capture_file", "files")
+@on_hub(blueprint, "capture_file", "files", notes=True)
 async def capture_file(events: typing.List[func.EventHubEvent]) -> None:  # noqa: UP006 - the indexer knows only this
     """Read the files that landed."""
     for event in events:

@@ -116,7 +116,10 @@ class Changes:
                 batch.stream(plan, self.places[stream], found)
         self.duplicates += batch.duplicates
         self.unchanged += batch.unchanged
-        return Folded(_pack(self._changed(batch)), batch.forwarded.outbox(), letters(lines, batch.misfits, now_us))
+        records = sum(map(len, by_stream.values()))
+        return Folded(
+            _pack(self._changed(batch)), batch.forwarded.outbox(), letters(lines, batch.misfits, now_us), records
+        )
 
     def _changed(self, batch: Batch) -> State:
         """What a batch changed."""

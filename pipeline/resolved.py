@@ -117,7 +117,7 @@ class Resolved:
                 too_late=too_late,
             )
         )
-        return Folded(body, told.outbox(), lines.letters + letters)
+        return Folded(body, told.outbox(), lines.letters + letters, sum(map(len, rows.values())))
 
     def _judge_again(self, told: Telling) -> dict[str, Int64s]:
         """Judge what is there by rules that have changed since; the entities concerned, by type."""

@@ -11,12 +11,13 @@ import msgspec
 
 from flockiq.serve import backfills
 from flockiq.serve.backfills import BackfillShown
-from flockiq.serve.progress import HubLag, hub_lag, progress
+from flockiq.serve.progress import HubLag, hub_lag
 from flockiq.serve.sources import Stream, streams
 from flockiq.shared.alerts import AlertQuery
 from flockiq.shared.backfills import OPEN
 from flockiq.shared.circuits import WAY_OUT, Circuit, circuits
 from flockiq.shared.errors import FlockIQError, NotFound
+from flockiq.shared.progress import noted
 from flockiq.shared.rules import failing
 from flockiq.shared.services import Services
 from flockiq.shared.settings import HUBS
@@ -158,7 +159,7 @@ async def _rules(services: Services) -> list[Check]:
 async def _hubs(services: Services, now_us: int) -> list[Check]:
     try:
         async with asyncio.timeout(PROBE_TIMEOUT_S):
-            done = await progress(services)
+            done = await noted(services)
             lags = await asyncio.gather(*(hub_lag(services.events, hub, done) for hub in HUBS))
             return [hub(lag, now_us) for lag in lags]
     except (TimeoutError, FlockIQError) as error:

@@ -9,9 +9,9 @@ from typing import cast
 
 import msgspec
 
-from flockiq.serve.progress import progress
 from flockiq.serve.queries import Row, ask
 from flockiq.shared.alerts import AlertQuery
+from flockiq.shared.progress import noted
 from flockiq.shared.services import Services
 from flockiq.shared.status import statuses
 
@@ -49,7 +49,7 @@ async def summary(services: Services, since: dt.datetime) -> Summary:
             statuses(services),
             services.alerts.counts(tenant),
             services.alerts.query(tenant, AlertQuery(statuses=("firing", "acknowledged"), limit=_OPEN_ALERTS_COUNTED)),
-            progress(services),
+            noted(services),
         ),
         asyncio.gather(
             ask(services, "entity_types"),

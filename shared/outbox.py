@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections import Counter
+from collections.abc import Awaitable, Sequence
 
 import msgspec
 
@@ -43,7 +44,13 @@ async def publish(services: Services, outbox: Outbox) -> None:
 async def _tell(services: Services, transitions: list[AlertTransition]) -> None:
     with telemetry.within("alerts", steps=len(transitions)):
         await services.alerts.apply(services.settings.tenant, transitions)
-    telemetry.add(telemetry.ALERTS, len(transitions))
+    tell_steps(transitions)
+
+
+def tell_steps(transitions: Sequence[AlertTransition]) -> None:
+    """Count what was told to the alert store."""
+    for change, steps in Counter(step.change for step in transitions).items():
+        telemetry.add(telemetry.ALERTS, steps, change=change)
 
 
 async def _ingest_rows(analytics: Analytics, table: str, rows: bytes) -> None:

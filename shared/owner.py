@@ -28,9 +28,10 @@ import zstandard
 from flockiq.shared import outbox as boxes
 from flockiq.shared import telemetry, wire
 from flockiq.shared.deadletters import DeadLetter, bury, letter_of
-from flockiq.shared.errors import Conflict, FenceLost, TransientError
+from flockiq.shared.errors import FenceLost, TransientError
 from flockiq.shared.outbox import Outbox
 from flockiq.shared.ports import StateVersion
+from flockiq.shared.progress import Notes, Progress
 from flockiq.shared.services import Services
 
 log = logging.getLogger("flockiq.owner")
@@ -51,12 +52,13 @@ class Input(NamedTuple):
 class Folded(NamedTuple):
     """What folding a batch gave.
 
-    body: the changed rows, as bytes the Owned can apply; letters: what could not be folded.
+    body: the changed rows, as bytes the Owned can apply; letters: what could not be folded; records: how many came.
     """
 
     body: bytes
     outbox: Outbox
     letters: Sequence[DeadLetter] = ()
+    records: int = 0
 
 
 class Owned(Protocol):
@@ -116,7 +118,7 @@ class Owner:
         self._pending: dict[int, Outbox] = {}
         self._entries = 0
         self._lock = asyncio.Lock()
-        self._noted = 0.0
+        self._notes = Notes(services, *name.rsplit("/", 1))
 
     async def process(self, batch: Sequence[Input], hook: Callable[[str], Awaitable[None]] | None = None) -> None:
         """Fold a batch with the effect of once. TransientError when the world will not let it through.
@@ -207,6 +209,8 @@ class Owner:
             return False
         self.commit, self.input = number, frame.input
         self._entries += 1
+        function, _, partition = self.name.rpartition("/")
+        telemetry.rate(telemetry.RATE, folded.records, function=function, partition=partition)
         if folded.outbox:
             self._pending[number] = folded.outbox
         if hook is not None:
@@ -288,22 +292,5 @@ class Owner:
             telemetry.add(telemetry.FENCES, 1, function=self.name.rpartition("/")[0])
 
     async def _note(self) -> None:
-        """Tell the registry how far this partition is, at most once a second; health reads it."""
-        if time.monotonic() - self._noted < 1.0:
-            return
-        self._noted = time.monotonic()
-        function, _, partition = self.name.rpartition("/")
-        key = f"progress/{self.services.settings.tenant}/{function}/{partition}"
-        value = msgspec.json.encode(
-            {
-                "sequence": self.input,
-                "at_us": time.time_ns() // 1000,
-                "fences_lost": self.fences_lost,
-                "duplicates": self.owned.duplicates,
-            }
-        )
-        known = await self.services.registry.get(key)
-        try:
-            await self.services.registry.put(key, value, known.etag if known else None)
-        except (Conflict, TransientError):
-            log.debug("%s: progress was not noted", self.name, exc_info=True)
+        """Tell the registry how far this partition is; health reads it."""
+        await self._notes.note(Progress(self.input, time.time_ns() // 1000, self.owned.duplicates, self.fences_lost))

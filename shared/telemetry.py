@@ -1,7 +1,9 @@
 """What the app tells about itself: a span a batch, a few numbers, and the trace that changes carry.
 
-Off by default, and then nothing of OpenTelemetry is loaded and a call costs an ``if``. On when
-``APPLICATIONINSIGHTS_CONNECTION_STRING`` is set (to Azure Monitor), or ``OTEL_TRACES_EXPORTER=console``.
+Where to is said by settings. With ``APPLICATIONINSIGHTS_CONNECTION_STRING`` spans and numbers go to Azure Monitor.
+Without it numbers go to the log, a line for each metric that has something new, once a minute;
+``FLOCKIQ_TELEMETRY=console`` logs every span as well, ``FLOCKIQ_TELEMETRY=off`` tells nothing and loads nothing of
+OpenTelemetry. The SDK's own settings (``OTEL_METRIC_EXPORT_INTERVAL``, …) hold.
 
 Capture opens a trace for every batch it reads; its lines carry it as ``traceparent`` over the hubs. A later
 batch's span belongs to the first trace found in it and is linked to the others, ``MAX_LINKS`` at most.
@@ -10,28 +12,57 @@ Attributes are names from config and counts: never a key, a value or a reason.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from flockiq.shared import wire
+from flockiq.shared.errors import ConfigError, Problem
 
 CONNECTION: Final = "APPLICATIONINSIGHTS_CONNECTION_STRING"
-CONSOLE: Final = "OTEL_TRACES_EXPORTER"
+WHERE: Final = "FLOCKIQ_TELEMETRY"
 MAX_LINKS: Final = 32  # traces a batch's span refers to
 MAX_BODIES: Final = 16  # of a batch's events are looked into
 
-FENCES: Final = "flockiq.fence_losses"
+LAG: Final = "flockiq.lag"
+LAG_EVENTS: Final = "flockiq.lag_events"
+RATE: Final = "flockiq.rate"
+FRESHNESS: Final = "flockiq.freshness"
 LETTERS: Final = "flockiq.dead_letters"
 ALERTS: Final = "flockiq.alert_steps"
+UNITS: Final = "flockiq.request_units"
+INGEST: Final = "flockiq.ingest_delay"
+FENCES: Final = "flockiq.fence_losses"
 EVENTS: Final = "flockiq.events"
 RECORDS: Final = "flockiq.captured_records"
-UNITS: Final = "flockiq.request_units"
-FRESHNESS: Final = "flockiq.freshness"  # seconds from capture to commit, of the oldest line looked at
-INGEST: Final = "flockiq.ingest_delay"  # seconds until the analytics had taken a batch's rows
+
+
+class Metric(NamedTuple):
+    """What a metric is counted in, by which attributes it is told apart, and what it says."""
+
+    unit: str  # as UCUM has it
+    attributes: tuple[str, ...]
+    what: str
+
+
+METRICS: Final[Mapping[str, Metric]] = {
+    LAG: Metric("s", ("function", "hub", "partition"), "how long the oldest event has waited that is not worked off"),
+    LAG_EVENTS: Metric("{event}", ("function", "hub", "partition"), "events not yet worked off"),
+    RATE: Metric("{record}/s", ("function", "partition"), "records folded a second, since it was last told"),
+    FRESHNESS: Metric("s", ("function",), "from capture to commit, of the oldest record looked at in a batch"),
+    LETTERS: Metric("{record}", ("stage",), "records set aside"),
+    ALERTS: Metric("{step}", ("change",), "steps of alerts told to the alert store"),
+    UNITS: Metric("{request unit}", ("operation",), "what Cosmos DB charged"),
+    INGEST: Metric("s", ("table",), "until the analytics had taken a batch's rows"),
+    FENCES: Metric("{commit}", ("function",), "commits that another owner was ahead of"),
+    EVENTS: Metric("{event}", ("function",), "packed events folded; again if folded again after a lost fence"),
+    RECORDS: Metric("{record}", (), "records packed for hub changes"),
+}
+"""Every metric, and nothing else is recorded. docs/operations.md tells them to operators."""
 
 _TRACE: Final = re.compile(rb',"traceparent":"(00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2})"')
 _CAPTURED: Final = re.compile(rb',"captured_us":([0-9]{1,18})[,}]')
@@ -41,7 +72,9 @@ type Attributes = Mapping[str, str | int]
 
 
 class Recorder(Protocol):
-    """What spans and numbers are given to."""
+    """What spans and numbers are given to. ``traces``: whether spans are wanted at all."""
+
+    traces: bool
 
     def span(self, name: str, traces: Sequence[str], attributes: Attributes) -> AbstractContextManager[str]:
         """A span around a block, of the first of ``traces``, linked to the rest; gives its own traceparent."""
@@ -49,6 +82,14 @@ class Recorder(Protocol):
 
     def add(self, name: str, amount: float, attributes: Attributes) -> None:
         """Count."""
+        ...
+
+    def rate(self, name: str, amount: float, attributes: Attributes) -> None:
+        """Count what is told by the second, since it was last told."""
+        ...
+
+    def set(self, name: str, value: float, attributes: Attributes) -> None:
+        """How much it is now."""
         ...
 
     def measure(self, name: str, seconds: float, attributes: Attributes) -> None:
@@ -64,12 +105,19 @@ _recorder: Recorder | None = None
 
 
 def start(environment: Mapping[str, str]) -> None:
-    """Record from now on if ``environment`` says where to; once a process."""
-    if _recorder is not None or not (environment.get(CONNECTION) or environment.get(CONSOLE) == "console"):
+    """Record from now on, to where ``environment`` says; once a process. ConfigError if that is nowhere.
+
+    What was not yet given out when the process ends is given out then.
+    """
+    where = environment.get(WHERE, "")
+    if where not in {"", "console", "off"}:
+        raise ConfigError([Problem(WHERE, 0, "", f"there is no {where!r}", "console, off, or not set")])
+    if _recorder is not None or where == "off":
         return
-    from flockiq.shared import otel  # noqa: PLC0415 - half a second that only those pay who want it
+    from flockiq.shared import otel  # noqa: PLC0415 - only those pay who want it
 
     use(otel.recorder(environment))
+    atexit.register(close)
 
 
 def use(recorder: Recorder | None) -> None:
@@ -91,9 +139,26 @@ def add(name: str, amount: float, **attributes: str | int) -> None:
         _recorder.add(name, amount, attributes)
 
 
+def rate(name: str, amount: float, **attributes: str | int) -> None:
+    """Count ``amount`` more of what ``name`` tells by the second."""
+    if _recorder is not None and amount:
+        _recorder.rate(name, amount, attributes)
+
+
+def level(name: str, value: float, **attributes: str | int) -> None:
+    """How much ``name`` is now."""
+    if _recorder is not None:
+        _recorder.set(name, value, attributes)
+
+
+def on() -> bool:
+    """Whether anything is recorded: what costs something is measured only then."""
+    return _recorder is not None
+
+
 def captured(source: str, stream: str) -> str:
     """The traceparent of a new trace for what is read of a stream; "" if nothing is recorded."""
-    if _recorder is None:
+    if _recorder is None or not _recorder.traces:
         return ""
     with _recorder.span("capture", (), {"source": source, "stream": stream}) as trace:
         return trace
@@ -102,7 +167,7 @@ def captured(source: str, stream: str) -> str:
 @contextlib.contextmanager
 def within(name: str, **attributes: str | int) -> Iterator[None]:
     """A span around a part of what is going on."""
-    if _recorder is None:
+    if _recorder is None or not _recorder.traces:
         yield
         return
     with _recorder.span(name, (), attributes):
@@ -128,8 +193,11 @@ def batch(function: str, partition: str, bodies: Sequence[bytes]) -> Iterator[No
         yield
         return
     recorder = _recorder
-    traces, oldest_us = _seen(bodies)
-    with recorder.span(function, traces, {"partition": partition, "events": len(bodies)}):
+    # Without spans only the oldest is asked for, which is in the first.
+    traces, oldest_us = _seen(bodies[: MAX_BODIES if recorder.traces else 1])
+    with contextlib.ExitStack() as stack:
+        if recorder.traces:
+            stack.enter_context(recorder.span(function, traces, {"partition": partition, "events": len(bodies)}))
         yield
     recorder.add(EVENTS, len(bodies), {"function": function})
     if oldest_us:
@@ -137,10 +205,10 @@ def batch(function: str, partition: str, bodies: Sequence[bytes]) -> Iterator[No
 
 
 def _seen(bodies: Sequence[bytes]) -> tuple[list[str], int]:
-    """The traces of a batch's lines, and when the oldest was captured (µs; 0: none says so)."""
+    """The traces of these bodies' lines, and when the oldest was captured (µs; 0: none says so)."""
     traces: dict[str, None] = {}
     oldest = 0
-    for body in bodies[:MAX_BODIES]:
+    for body in bodies:
         for line in wire.lines_in(body)[1]:
             about = line[: line.find(_DATA)]  # beyond it are the record's own values
             found = _TRACE.search(about)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import gc
 import json
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ import azure.functions as func
 from flockiq.shared import overflow
 from flockiq.shared.errors import TransientError
 from flockiq.shared.owner import Input, Owned, Owner
+from flockiq.shared.progress import Notes, Progress
 from flockiq.shared.services import Services, services
 from flockiq.shared.settings import CONSUMER_GROUP
 
@@ -22,20 +24,24 @@ gc.set_threshold(*GARBAGE)
 Handler = Callable[[list[func.EventHubEvent]], Awaitable[None]]
 
 _owners: dict[tuple[int, str], Owner] = {}
+_notes: dict[tuple[int, str, int], Notes] = {}
 
 
-def on_hub(blueprint: func.Blueprint, name: str, hub: str) -> Callable[[Handler], object]:
+def on_hub(blueprint: func.Blueprint, name: str, hub: str, *, notes: bool = False) -> Callable[[Handler], object]:
     """Register a function on ``hub``: whole batches as bytes, tried again for ever.
 
     The trigger checkpoints a batch whether its function succeeded or failed; retrying without end
     holds the checkpoint. So only what another try may mend may leave the function. What was too large
-    for an event is brought from Blobs first.
+    for an event is brought from Blobs first. With ``notes`` it is noted how far the function has come; an owner does
+    that itself.
     """
 
     def register(handler: Handler) -> object:
         @functools.wraps(handler)  # the library reads the handler's own signature
         async def handle(events: list[func.EventHubEvent]) -> None:
             await handler([await _whole(event) for event in events])
+            if notes:
+                await _note(name, events)
 
         trigger = blueprint.event_hub_message_trigger(
             arg_name="events",
@@ -54,6 +60,14 @@ def on_hub(blueprint: func.Blueprint, name: str, hub: str) -> Callable[[Handler]
         return blueprint.function_name(name)(trigger(retry(handle)))
 
     return register
+
+
+async def _note(function: str, events: Sequence[func.EventHubEvent]) -> None:
+    opened, partition = services(), partition_of(events)
+    slot = (id(opened.registry), function, partition)
+    if slot not in _notes:
+        _notes[slot] = Notes(opened, function, partition)
+    await _notes[slot].note(Progress(events[-1].sequence_number or 0, time.time_ns() // 1000))
 
 
 class _Whole(func.EventHubEvent):

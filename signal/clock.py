@@ -9,13 +9,15 @@ from collections.abc import Sequence
 
 import msgspec
 
-from flockiq.shared import wire
+from flockiq.shared import telemetry, wire
 from flockiq.shared.alerts import OPEN, Alert, AlertQuery
 from flockiq.shared.config.model import Config, Rule
 from flockiq.shared.errors import Conflict, FlockIQError, TransientError
 from flockiq.shared.instants import rfc3339
+from flockiq.shared.outbox import tell_steps
 from flockiq.shared.ports import OutgoingEvent
 from flockiq.shared.positions import hash_id
+from flockiq.shared.progress import tell_lag
 from flockiq.shared.rules import note
 from flockiq.shared.services import Services
 from flockiq.shared.status import statuses
@@ -28,6 +30,8 @@ log = logging.getLogger("flockiq.clock")
 LONGEST_GAP_US = 10_000_000  # between moments of listening; after a longer one nobody was listening for feeds
 LISTEN_S = 2.5  # between notes that somebody listens, while a tick takes its time
 SWEEP_US = 30_000_000  # between looks for what could not be delivered
+LAG_US = 30_000_000  # between tellings of how far functions are behind
+LAG_S = 10.0  # that one of them may take
 
 
 class Watch(msgspec.Struct, kw_only=True):
@@ -48,6 +52,7 @@ class Clock:
         self._told: dict[str, str] | None = None  # of those, what the registry knows
         self._tidied = False
         self._swept_us = 0
+        self._measured_us = 0
 
     async def tick(self, now_us: int | None = None) -> None:
         """One tick. TransientError if the hub or a store is down; the next tick makes up for it."""
@@ -77,6 +82,7 @@ class Clock:
                 self._ran[rule.name] = now_us
                 await self._query(rule, now_us)
         await self._sweep(now_us)
+        await self._measure(now_us)
         if self._errors != self._told and await note(self.services, self._errors):
             self._told = dict(self._errors)
 
@@ -88,6 +94,16 @@ class Clock:
                 await self.services.analytics.sweep()
             except TransientError as error:
                 log.info("what waits for the history goes on waiting: %s", error)
+
+    async def _measure(self, now_us: int) -> None:
+        """Tell how far functions are behind, where somebody is told."""
+        if telemetry.on() and now_us - self._measured_us >= LAG_US:
+            self._measured_us = now_us
+            try:
+                async with asyncio.timeout(LAG_S):
+                    await tell_lag(self.services, now_us)
+            except (TimeoutError, FlockIQError) as error:
+                log.info("how far functions are behind can't be told: %s", error or f"no answer within {LAG_S:g} s")
 
     async def _tell(self, now_us: int) -> None:
         """A tick to every partition of hub ``resolved``."""
@@ -161,6 +177,7 @@ class Clock:
         if steps:
             await self.services.analytics.ingest("Alerts", alert_rows(steps, tenant))
             await self.services.alerts.apply(tenant, steps)
+            tell_steps(steps)
 
     async def _end_removed(self, now_us: int) -> None:
         """Resolve what is open under rules that config has no more."""
@@ -170,6 +187,7 @@ class Clock:
         if steps:
             await self.services.analytics.ingest("Alerts", alert_rows(steps, tenant))
             await self.services.alerts.apply(tenant, steps)
+            tell_steps(steps)
 
     async def _alerts(self, query: AlertQuery) -> list[Alert]:
         found: list[Alert] = []

@@ -73,6 +73,8 @@ def main(app: str, descriptor: str) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):  # the host says when to end
         signal.signal(number, signal.SIG_IGN)
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+    if os.environ.get("FLOCKIQ_TELEMETRY") == "console":
+        logging.getLogger("flockiq.telemetry").setLevel(logging.INFO)
     asyncio.run(run(Path(app), socket.socket(fileno=int(descriptor))))
 
 

@@ -142,3 +142,30 @@ async def test_an_app_that_only_fails_in_workers_is_told_of_at_the_start(start: 
     source = "if os.environ.get('OWN'):\n    raise RuntimeError('not here')\n" + NOTED
     with pytest.raises(HostError, match="not here"):
         await start(source, settings={SETTING: "2"}, workers={"OWN": "yes"})
+
+
+TELLING = """
+from flockiq.shared import telemetry
+
+@hub("wide")
+async def wide(events: Events) -> None:
+    telemetry.start(os.environ)
+    for event in events:
+        telemetry.add(telemetry.LETTERS, 1, stage="merge")
+        note(event)
+"""
+
+
+async def test_what_workers_measured_is_told_when_they_end(
+    start: Start, events: SqliteEvents, noted: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is due for a minute; when the host stops, each gives out what it has."""
+    for partition in range(2):
+        await events.publish("wide", numbered(40, partition))
+    settings = {SETTING: "2", "NOTED": str(noted), "FLOCKIQ_TELEMETRY": "console"}
+    running = await start(NOTED.partition("@hub")[0] + TELLING, settings=settings)
+    await eventually(lambda: len(notes(noted)) == 80)
+    assert "dead_letters" not in capfd.readouterr().err
+    await running.host.stop()
+    said = capfd.readouterr().err
+    assert said.count("flockiq.dead_letters in {record}: stage=merge: 40") == 2

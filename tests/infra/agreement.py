@@ -49,6 +49,7 @@ DEFAULTED = {
     "Storage__containers",  # likewise
     "FLOCKIQ_ADAPTERS_",  # one port's family: for trying out
     "FLOCKIQ_PARTITIONS_",  # the beginning of the hubs' settings
+    "FLOCKIQ_TELEMETRY",  # Azure Monitor where it is not set
 }
 """Settings the code mentions and works well without."""
 

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader, NumberDataPoint
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from flockiq.capture.publish import HUB, Lines, publish
 from flockiq.capture.records import Taken
 from flockiq.shared import telemetry, wire
 from flockiq.shared.errors import FenceLost
-from flockiq.shared.otel import OpenTelemetry
 from flockiq.shared.positions import Position
 from tests.deadletters.world import PARTITIONS, TENANT, US, World
+from tests.telemetry.conftest import Recorded
 
 RULE = """
 entity: peer
@@ -29,34 +26,6 @@ rules:
     title: "{name} has {staff}"
 """
 SECRET = "Contoso"
-
-
-class Recorded:
-    """Everything recorded."""
-
-    def __init__(self) -> None:
-        self.exporter = InMemorySpanExporter()
-        self.reader = InMemoryMetricReader()
-        telemetry.use(OpenTelemetry(SimpleSpanProcessor(self.exporter), self.reader))
-
-    def numbers(self) -> dict[str, float]:
-        """{metric: its sum, or how many values it has}, over all attributes."""
-        found: dict[str, float] = {}
-        data = self.reader.get_metrics_data()
-        for metric in data.resource_metrics[0].scope_metrics[0].metrics if data else ():
-            for point in metric.data.data_points:
-                if isinstance(point, NumberDataPoint):
-                    found[metric.name] = found.get(metric.name, 0) + point.value
-                elif isinstance(point, HistogramDataPoint):
-                    found[metric.name] = found.get(metric.name, 0) + point.count
-        return found
-
-
-@pytest.fixture
-def recorded() -> Iterator[Recorded]:
-    """A recorder in memory."""
-    yield Recorded()
-    telemetry.close()
 
 
 @pytest.fixture
@@ -148,7 +117,7 @@ async def test_what_is_captured_without_telemetry_carries_no_trace(world: World)
 def test_nothing_is_loaded_while_it_is_off() -> None:
     """Cold start does not pay for what nobody asked for."""
     code = (
-        "import sys; from flockiq.shared import telemetry; telemetry.start({});"
+        "import sys; from flockiq.shared import telemetry; telemetry.start({'FLOCKIQ_TELEMETRY': 'off'});"
         "assert telemetry.captured('a', 'b') == '';"
         "sys.exit(any(name.startswith('opentelemetry') for name in sys.modules))"
     )
