@@ -32,9 +32,10 @@ format: $(DEV) ## Format the code and mend what lint can mend
 	@.venv/bin/ruff format
 	@.venv/bin/ruff check --fix
 
-schemas: $(LOCAL) ## Write what is made from the models: the config's JSON Schemas, the API's description
+schemas: $(LOCAL) ## Write what is made from the models: the config's JSON Schemas, the API's description, the Eventhouse's mappings
 	@$(PYTHON) -m flockiq.shared.config.schemas
 	@$(PYTHON) -m flockiq.cli.openapi
+	@$(PYTHON) -m flockiq.cli.mappings
 
 kill-test: $(DEV) ## Kill the app N times (N=20) and compare with a clean replay
 	@$(PYTHON) -m flockiq kill-test --kills $(N) $(ARGS)

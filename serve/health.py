@@ -21,11 +21,13 @@ from flockiq.shared.progress import noted
 from flockiq.shared.rules import failing
 from flockiq.shared.services import Services
 from flockiq.shared.settings import HUBS
+from flockiq.shared.sweeps import Left, Sweeps
 
 Status = Literal["ok", "degraded", "down"]
 
 PROBE_TIMEOUT_S = 2.0
 LAG_DEGRADED_S = 60.0
+WAITING_S = 120.0  # rows that wait for the history longer than a few sweeps are stuck
 LAG_DOWN_S = 12 * 3600.0  # half of the shortest retention an event hub has by default: events are at risk
 
 
@@ -78,11 +80,39 @@ async def _dependencies(services: Services) -> list[Check]:
         ("state", "the state store", "down", lambda: services.state.logs("health-probe/")),
         ("alerts", "the alert store", "down", lambda: services.alerts.query(tenant, AlertQuery(limit=1))),
         ("registry", "the registry", "down", lambda: services.registry.get("health-probe")),
-        ("analytics", "the Eventhouse", "degraded", lambda: services.analytics.query("print Answer = 1")),
         ("secrets", "the secret store", "degraded", secrets),
         ("blobs", "the blob store", "degraded", lambda: services.blobs.list("health-probe/", limit=1)),
     ]
-    return await asyncio.gather(*(_probe(*probe) for probe in probes))
+    *others, analytics = await asyncio.gather(*(_probe(*probe) for probe in probes), _analytics(services))
+    return [*others, analytics]
+
+
+async def _analytics(services: Services) -> Check:
+    """Whether the history answers, and what waits for it."""
+    check = await _probe(
+        "analytics", "the Eventhouse", "degraded", lambda: services.analytics.query("print Answer = 1")
+    )
+    if not isinstance(services.analytics, Sweeps):
+        return check
+    try:
+        async with asyncio.timeout(PROBE_TIMEOUT_S):
+            left = await services.analytics.left()
+    except (TimeoutError, FlockIQError):
+        return check  # the check of the blobs says so
+    return waiting(check, left, time.time_ns() // 1000)
+
+
+def waiting(check: Check, left: Left, now_us: int) -> Check:
+    """The history's check, with what waits for it: degraded if that waits for long. Pure."""
+    if not left.batches:
+        return check
+    waited_s = max(0.0, (now_us - left.oldest_us) / 1e6)
+    many = f"{left.batches:,}{'' if left.all_seen else ' or more'} batches of rows wait in the blobs"
+    told = msgspec.structs.replace(check, detail=f"{check.detail}; {many}, the oldest for {waited_s:,.0f} s")
+    if check.status != "ok" or waited_s < WAITING_S:
+        return told
+    action = "The clock takes them there twice a minute. They stay if the Eventhouse refuses them: the log says why."
+    return msgspec.structs.replace(told, status="degraded", action=action)
 
 
 async def _probe(name: str, words: str, worst: Status, ask: Callable[[], Awaitable[object]]) -> Check:

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
+
+
+class Left(NamedTuple):
+    """How much waits."""
+
+    batches: int  # as far as they were looked at: ``all_seen`` says whether that is all
+    oldest_us: int  # since when the oldest of those waits; 0 when there is none
+    all_seen: bool
 
 
 @runtime_checkable
@@ -11,4 +19,8 @@ class Sweeps(Protocol):
 
     async def sweep(self) -> int:
         """Deliver what waits; how much was delivered. StoreUnavailable if it still can't be: it goes on waiting."""
+        ...
+
+    async def left(self) -> Left:
+        """How much waits."""
         ...

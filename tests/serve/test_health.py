@@ -10,12 +10,13 @@ import msgspec
 import pytest
 
 from flockiq.serve import health as module
-from flockiq.serve.health import hub
+from flockiq.serve.health import Check, hub, waiting
 from flockiq.serve.progress import HubLag
 from flockiq.shared.circuits import Circuit, key
 from flockiq.shared.ports import OutgoingEvent
 from flockiq.shared.services import Services
 from flockiq.shared.settings import HUBS
+from flockiq.shared.sweeps import Left
 
 Checks = dict[tuple[str, str], dict[str, str]]
 
@@ -96,6 +97,19 @@ def test_lag_that_threatens_the_retention_is_down(behind_s: int, status: str) ->
     check = hub(HubLag("resolved", "process_resolved", 4, 900, 800, now - behind_s * 1_000_000), now)
     assert check.status == status
     assert bool(check.action) == (status != "ok")
+
+
+@pytest.mark.parametrize(("waits_s", "status"), [(30, "ok"), (300, "degraded")])
+def test_rows_that_wait_for_the_history_too_long_degrade(waits_s: int, status: str) -> None:
+    """A few sweeps' time is work in hand; more of it is rows that nobody takes."""
+    now, answered = 10**15, Check("dependency", "analytics", "ok", "the Eventhouse answered")
+    check = waiting(answered, Left(500, now - waits_s * 1_000_000, all_seen=False), now)
+    assert check.status == status
+    assert bool(check.action) == (status != "ok")
+    assert check.detail == (
+        f"the Eventhouse answered; 500 or more batches of rows wait in the blobs, the oldest for {waits_s} s"
+    )
+    assert waiting(answered, Left(0, 0, all_seen=True), now) == answered
 
 
 async def test_progress_that_cannot_be_read_is_no_progress(services: Services, client: httpx.AsyncClient) -> None:

@@ -18,6 +18,7 @@ from flockiq.shared.errors import HubUnavailable, StoreUnavailable
 from flockiq.shared.ports import Analytics
 from flockiq.shared.rules import failing
 from flockiq.shared.services import Services
+from flockiq.shared.sweeps import Left
 from flockiq.signal import clock as watching
 from flockiq.signal.clock import Clock
 from tests.signal.clockwork import SECOND, START, TENANT, alerts, open_services, row, speaks, write_config
@@ -301,6 +302,10 @@ class Aside:
         if self.away:
             raise StoreUnavailable("the Eventhouse is away")
         return 1
+
+    async def left(self) -> Left:
+        """See ``Sweeps.left``."""
+        return Left(1, 1, all_seen=True)
 
 
 async def test_what_waits_for_the_history_is_taken_there_again_and_again(

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from flockiq.serve.health import health
 from flockiq.shared.adapters.azure.kusto.cluster import Cluster
 from flockiq.shared.adapters.azure.kusto.lanes import Lane, Rate
 from flockiq.shared.adapters.azure.kusto.waiting import Waiting
 from flockiq.shared.adapters.embedded.blobs import FolderBlobs
 from flockiq.shared.errors import FlockIQError, StoreUnavailable
+from flockiq.shared.services import connect
+from flockiq.shared.settings import Settings
 from flockiq.shared.sweeps import Sweeps
 from tests.azure.kusto.conftest import Opens, rows
 from tests.peers.kusto.peer import KINDS, Eventhouse
@@ -118,6 +123,26 @@ async def test_rows_wait_while_the_service_is_away(
     assert peer.rows(COUNT) == [[20]]
     assert await blobs.list("") == []
     assert await analytics.sweep() == 0
+
+
+async def test_health_tells_what_waits(opens: Opens, peer: Eventhouse, tmp_path: Path) -> None:
+    """How many batches and for how long; no more once they were taken there."""
+    analytics = opens(hold_s=60.0)
+    services = connect(Settings(data=tmp_path / "data"))
+    peer.faults.plan("dropped", times=100_000)
+    for n in range(2):
+        await analytics.ingest("Deltas", rows(n, 1))
+    peer.faults.clear()
+    for wanted in (
+        r"the Eventhouse answered; 2 batches of rows wait in the blobs, the oldest for \d s",
+        r".* answered",
+    ):
+        told = await health(services._replace(analytics=analytics))
+        (check,) = (each for each in told.checks if each.name == "analytics")
+        assert re.fullmatch(wanted, check.detail)
+        assert check.status == "ok"
+        await analytics.sweep()
+    await services.close()
 
 
 async def test_a_mapping_that_is_gone_is_said_and_its_rows_wait(

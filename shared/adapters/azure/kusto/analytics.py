@@ -21,6 +21,7 @@ from flockiq.shared.adapters.azure.kusto.lanes import LINGER_S, Lane, Rate
 from flockiq.shared.adapters.azure.kusto.waiting import Waiting
 from flockiq.shared.errors import QueryError, StoreUnavailable
 from flockiq.shared.ports import Blobs, Table
+from flockiq.shared.sweeps import Left
 from flockiq.shared.tables import Columns, lines, read_tables
 
 logger = logging.getLogger("flockiq.azure.kusto")
@@ -101,6 +102,10 @@ class KustoAnalytics:
         """See ``Sweeps.sweep``."""
         async with self._sweeping:
             return await self._waiting.sweep(self._deliver)
+
+    async def left(self) -> Left:
+        """See ``Sweeps.left``."""
+        return await self._waiting.left()
 
     async def close(self) -> None:
         """See ``Analytics.close``; what still waits in the blobs stays there."""

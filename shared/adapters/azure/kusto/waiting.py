@@ -14,12 +14,13 @@ import zstandard
 from flockiq.shared.adapters.azure.kusto.cluster import Refused
 from flockiq.shared.errors import NotFound
 from flockiq.shared.ports import Blobs
+from flockiq.shared.sweeps import Left
 
 logger = logging.getLogger("flockiq.azure.kusto")
 
 PREFIX: Final = "analytics/"
 SWEPT: Final = 500  # blobs in one sweep
-_NAME: Final = re.compile(rf"{PREFIX}(?P<table>\w+)/\d{{20}}-[0-9a-f]{{32}}\.ndjson\.zst")
+_NAME: Final = re.compile(rf"{PREFIX}(?P<table>\w+)/(?P<us>\d{{20}})-[0-9a-f]{{32}}\.ndjson\.zst")
 _MAX_BYTES: Final = 1 << 30  # decompressed; our own writing, so only a guard
 
 
@@ -33,6 +34,12 @@ class Waiting:
         """Keep a batch; durable when it returns."""
         name = f"{PREFIX}{table}/{time.time_ns() // 1000:020}-{uuid.uuid4().hex}.ndjson.zst"
         await self._blobs.put(name, zstandard.ZstdCompressor(level=3).compress(rows))
+
+    async def left(self) -> Left:
+        """How much waits, of the first SWEPT blobs."""
+        names = await self._blobs.list(PREFIX, limit=SWEPT)
+        since_us = [int(found["us"]) for found in map(_NAME.fullmatch, names) if found]
+        return Left(len(since_us), min(since_us, default=0), all_seen=len(names) < SWEPT)
 
     async def sweep(self, send: Callable[[str, bytes], Awaitable[None]]) -> int:
         """Send what waits, oldest first, and forget what was sent; how many batches.
