@@ -8,6 +8,7 @@ import time
 from typing import Any, Self
 
 import aiohttp.connector
+import certifi
 import pytest
 from azure.core.credentials import AccessToken
 from azure.core.exceptions import ClientAuthenticationError
@@ -59,3 +60,4 @@ def trust(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
     """Trust an authority as the system's are trusted; Cosmos DB's SDK checks no certificate of 127.0.0.1 at all."""
     context = ssl.create_default_context(cafile=str(authority.file))
     monkeypatch.setattr(aiohttp.connector, "_SSL_CONTEXT_VERIFIED", context)
+    monkeypatch.setattr(certifi, "where", lambda: str(authority.file))  # what Event Hubs' SDK asks

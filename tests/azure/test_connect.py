@@ -11,7 +11,8 @@ from flockiq.shared.errors import NotFound
 from flockiq.shared.services import connect
 from flockiq.shared.settings import HUBS, PORTS, read
 from tests.azure.identities import find_here, trust
-from tests.peers.key_vault.peer import HOST
+from tests.peers.event_hubs.peer import HOST as HUBS_HOST
+from tests.peers.key_vault.peer import HOST as VAULT_HOST
 from tests.peers.peers import Peers
 from tests.peers.storage.azurite import Missing
 
@@ -22,10 +23,11 @@ COUNTS = {f"FLOCKIQ_PARTITIONS_{hub.upper()}": str(count) for hub, count in HUBS
 def peers(monkeypatch: pytest.MonkeyPatch) -> Iterator[Peers]:
     """Every service, found and trusted by this process."""
     try:
-        with Peers() as peers:
+        with Peers(hubs_by_identity=True) as peers:
             for name, value in peers.environment(PORTS).items():
                 monkeypatch.setenv(name, value)
-            find_here(HOST, monkeypatch, port=peers.key_vault.port)
+            find_here(VAULT_HOST, monkeypatch, port=peers.key_vault.port)
+            find_here(HUBS_HOST, monkeypatch, port=peers.event_hubs.port)
             trust(peers.authority, monkeypatch)
             yield peers
     except Missing as missing:
@@ -54,5 +56,6 @@ async def test_one_setting_chooses_them_all(peers: Peers) -> None:
 
 def test_the_settings_of_each_port_are_its_own(peers: Peers) -> None:
     """No two services are named by one setting."""
-    named = [set(peers.environment([port])) for port in ("events", "state", "alerts", "analytics", "secrets")]
+    ours = peers.key_vault.identity.keys()
+    named = [set(peers.environment([port])) - ours for port in ("events", "state", "alerts", "analytics", "secrets")]
     assert sum(map(len, named)) == len(set().union(*named))

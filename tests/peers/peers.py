@@ -12,11 +12,13 @@ from typing import Self
 
 from tests.peers.certificates import Authority
 from tests.peers.cosmos.peer import CosmosDB
+from tests.peers.event_hubs.peer import HOST as HUBS_HOST
 from tests.peers.event_hubs.peer import EventHubs
 from tests.peers.key_vault.peer import HOST as VAULT_HOST
 from tests.peers.key_vault.peer import KeyVault
 from tests.peers.kusto.peer import Eventhouse
 from tests.peers.storage.peer import Storage
+from tests.peers.tokens import Issuer
 
 HUBS: Mapping[str, int] = {"changes": 4, "resolved": 4, "work": 4, "files": 1, "entities": 4, "deltas": 4}
 
@@ -26,10 +28,14 @@ TENANTS = ("t",)
 
 
 class Peers:
-    """Azure on 127.0.0.1, from entering to leaving; alerts of ``tenants`` are on both physical partitions."""
+    """Azure on 127.0.0.1, from entering to leaving; alerts of ``tenants`` are on both physical partitions.
 
-    def __init__(self, tenants: Sequence[str] = TENANTS) -> None:
+    With ``hubs_by_identity`` Event Hubs is as in Azure, over TLS and by the identity's tokens; else as the emulator is.
+    """
+
+    def __init__(self, tenants: Sequence[str] = TENANTS, *, hubs_by_identity: bool = False) -> None:
         self._tenants = tenants
+        self._hubs_by_identity = hubs_by_identity
 
     def __enter__(self) -> Self:
         self._stack = ExitStack()
@@ -40,8 +46,14 @@ class Peers:
 
     @cached_property
     def event_hubs(self) -> EventHubs:
-        """Event Hubs, with the app's hubs."""
-        return self._stack.enter_context(EventHubs(HUBS))
+        """Event Hubs, with the app's hubs. By identity: found here under its host's name, and its authority trusted."""
+        certificate = self.authority.serving([HUBS_HOST]) if self._hubs_by_identity else None
+        return self._stack.enter_context(EventHubs(HUBS, issuer=self.issuer, certificate=certificate))
+
+    @cached_property
+    def issuer(self) -> Issuer:
+        """Who gives the app's identity its tokens."""
+        return Issuer()
 
     @cached_property
     def cosmos(self) -> CosmosDB:
@@ -62,7 +74,7 @@ class Peers:
     @cached_property
     def key_vault(self) -> KeyVault:
         """Key Vault, and the app's identity. Whoever asks it must find its host here, and trust the authority."""
-        return self._stack.enter_context(KeyVault(self.authority.serving([VAULT_HOST])))
+        return self._stack.enter_context(KeyVault(self.authority.serving([VAULT_HOST]), issuer=self.issuer))
 
     @cached_property
     def eventhouse(self) -> Eventhouse:
@@ -74,6 +86,8 @@ class Peers:
         settings: dict[str, str] = {}
         if "events" in ports:
             settings |= self.event_hubs.environment
+            if self._hubs_by_identity:
+                settings |= self.key_vault.identity
         if {"alerts", "registry"} & set(ports):
             settings |= self.cosmos.environment
         if {"state", "blobs"} & set(ports):

@@ -17,9 +17,13 @@ from urllib.parse import parse_qs, quote_plus, urlsplit
 
 from tests.peers.event_hubs import frames
 from tests.peers.event_hubs.log import Incoming, Partition
+from tests.peers.tokens import Issuer
 
 MAX_MESSAGE_BYTES = 1_048_576  # of a publication, on the Standard tier
 MAX_RECEIVERS = 5  # of a partition and consumer group, without an epoch
+
+RESOURCE = "https://eventhubs.azure.net"
+"""What a token for Event Hubs is for."""
 
 NOT_FOUND = b"amqp:not-found"
 UNAUTHORIZED = b"amqp:unauthorized-access"
@@ -55,6 +59,8 @@ class Hubs:
     key_name: str
     key: str
     tokens: frozenset[str]  # bearer tokens that are let in
+    issuer: Issuer | None  # whose tokens are let in as well
+    keys: bool  # whether shared access signatures are
     retention_s: float
     max_message_bytes: int
     next_partition: int = 0
@@ -176,9 +182,13 @@ class Hubs:
     def authorise(self, token: str, audience: str, now: float) -> float:
         """Until when (seconds since 1970) a token lets its bearer in; PermissionError if it does not."""
         if not token.startswith("SharedAccessSignature "):
-            if token not in self.tokens:
+            if token in self.tokens:
+                return now + 3600
+            if self.issuer is None:
                 raise PermissionError("InvalidToken: the token is not one that this namespace knows.")
-            return now + 3600
+            return self.issuer.ends(token, RESOURCE)
+        if not self.keys:
+            raise PermissionError("LocalAuthDisabled: Authorization failed because SAS authentication is disabled.")
         given = {name: values[0] for name, values in parse_qs(token.partition(" ")[2]).items()}
         signed = f"{quote_plus(given.get('sr', ''))}\n{given.get('se', '')}"
         wanted = base64.b64encode(hmac.new(self.key.encode(), signed.encode(), hashlib.sha256).digest()).decode()

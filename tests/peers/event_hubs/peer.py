@@ -2,9 +2,10 @@
 
 Models, for ``azure-eventhub`` unmodified:
 
-- the connection: SASL, AMQP 1.0 without TLS as the emulator serves it (``UseDevelopmentEmulator=true``),
-  frames of at most 64 KB, sessions with windows, links with credit;
-- ``$cbs`` put-token: shared access signatures are verified (key, audience, expiry), bearer tokens looked up; without
+- the connection: SASL, AMQP 1.0 over TLS as the service serves it, and without as the emulator does
+  (``UseDevelopmentEmulator=true``); frames of at most 64 KB, sessions with windows, links with credit;
+- ``$cbs`` put-token: shared access signatures are verified (key, audience, expiry), an identity's tokens by signature,
+  resource and expiry (``tests.peers.tokens``); over TLS only those are taken, as where local auth is off; without
   a token for its hub a link is refused, and one whose token has run out is detached;
 - ``$management`` READ of ``com.microsoft:eventhub`` and ``com.microsoft:partition``;
 - senders to a hub (round robin, or by partition key) and to ``hub/Partitions/N``; publications of one event or of a
@@ -19,7 +20,7 @@ From: OASIS AMQP 1.0; the Service Bus AMQP protocol guide
 (https://learn.microsoft.com/azure/service-bus-messaging/service-bus-amqp-protocol-guide); the Event Hubs pages on
 quotas, epochs and exceptions (https://learn.microsoft.com/azure/event-hubs/); and what the SDK's own code expects.
 
-Does not model: TLS and AMQP over WebSockets; billing units and the pace of throughput units (throttling is a fault
+Does not model: AMQP over WebSockets; billing units and the pace of throughput units (throttling is a fault
 here, never load); consumer groups that must be made first (any name will do); capture, schema registry, Kafka,
 geo-replication; partition keys hashed as the service does; rights of Send and Listen apart; idle links being
 closed. An offset here is a number of bytes, as the service's were until they became opaque texts.
@@ -40,6 +41,7 @@ expired                   a token is refused as expired
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Self
@@ -50,13 +52,19 @@ from tests.peers.event_hubs.log import Event, Partition
 from tests.peers.event_hubs.nodes import MAX_MESSAGE_BYTES, Hubs
 from tests.peers.faults import Faults
 from tests.peers.loop import Loop
+from tests.peers.tokens import Issuer
 
 KINDS = ("throttled", "detached", "dropped", "unacknowledged", "slow", "stolen", "expired")
 KEY_NAME, KEY = "RootManageSharedAccessKey", "a-key-of-the-peer"
+HOST = "flockiq.servicebus.windows.net"
+"""What a namespace over TLS is called: whoever asks it must find it here at ``port``, and trust its certificate."""
 
 
 class EventHubs:
-    """A namespace with these hubs and their partition counts; serves from entering to leaving."""
+    """A namespace with these hubs and their partition counts; serves from entering to leaving.
+
+    With a ``certificate`` it serves TLS, and lets in only whoever has a token: of ``issuer``, or one of ``tokens``.
+    """
 
     def __init__(
         self,
@@ -65,6 +73,8 @@ class EventHubs:
         retention_s: float = 86_400.0,
         max_message_bytes: int = MAX_MESSAGE_BYTES,
         tokens: Sequence[str] = (),
+        issuer: Issuer | None = None,
+        certificate: ssl.SSLContext | None = None,
         slow_s: float = 0.5,
     ) -> None:
         self.faults = Faults(KINDS)
@@ -73,10 +83,13 @@ class EventHubs:
             key_name=KEY_NAME,
             key=KEY,
             tokens=frozenset(tokens),
+            issuer=issuer,
+            keys=certificate is None,
             retention_s=retention_s,
             max_message_bytes=max_message_bytes,
         )
         self._slow_s = slow_s
+        self._certificate = certificate
         self._connections: set[Connection] = set()
         self._port = 0
 
@@ -102,7 +115,14 @@ class EventHubs:
     @property
     def environment(self) -> Mapping[str, str]:
         """The app settings that name it."""
+        if self._certificate is not None:
+            return {"EventHub__fullyQualifiedNamespace": HOST}
         return {"EventHub": self.connection_string}
+
+    @property
+    def port(self) -> int:
+        """Where on 127.0.0.1 it listens."""
+        return self._port
 
     def events(self, hub: str, partition: int) -> Sequence[Event]:
         """What a partition holds now."""
@@ -143,7 +163,7 @@ class EventHubs:
         self._loop.run(revoke())
 
     async def _listen(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port, ssl=self._certificate)
         self._port = self._server.sockets[0].getsockname()[1]
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

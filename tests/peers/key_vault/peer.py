@@ -6,14 +6,14 @@ Models, for ``azure-keyvault-secrets`` and ``azure-identity`` unmodified:
   for what; secrets are set (always a new version), read by name or version, disabled and deleted; a deleted one
   keeps its name (409); names and sizes are checked (400); an identity may set only what it is given (403);
 - the identity endpoint (``IDENTITY_ENDPOINT``, over HTTP as in App Service): ``X-IDENTITY-HEADER`` must be right,
-  ``client_id`` must name the one identity there is, the token is for the resource that was asked for.
+  ``client_id`` must name the one identity there is, the token (``tests.peers.tokens``) is for the resource asked for.
 
 From: the REST reference (https://learn.microsoft.com/rest/api/keyvault/secrets/), authentication to Key Vault
 (https://learn.microsoft.com/azure/key-vault/general/authentication-requests-and-responses), the REST endpoint of
 managed identities (https://learn.microsoft.com/azure/app-service/overview-managed-identity#rest-endpoint-reference).
 
 Does not model: keys, certificates, versions' own attributes but ``enabled``, expiry, listing, backup, networks,
-replicas that lag; tokens say nothing and are known by heart. The vault is called ``NAME.vault.azure.net`` and listens
+replicas that lag. The vault is called ``NAME.vault.azure.net`` and listens
 on 127.0.0.1: whoever asks it must find it there at ``port``, and trust its certificate's authority.
 
 Faults (``faults``; at ``get/NAME``, ``set/NAME`` or ``identity``):
@@ -34,7 +34,6 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl
-import time
 import uuid
 from collections import Counter
 from collections.abc import Collection, Mapping
@@ -46,6 +45,7 @@ from aiohttp import web
 
 from tests.peers.faults import Faults
 from tests.peers.loop import Loop
+from tests.peers.tokens import Issuer
 
 KINDS: Final = ("throttled", "unavailable", "dropped", "unanswered", "slow", "expired", "forbidden")
 HOST: Final = "flockiq.vault.azure.net"
@@ -64,21 +64,27 @@ class _Version:
 class KeyVault:
     """A vault with no secrets, for one identity; serves from entering to leaving.
 
-    ``certificate`` is what it serves TLS with; ``writable`` are the names that the identity may set, None for all.
+    ``certificate`` is what it serves TLS with; ``writable`` are the names that the identity may set, None for all;
+    ``issuer`` gives the identity its tokens.
     """
 
     def __init__(
-        self, certificate: ssl.SSLContext, *, writable: Collection[str] | None = None, slow_s: float = 0.5
+        self,
+        certificate: ssl.SSLContext,
+        *,
+        writable: Collection[str] | None = None,
+        slow_s: float = 0.5,
+        issuer: Issuer | None = None,
     ) -> None:
         self.faults = Faults(KINDS)
         self.asked: Counter[str] = Counter()
         """How many requests came, by ``get/NAME``, ``set/NAME`` and ``identity``; the unauthorized ones as well."""
-        self.client_id = str(uuid.uuid4())
+        self._issuer = issuer or Issuer()
+        self.client_id = self._issuer.client_id
         self._certificate = certificate
         self._writable = writable
         self._slow_s = slow_s
         self._header = uuid.uuid4().hex
-        self._tokens: set[str] = set()
         self._secrets: dict[str, list[_Version]] = {}
         self._deleted: set[str] = set()
         self._ports: dict[str, int] = {}
@@ -102,9 +108,13 @@ class KeyVault:
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """The app settings that name it, and what App Service says of the identity."""
+        """The app settings that name it, and the identity."""
+        return {"KeyVault__vaultUri": f"https://{HOST}/", **self.identity}
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """What App Service says of the identity, and the app settings say of it."""
         return {
-            "KeyVault__vaultUri": f"https://{HOST}/",
             "AZURE_CLIENT_ID": self.client_id,
             "IDENTITY_ENDPOINT": f"http://127.0.0.1:{self._ports['identity']}/msi/token",
             "IDENTITY_HEADER": self._header,
@@ -153,11 +163,10 @@ class KeyVault:
         resource, client = request.query.get("resource", ""), request.query.get("client_id")
         if request.query.get("api-version") != "2019-08-01" or client not in {None, self.client_id} or not resource:
             return web.json_response({"statusCode": 400, "message": "no such identity"}, status=400)
-        token = f"{resource}|{uuid.uuid4().hex}"
-        self._tokens.add(token)
+        token, ends = self._issuer.token(resource)
         answer = {
             "access_token": token,
-            "expires_on": str(int(time.time()) + 86_400),
+            "expires_on": str(ends),
             "resource": resource,
             "token_type": "Bearer",
             "client_id": self.client_id,
@@ -170,7 +179,9 @@ class KeyVault:
         where = f"{'set' if request.method == 'PUT' else 'get'}/{name}"
         self.asked[where] += 1
         token = request.headers.get("Authorization", "").removeprefix("Bearer ")
-        if token not in self._tokens or not token.startswith(f"{RESOURCE}|"):
+        try:
+            self._issuer.ends(token, RESOURCE)
+        except PermissionError:
             return _challenge()
         if (refused := self._before(request, where)) is not None:
             return refused
