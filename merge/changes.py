@@ -12,6 +12,7 @@ import numpy as np
 
 from flockiq.merge.batch import Batch
 from flockiq.merge.chain import Version
+from flockiq.merge.forgetting import erase, erase_again, refuse
 from flockiq.merge.forward import Addresses, Forwarded
 from flockiq.merge.letters import DECODERS, Misfit, letters
 from flockiq.merge.mapping import StreamPlan
@@ -23,6 +24,7 @@ from flockiq.shared.lateness import USUAL, Lateness
 from flockiq.shared.lines import decoded
 from flockiq.shared.owner import Folded
 from flockiq.shared.settings import Settings
+from flockiq.shared.tombstones import Stored, Tombstones
 
 Plans = Mapping[tuple[str, str], StreamPlan]
 
@@ -40,6 +42,8 @@ class State(msgspec.Struct, kw_only=True, omit_defaults=True):
     chains: dict[int, list[Version]] = {}
     duplicates: int = 0
     unchanged: int = 0
+    erased: Stored = {}  # of records that were forgotten before anything else
+    tombstones: Stored = {}  # new ones; of a snapshot, all
 
 
 _state = msgspec.msgpack.Decoder(State).decode
@@ -62,29 +66,41 @@ class Changes:
         self.addresses = Addresses(settings.partitions["resolved"])
         self.duplicates = 0
         self.unchanged = 0
+        self.tombstones = Tombstones()
 
     def load(self, snapshot: bytes, entries: Sequence[bytes]) -> None:
         """Forget everything; become what the log says."""
         self.records, self.duplicates, self.unchanged = Records(self._depth), 0, 0
-        records = self.records
+        self.tombstones = Tombstones()
         for body in ([snapshot] if snapshot else []) + list(entries):
             state = _state(body)
             self.duplicates += state.duplicates
             self.unchanged += state.unchanged
+            self.tombstones.restore(state.tombstones)
+            if state.erased:
+                self.records = erase_again(self.records, state.erased)
+            records = self.records
             numbers = records.numbers(state.names).tolist()
             for at, stored in chain(state.kept, state.following.versions()):
                 records.keep(numbers[at], full(records.chains[numbers[at]][-1], stored))
             for at, stored_chain in state.chains.items():
                 records.put(numbers[at], full_chain(stored_chain))
-        records.refresh(np.arange(len(records.chains)))
+        self.records.refresh(np.arange(len(self.records.chains)))
 
     def snapshot(self) -> bytes:
         """Everything, without versions that no late one can come before any more."""
         now_us = self.now_us()
+        self.tombstones.expire(now_us)
         self.records.forget(lambda name: self._lateness(name).before_us(now_us, self.settings))
         chains = {at: slim_chain(one) for at, one in enumerate(self.records.chains)}
         return _pack(
-            State(names=list(self.records.index), chains=chains, duplicates=self.duplicates, unchanged=self.unchanged)
+            State(
+                names=list(self.records.index),
+                chains=chains,
+                duplicates=self.duplicates,
+                unchanged=self.unchanged,
+                tombstones=self.tombstones.stored(),
+            )
         )
 
     def _lateness(self, record: str) -> Lateness:
@@ -99,9 +115,11 @@ class Changes:
     def fold(self, bodies: Sequence[bytes], commit: int) -> Folded:
         """Judge a batch of changes; what can't be mapped becomes dead letters."""
         tenant, now_us = self.settings.tenant, self.now_us()
-        batch = Batch(self.records, Forwarded(tenant, self.addresses, commit), now_us)
         by_stream: dict[tuple[str, str], list[wire.Change]] = defaultdict(list)
         lines = decoded(bodies, DECODERS)
+        mine = [one for one in lines.of(wire.ERASE) if one.tenant == tenant]
+        self.records, stones, receipts = erase(mine, self.records, self.tombstones)
+        batch = Batch(self.records, Forwarded(tenant, self.addresses, commit), now_us)
         for change in lines.of(wire.CHANGE):
             if change.tenant != tenant:
                 batch.misfits.append(Misfit(change, "tenant", f"this app is of tenant {tenant!r}"))
@@ -113,15 +131,16 @@ class Changes:
                 reason = f"no source in config has the stream {stream[0]}/{stream[1]}"
                 batch.misfits += [Misfit(change, "stream", reason) for change in found]
             else:
-                batch.stream(plan, self.places[stream], found)
+                left = refuse(plan, self.places[stream], found, self.tombstones, self.records.index.__contains__)
+                batch.stream(plan, self.places[stream], left)
         self.duplicates += batch.duplicates
         self.unchanged += batch.unchanged
+        told = letters(lines, batch.misfits, now_us)
         records = sum(map(len, by_stream.values()))
-        return Folded(
-            _pack(self._changed(batch)), batch.forwarded.outbox(), letters(lines, batch.misfits, now_us), records
-        )
+        forgot = any(counts["records"] for counts in receipts.values())
+        return Folded(_pack(self._changed(batch, stones)), batch.forwarded.outbox(), told, records, forgot, receipts)
 
-    def _changed(self, batch: Batch) -> State:
+    def _changed(self, batch: Batch, stones: Stored) -> State:
         """What a batch changed."""
         redone, following = set(batch.redone), batch.following
         followed = [record for record in dict.fromkeys(following.records) if record not in redone]
@@ -134,4 +153,6 @@ class Changes:
             chains={at: slim_chain(self.records.chains[record]) for at, record in anew.items()},
             duplicates=batch.duplicates,
             unchanged=batch.unchanged,
+            erased=stones,
+            tombstones=stones,
         )

@@ -12,7 +12,10 @@ from flockiq.shared.deadletters import DeadLetter
 from flockiq.shared.lines import UNREADABLE, Bad, Decoded, Decoders, why
 
 STAGE = "merge"
-DECODERS: Decoders = {wire.CHANGE: msgspec.json.Decoder(wire.Change)}
+DECODERS: Decoders = {
+    wire.CHANGE: msgspec.json.Decoder(wire.Change),
+    wire.ERASE: msgspec.json.Decoder(wire.Erase),
+}
 
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _value = msgspec.json.Decoder().decode

@@ -48,6 +48,7 @@ _DECODERS: Decoders = {
     wire.TICK: msgspec.json.Decoder(wire.Tick),
     wire.ACTION: msgspec.json.Decoder(wire.Action),
     wire.OVERRIDE: msgspec.json.Decoder(wire.Override),
+    wire.ERASE: msgspec.json.Decoder(wire.Erase),
 }
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _head = attrgetter("id", "source")
@@ -73,6 +74,7 @@ class Lines(NamedTuple):
     tick_us: int  # the latest tick, 0 without one
     letters: list[DeadLetter]
     numbers: Callable[[], Mapping[int, int]]  # {id(line): its number in its event} of the resolved ones
+    erasures: Sequence[wire.Erase] = ()
     scanned: Scanned | None = None  # resolved lines that compiled code has found; they are not in ``resolved``
 
 
@@ -101,6 +103,7 @@ def _lines(found: Decoded, now_us: int, scanned: Scanned | None = None) -> Lines
         tick_us=max((tick.data.at_us for tick in found.of(wire.TICK)), default=0),
         letters=[_unreadable(bad, now_us) for bad in found.bad],
         numbers=partial(found.numbers, wire.RESOLVED),
+        erasures=found.of(wire.ERASE),
         scanned=scanned,
     )
 

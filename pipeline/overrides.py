@@ -58,6 +58,11 @@ class Overrides:
         """Take what was written."""
         self.by_event |= written
 
+    def without(self, entities: set[int]) -> None:
+        """Forget what people said of these entities."""
+        self.by_event = {lane: one for lane, one in self.by_event.items() if one.entity not in entities}
+        self._changed &= self.by_event.keys()
+
     def only(self, events: set[int]) -> None:
         """Forget those that have ended and that nothing refers to."""
         self.by_event = {lane: one for lane, one in self.by_event.items() if not one.ended or lane in events}

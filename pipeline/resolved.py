@@ -9,15 +9,19 @@ import msgspec
 import numpy as np
 
 from flockiq.pipeline.decode import lines_of, rows_of
+from flockiq.pipeline.forgetting import erase, forget, refuse
 from flockiq.pipeline.overriding import add_overrides, end_overrides
 from flockiq.pipeline.store import Entry, apply, base_of, entry_of, snapshot_of
 from flockiq.pipeline.told import Telling
 from flockiq.pipeline.types import TypeState, empty_rows
 from flockiq.pipeline.world import Plan
+from flockiq.shared import wire
 from flockiq.shared.lanes import Int64s, Texts
 from flockiq.shared.owner import Folded
+from flockiq.shared.rows import Rows
 from flockiq.shared.settings import Settings
 from flockiq.shared.stored_texts import Block
+from flockiq.shared.tombstones import Stored, Tombstones
 
 
 class State(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -30,6 +34,8 @@ class State(msgspec.Struct, kw_only=True, omit_defaults=True):
     ids: bytes = b""  # int64 [n, 2]: lanes of event ids and their second halves
     duplicates: int = 0
     too_late: int = 0
+    erased: dict[str, list[int]] = {}  # entities forgotten before anything else, by type
+    tombstones: Stored = {}  # new ones; of a snapshot, all
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -53,12 +59,14 @@ class Resolved:
         self.too_late = 0
         self.texts = Texts()
         self.types: dict[str, TypeState] = {}
+        self.tombstones = Tombstones()
 
     def load(self, snapshot: bytes, entries: Sequence[bytes]) -> None:
         """Forget everything; become what the log says."""
         self.clock_us = self.version = self.duplicates = self.too_late = 0
         self.texts = Texts()
         self.types = {name: TypeState(plan) for name, plan in self.plans.items()}
+        self.tombstones = Tombstones()
         for body in ([snapshot] if snapshot else []) + list(entries):
             state = _decode(body)
             self.clock_us = max(self.clock_us, state.clock_us)
@@ -67,6 +75,10 @@ class Resolved:
             self.too_late += state.too_late
             self.texts.restore(state.texts)
             self.texts.restore_ids(np.frombuffer(state.ids, np.int64).reshape(-1, 2))
+            self.tombstones.restore(state.tombstones)
+            for name, numbers in state.erased.items():
+                if name in self.types:
+                    forget(self.types[name], np.array(numbers, np.int64))
             for name, entry in state.types.items():
                 if name in self.types:
                     apply(self.types[name], entry, self.texts, state.clock_us)
@@ -77,8 +89,11 @@ class Resolved:
         """Fold a batch; what can't be folded becomes dead letters."""
         now_us = self.now_us()
         lines = lines_of(bodies, now_us)
+        mine = [one for one in lines.erasures if one.tenant == self.settings.tenant]
+        erased, receipts = erase(mine, self.types, self.tombstones)
         known = {name: (len(state.ids), len(state.groups)) for name, state in self.types.items()}
         rows, letters = rows_of(lines, self.types, self.texts, now_us)
+        overrides, refused = self._refuse(rows, lines.overrides, known)
         self.version = max(self.version + 1, now_us)
         partitions = self.settings.partitions["entities"] if self.settings.entity_hubs else 0
         told = Telling(self.settings.tenant, commit, self.version, now_us, self.texts, partitions)
@@ -86,7 +101,7 @@ class Resolved:
         duplicates = too_late = 0
         nothing = np.zeros(0, np.int64)
         judged = self._judge_again(told)
-        letters += add_overrides(rows, lines.overrides, self.types, self.texts, now_us)
+        letters += add_overrides(rows, overrides, self.types, self.texts, now_us)
         end_overrides(rows, max(self.clock_us, lines.tick_us), self.types, self.texts, now_us)
         for name in rows.keys() | judged.keys():
             state, again = self.types[name], judged.get(name, nothing)
@@ -115,9 +130,25 @@ class Resolved:
                 ids=self.texts.taken_ids().tobytes(),
                 duplicates=duplicates,
                 too_late=too_late,
+                erased=erased,
+                tombstones=self.tombstones.stored() if mine else {},
             )
         )
-        return Folded(body, told.outbox(), lines.letters + letters, sum(map(len, rows.values())))
+        records = sum(map(len, rows.values()))
+        return Folded(body, told.outbox(), lines.letters + letters, records, bool(erased) or refused, receipts)
+
+    def _refuse(
+        self, rows: dict[str, Rows], overrides: Sequence[wire.Override], known: Mapping[str, tuple[int, int]]
+    ) -> tuple[Sequence[wire.Override], bool]:
+        """Take out what an erasure forbids: rows in place, the overrides that are left, whether there was anything."""
+        if not self.tombstones:
+            return overrides, False
+        refused = False
+        for name, some in list(rows.items()):
+            rows[name], forbidden = refuse(self.types[name], some, self.tombstones, known[name][0])
+            refused = refused or forbidden
+        left = [one for one in overrides if one.data.at_us > self.tombstones.until_us(one.data.entity_id)]
+        return left, refused
 
     def _judge_again(self, told: Telling) -> dict[str, Int64s]:
         """Judge what is there by rules that have changed since; the entities concerned, by type."""
@@ -145,6 +176,7 @@ class Resolved:
         """Everything, without what no replay needs any more."""
         types: dict[str, Entry] = {}
         now_us = self.now_us()
+        self.tombstones.expire(now_us)
         lanes: set[int] = set()
         for name, state in self.types.items():
             lateness = state.plan.lateness
@@ -166,6 +198,7 @@ class Resolved:
                 ids=ids.tobytes(),
                 duplicates=self.duplicates,
                 too_late=self.too_late,
+                tombstones=self.tombstones.stored(),
             )
         )
 

@@ -19,7 +19,7 @@ from flockiq.pipeline.overrides import Overrides
 from flockiq.pipeline.play import judge_again, play
 from flockiq.pipeline.reader import Reader
 from flockiq.pipeline.world import DeltaRows, Plan, World
-from flockiq.shared.lanes import ABSENT, Bools, Int64s, Texts
+from flockiq.shared.lanes import ABSENT, NULL, Bools, Int64s, Texts
 from flockiq.shared.lanetable import NOTHING, Lookup, places
 from flockiq.shared.positions import event_lane, is_id, signed_rest
 from flockiq.shared.rows import VOID, Rows
@@ -68,6 +68,12 @@ class Names:
     def find(self, name: str) -> int | None:
         """The name's number, or None."""
         return self.index.get(name)
+
+    def rename(self, number: int, name: str) -> None:
+        """Give a number another name, which is nobody's yet; the old one is new again."""
+        del self.index[self.names[number]]
+        self.names[number] = name
+        self.index[name] = number
 
 
 class TypeState:
@@ -121,6 +127,18 @@ class TypeState:
     def rest(self) -> Int64s:
         """The second halves of the ids of the entities in ``table``, int64 [n], signed."""
         return np.frombuffer(self._rest, np.int64) if self._rest else np.zeros(1, np.int64)
+
+    def unname(self, entities: Int64s) -> Int64s:
+        """Take entities' names from them, and from the groups that are theirs alone, which are given back."""
+        gone, of = set(entities.tolist()), np.frombuffer(self.group_of, np.int64)
+        theirs = np.setdiff1d(of[entities], np.delete(of, entities))
+        for entity in gone:
+            self.ids.rename(entity, f"~erased/{entity}")  # numbers are never given twice
+            self.match_keys[entity], self.shown[entity] = "", NULL
+        for group in theirs.tolist():
+            self.groups.rename(group, f"~erased/{group}")
+        self._table, self._tabled, self._rest = places(0), 0, array("q")
+        return theirs
 
     def forget_removed_rules(self) -> None:
         """Drop the episodes of rules that config has no more; the clock resolves their alerts."""

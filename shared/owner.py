@@ -17,9 +17,10 @@ A crash anywhere leaves either nothing of a batch or all of it with its outbox.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -28,7 +29,7 @@ import zstandard
 from flockiq.shared import outbox as boxes
 from flockiq.shared import telemetry, wire
 from flockiq.shared.deadletters import DeadLetter, bury, letter_of
-from flockiq.shared.errors import FenceLost, TransientError
+from flockiq.shared.errors import Conflict, FenceLost, TransientError
 from flockiq.shared.outbox import Outbox
 from flockiq.shared.ports import StateVersion
 from flockiq.shared.progress import Notes, Progress
@@ -40,6 +41,11 @@ STATE_VERSION = 1
 FENCE_ATTEMPTS = 5  # batches refolded after lost fences before the host is asked to deliver again
 HELD_SHARE = 0.1  # of a batch's records: if more can't be folded, the fault is not theirs
 NO_INPUT = -1
+RECEIPTS = "erasure-receipts"  # where the registry keeps what owners say of erasures
+
+
+type Receipts = Mapping[str, Mapping[str, int]]
+"""How much an owner forgot, by the request of the erasure, then by what it was."""
 
 
 class Input(NamedTuple):
@@ -52,13 +58,16 @@ class Input(NamedTuple):
 class Folded(NamedTuple):
     """What folding a batch gave.
 
-    body: the changed rows, as bytes the Owned can apply; letters: what could not be folded; records: how many came.
+    body: the changed rows, as bytes the Owned can apply; letters: what could not be folded; records: how many
+    came; forgot: the log holds what is forgotten now, so it is rolled at once; receipts: how much that was, by erasure.
     """
 
     body: bytes
     outbox: Outbox
     letters: Sequence[DeadLetter] = ()
     records: int = 0
+    forgot: bool = False
+    receipts: Receipts | None = None
 
 
 class Owned(Protocol):
@@ -80,7 +89,10 @@ class Owned(Protocol):
 
 
 class Frame(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """One append. ``published``: every outbox up to this commit has been given out."""
+    """One append. ``published``: every outbox up to this commit has been given out.
+
+    ``forgot``: see ``Folded``; ``receipts``, of a snapshot: those that may not have been given out.
+    """
 
     version: int
     commit: int
@@ -89,6 +101,8 @@ class Frame(msgspec.Struct, kw_only=True, omit_defaults=True):
     body: bytes
     outbox: Outbox = msgspec.field(default_factory=Outbox)
     pending: dict[int, Outbox] = {}  # of a snapshot: outboxes not yet given out
+    forgot: bool = False
+    receipts: dict[str, dict[str, int]] = {}
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -117,6 +131,8 @@ class Owner:
         self._published = 0
         self._pending: dict[int, Outbox] = {}
         self._entries = 0
+        self._forgot = False
+        self._receipts: dict[str, dict[str, int]] = {}
         self._lock = asyncio.Lock()
         self._notes = Notes(services, *name.rsplit("/", 1))
 
@@ -137,6 +153,7 @@ class Owner:
                     if hook is not None:
                         await hook("published")
                     await self._roll()
+                    await self._confirm()
                     await self._note()
                     return
             raise TransientError(
@@ -175,6 +192,10 @@ class Owner:
             commit: outbox for commit, outbox in boxes_by_commit.items() if commit > self._published and outbox
         }
         self._entries = len(frames)
+        self._forgot = any(frame.forgot for frame in frames)
+        self._receipts = {}
+        for frame in [*([snapshot] if snapshot else []), *frames]:
+            self._owe(frame.receipts)
         self._version = read.version
 
     async def _commit(self, fresh: Sequence[Input], hook: Callable[[str], Awaitable[None]] | None) -> bool:
@@ -199,6 +220,8 @@ class Owner:
             published=self._published,
             body=folded.body,
             outbox=folded.outbox,
+            forgot=folded.forgot,
+            receipts={request: dict(counts) for request, counts in (folded.receipts or {}).items()},
         )
         try:
             entry = await asyncio.to_thread(_pack, frame)
@@ -211,6 +234,8 @@ class Owner:
         self._entries += 1
         function, _, partition = self.name.rpartition("/")
         telemetry.rate(telemetry.RATE, folded.records, function=function, partition=partition)
+        self._forgot = self._forgot or folded.forgot
+        self._owe(frame.receipts)
         if folded.outbox:
             self._pending[number] = folded.outbox
         if hook is not None:
@@ -272,7 +297,8 @@ class Owner:
         self._published = self.commit
 
     async def _roll(self) -> None:
-        if self._entries < self.services.settings.state_snapshot_entries or self._version is None:
+        enough = self._entries >= self.services.settings.state_snapshot_entries
+        if not (enough or self._forgot) or self._version is None:
             return
         body = await asyncio.to_thread(self.owned.snapshot)
         frame = Frame(
@@ -282,14 +308,31 @@ class Owner:
             published=self._published,
             body=body,
             pending=self._pending,
+            receipts=self._receipts,
         )
         version, self._version = self._version, None
         try:
-            self._version = await self.services.state.roll(self.name, await asyncio.to_thread(_pack, frame), version)
-            self._entries = 0
+            rolled = await self.services.state.roll(self.name, await asyncio.to_thread(_pack, frame), version)
+            self._version = None if self._forgot else rolled  # read anew, memory holds none of what was forgotten
+            self._entries, self._forgot = 0, False
         except FenceLost:
             self.fences_lost += 1
             telemetry.add(telemetry.FENCES, 1, function=self.name.rpartition("/")[0])
+
+    def _owe(self, receipts: Receipts) -> None:
+        """Receipts to be given out; what was told of an erasure first is what it removed."""
+        for request, counts in receipts.items():
+            self._receipts.setdefault(request, dict(counts))
+
+    async def _confirm(self) -> None:
+        """Tell whoever waits for an erasure that this log holds nothing of it any more."""
+        if self._forgot:
+            return  # the log could not be rolled
+        for request, counts in self._receipts.items():
+            key = f"{RECEIPTS}/{self.services.settings.tenant}/{request}/{self.name}"
+            with contextlib.suppress(Conflict):  # told before
+                await self.services.registry.put(key, msgspec.json.encode(counts), None)
+        self._receipts = {}
 
     async def _note(self) -> None:
         """Tell the registry how far this partition is; health reads it."""

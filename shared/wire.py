@@ -28,12 +28,14 @@ MAX_BODY_BYTES = 8_000_000  # of an unpacked body: a larger one is a decompressi
 MAX_FIELDS_BYTES = 200_000  # of a record's mapped fields together: what is told of its entity must fit a line
 MAX_BY = 200  # characters of a person's name
 MAX_KEY = 4_096  # characters of a record's key
+MAX_ERASED = 1_000  # entities of one erasure
 
 CHANGE: Final = "flockiq.change"
 RESOLVED: Final = "flockiq.resolved"
 TICK: Final = "flockiq.tick"
 ACTION: Final = "flockiq.action"
 OVERRIDE: Final = "flockiq.override"
+ERASE: Final = "flockiq.erase"
 WORK = "flockiq.work"
 ENTITY = "flockiq.entity"
 DELTA = "flockiq.delta"
@@ -187,6 +189,25 @@ class Override(Envelope, frozen=True, kw_only=True):
     type: Literal["flockiq.override"]
     subject: str
     data: OverrideData
+
+
+class EraseData(msgspec.Struct, frozen=True, kw_only=True):
+    """Entities of which nothing from up to ``at_us`` may be kept, by their ids, which are hashes.
+
+    ``request`` names the erasure to whoever waits for it; ``salt`` is the key of tombstones' hashes, in hexadecimal.
+    """
+
+    request: Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
+    entities: Annotated[list[str], Meta(max_length=MAX_ERASED)]
+    at_us: Us
+    salt: Annotated[str, Meta(pattern="^[0-9a-f]{32,128}$")]
+
+
+class Erase(Envelope, frozen=True, kw_only=True):
+    """A line of hubs ``changes`` and ``resolved`` that says what is to be forgotten; it goes to every partition."""
+
+    type: Literal["flockiq.erase"]
+    data: EraseData
 
 
 class WorkData(msgspec.Struct, frozen=True, kw_only=True):
