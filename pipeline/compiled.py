@@ -27,12 +27,18 @@ class Functions(NamedTuple):
     logged: Function
     sort_out: Function
     chain: Function
+    joined: Function
+    numbered: Function
+    written: Function
+    ids_of_bytes: Function
 
 
 loading = Loading(
     Functions,
     modules=(
         "flockiq.shared.machine.code",
+        "flockiq.shared.machine.ids",
+        "flockiq.shared.machine.writing",
         "flockiq.pipeline.rowwise",
         "flockiq.pipeline.rowread",
         "flockiq.pipeline.rowlog",
@@ -47,6 +53,9 @@ loading = Loading(
         "pipeline/rowread.py",
         "pipeline/rowscore.py",
         "pipeline/rowwise.py",
+        "shared/machine/ids.py",
+        "shared/machine/writing.py",
+        "shared/pool.py",
     ),
     warm="flockiq.pipeline.warm",
 )

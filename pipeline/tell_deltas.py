@@ -2,104 +2,128 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from itertools import repeat
+from collections.abc import Iterable
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 import xxhash
 
 from flockiq.compare.deltas import KINDS
 from flockiq.pipeline.types import TypeState
 from flockiq.pipeline.world import DeltaRows
-from flockiq.pipeline.written import in_json, instants, of, written
+from flockiq.pipeline.written import written
 from flockiq.shared.fields import NUMERIC
+from flockiq.shared.instants import rfc3339
 from flockiq.shared.lanes import ABSENT, NULL, Floats, Int64s, Texts, numbers, value_of
 from flockiq.shared.layout import Field, Layout
+from flockiq.shared.pool import EMPTY, MOMENT, Pool, Said
 from flockiq.shared.tabular import Columns
 
 _EXACT = 1 << 53  # of an integer: below it a double is exact
 
-
-class _Named(NamedTuple):
-    """What a delta is about, by the distinct entities and causes: ids, their JSON, and which each delta has."""
-
-    entities: list[str]
-    match_keys: list[str]
-    about: list[str]  # EntityType, EntityId and MatchKey as members of a JSON object
-    entity: Int64s
-    causes: list[str]
-    causes_json: list[str]
-    cause: Int64s
+_encode = msgspec.json.Encoder().encode
 
 
 class ToldDeltas(NamedTuple):
     """n deltas, told.
 
-    ids: of each; entity: int64 [n], dense numbers; times: of the source; columns: the rows of
-    table Deltas; form % a row of parts: the same in JSON.
+    ids, times (of the source): texts of the pool, int64 [n]; entity: int64 [n], dense numbers; columns: the rows
+    of table Deltas; form and parts: the same as JSON (see ``Pool.joined``).
     """
 
-    ids: list[str]
+    ids: Int64s
     entity: Int64s
-    times: list[str]
+    times: Int64s
     columns: Columns
-    parts: tuple[Sequence[str], ...]
-    form: str
+    form: tuple[str, ...]
+    parts: tuple[Int64s, ...]
 
 
 def tell_deltas(
-    state: TypeState, told: DeltaRows, texts: Texts, tenant: str, now_us: int, *, retracted_by: int | None = None
+    pool: Pool,
+    state: TypeState,
+    told: DeltaRows,
+    texts: Texts,
+    tenant: str,
+    now_us: int,
+    *,
+    retracted_by: int | None = None,
 ) -> ToldDeltas:
     """Tell at least one delta; or, with the number of the commit that does so, take it back."""
     n, layout = len(told.entity), state.plan.layout
-    named = _named(state, told, texts)
-    said, said_json, old, new, relative = _values(layout, told, texts)
-    fields = [field.name for field in layout.fields]
-    kinds = ["retracted"] * len(KINDS) if retracted_by is not None else [str(kind) for kind in KINDS]
-    entities, causes = of(named.entities, named.entity), of(named.causes, named.cause)
-    olds, news = of(said, old), of(said, new)
-    deltas = ids_of(zip(entities, of(fields, told.field), causes, olds, news, strict=True))
-    ids, retracts = deltas, [""] * n
-    if retracted_by is not None:
-        ids, retracts = ids_of(zip(deltas, repeat("retracted"), repeat(str(retracted_by)), strict=False)), deltas
+    distinct, entity = pool.distinct(told.entity)
+    entities = [state.ids.names[one] for one in distinct.tolist()]
+    match_keys = [state.match_keys[one] for one in distinct.tolist()]
+    events, cause = pool.distinct(told.event)
+    causes = texts.many(events)
+    fields, kinds = [field.name for field in layout.fields], [str(kind) for kind in KINDS]
     kind = told.kind.astype(np.int64)
     tellers, teller = _tellers(state, told)
-    distinct_us, when = np.unique(told.us, return_inverse=True)
-    times = of(instants(distinct_us), when)
+    old, new, relative = _values(pool, layout, told, texts)
+    about, field, caused = pool.said(entities), pool.said(fields), pool.said(causes)
+    ids = pool.ids(about.plain[entity], field.plain[told.field], caused.plain[cause], old.plain, new.plain)
+    retracts = np.full(n, EMPTY)
+    if retracted_by is not None:
+        ids, retracts = pool.ids(ids, "retracted", str(retracted_by)), ids
+        kinds = ["retracted"] * len(kinds)
+    times = pool.lanes(MOMENT, 0, told.us).plain
 
     columns = Columns(n)
-    columns.texts("DeltaId", ids)
+    columns.written("DeltaId", pool.joined(("", ""), [ids]))
     columns.text("Tenant", tenant)
     columns.text("EntityType", layout.entity)
-    columns.texts("EntityId", named.entities, named.entity)
-    columns.texts("MatchKey", named.match_keys, named.entity)
+    columns.texts("EntityId", entities, entity)
+    columns.texts("MatchKey", match_keys, entity)
     columns.texts("Field", fields, told.field)
     columns.texts("Kind", kinds, kind)
-    columns.texts("Old", said, old)
-    columns.texts("New", said, new)
+    columns.written("Old", pool.joined(("", ""), [old.plain]))
+    columns.written("New", pool.joined(("", ""), [new.plain]))
     columns.numbers("RelativeChange", relative)
     columns.texts("Source", tellers, teller)
-    columns.texts("CauseId", named.causes, named.cause)
+    columns.texts("CauseId", causes, cause)
     columns.instants("SourceTime", told.us)
     columns.instants("CommittedAt", np.full(n, now_us, np.int64))
-    columns.texts("Retracts", retracts)
+    columns.written("Retracts", pool.joined(("", ""), [retracts]))
 
-    form = _form(tenant, instants(np.array([now_us]))[0])
     parts = (
         ids,
-        of(named.about, named.entity),
-        of(in_json(fields), told.field),
-        of(kinds, kind),
-        of(said_json, old),
-        of(said_json, new),
-        _numbers(relative),
-        of(in_json(tellers), teller),
-        of(named.causes_json, named.cause),
+        about.quoted[entity],
+        pool.json(match_keys)[entity],
+        field.quoted[told.field],
+        pool.json(kinds)[kind],
+        old.quoted,
+        new.quoted,
+        _numbers(pool, relative),
+        pool.json(tellers)[teller],
+        caused.quoted[cause],
         times,
         retracts,
     )
-    return ToldDeltas(ids, told.entity, times, columns, parts, form)
+    return ToldDeltas(ids, told.entity, times, columns, _form(tenant, layout.entity, rfc3339(now_us)), parts)
+
+
+def _form(tenant: str, entity: str, now: str) -> tuple[str, ...]:
+    """A row's JSON, with places for what differs."""
+    return (
+        '{"DeltaId":"',
+        f'","Tenant":{_json(tenant)},"EntityType":{_json(entity)},"EntityId":',
+        ',"MatchKey":',
+        ',"Field":',
+        ',"Kind":',
+        ',"Old":',
+        ',"New":',
+        ',"RelativeChange":',
+        ',"Source":',
+        ',"CauseId":',
+        ',"SourceTime":"',
+        f'","CommittedAt":"{now}","Retracts":"',
+        '"}',
+    )
+
+
+def _json(text: str) -> str:
+    return _encode(text).decode()
 
 
 def _tellers(state: TypeState, told: DeltaRows) -> tuple[list[str], Int64s]:
@@ -117,15 +141,6 @@ def _tellers(state: TypeState, told: DeltaRows) -> tuple[list[str], Int64s]:
     return tellers, which
 
 
-def _form(tenant: str, now: str) -> str:
-    """A row's JSON, with places for what differs."""
-    (tenant_json,) = in_json([tenant])
-    return (
-        f'{{"DeltaId":"%s","Tenant":{tenant_json.replace("%", "%%")},%s,"Field":%s,"Kind":"%s","Old":%s,"New":%s,'
-        f'"RelativeChange":%s,"Source":%s,"CauseId":%s,"SourceTime":"%s","CommittedAt":"{now}","Retracts":"%s"}}'
-    )
-
-
 def ids_of(parts: Iterable[tuple[str, ...]]) -> list[str]:
     """``hash_id`` of each tuple of texts."""
     return list(
@@ -133,35 +148,24 @@ def ids_of(parts: Iterable[tuple[str, ...]]) -> list[str]:
     )  # none holds half of a surrogate pair
 
 
-def _named(state: TypeState, told: DeltaRows, texts: Texts) -> _Named:
-    distinct, entity = np.unique(told.entity, return_inverse=True)
-    entities = [state.ids.names[one] for one in distinct.tolist()]
-    match_keys = [state.match_keys[one] for one in distinct.tolist()]
-    (kind,) = in_json([state.plan.layout.entity])
-    about = [
-        f'"EntityType":{kind},"EntityId":{one},"MatchKey":{match_key}'
-        for one, match_key in zip(in_json(entities), in_json(match_keys), strict=True)
-    ]
-    events, cause = np.unique(told.event, return_inverse=True)
-    causes = texts.many(events)
-    return _Named(entities, match_keys, about, entity, causes, in_json(causes), cause)
-
-
-def _values(layout: Layout, told: DeltaRows, texts: Texts) -> tuple[list[str], list[str], Int64s, Int64s, Floats]:
-    """Old and new values: the distinct ones as text and as JSON text, which are whose; the relative changes."""
-    said: list[str] = []
-    old, new = np.zeros_like(told.field), np.zeros_like(told.field)
-    relative = np.full(len(told.field), np.nan)
+def _values(pool: Pool, layout: Layout, told: DeltaRows, texts: Texts) -> tuple[Said, Said, Floats]:
+    """Old and new values, and the relative changes."""
+    n = len(told.field)
+    old, new = (Said(np.empty(n, np.int64), np.empty(n, np.int64)) for _ in range(2))
+    relative = np.full(n, np.nan)
     for number, field in enumerate(layout.fields):
         mine = np.flatnonzero(told.field == number)
         if not len(mine):
             continue
-        found = written(field, np.stack([told.old[mine], told.new[mine]]), texts)
-        old[mine], new[mine] = found.which[0] + len(said), found.which[1] + len(said)
-        said += found.texts
+        was, now = told.old[mine], told.new[mine]
+        found = written(pool, field, np.concatenate([was, now]), texts)
+        for whole, said in ((old.plain, found.plain), (old.quoted, found.quoted)):
+            whole[mine] = said[: len(mine)]
+        for whole, said in ((new.plain, found.plain), (new.quoted, found.quoted)):
+            whole[mine] = said[len(mine) :]
         if field.kind in NUMERIC:
-            relative[mine] = _relative(field, told.old[mine], told.new[mine])
-    return said, in_json(said), old, new, relative
+            relative[mine] = _relative(field, was, now)
+    return old, new, relative
 
 
 def _relative(field: Field, old: Int64s, new: Int64s) -> Floats:
@@ -183,7 +187,10 @@ def _by_digits(field: Field, lanes: Int64s, values: Floats) -> None:
 _NO_TEXTS = Texts()  # a decimal has none
 
 
-def _numbers(values: Floats) -> list[str]:
+def _numbers(pool: Pool, values: Floats) -> Int64s:
     """Floats as JSON; NaN is null."""
-    distinct, which = np.unique(values, return_inverse=True)
-    return of(in_json(distinct.tolist()), which)
+    there = np.flatnonzero(~np.isnan(values))
+    found = pool.json([None, *values[there].tolist()])
+    said = np.full(len(values), found[0])
+    said[there] = found[1:]
+    return said

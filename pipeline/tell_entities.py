@@ -2,53 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from flockiq.merge.golden import DELETED, PRESENT, UNSEEN, Golden
 from flockiq.pipeline.types import TypeState
-from flockiq.pipeline.written import in_json, instants, of, written
+from flockiq.pipeline.written import written
+from flockiq.shared.instants import rfc3339
 from flockiq.shared.lanes import ABSENT, NULL, Int64s, Texts
 from flockiq.shared.layout import OVERRIDE, Layout
+from flockiq.shared.pool import COMMA, EMPTY, INTEGER, MOMENT, Pool, Rows
 from flockiq.shared.tabular import Columns
 
 _ROW = 0xFFFFFFFF
-Fragments = npt.NDArray[np.object_]
-"""Members of JSON objects, "" where there is none."""
+_AS_THEY_ARE = ("integer", "boolean", "float")  # types that are no strings in JSON
+
+_encode = msgspec.json.Encoder().encode
 
 
 class ToldEntities(NamedTuple):
     """n golden records, told.
 
-    ids, times (of the source): of each; columns: the rows of table Entities; form % a row of parts: the
-    same in JSON.
+    ids: of each; times (of the source): texts of the pool, int64 [n]; columns: the rows of table Entities; form
+    and parts: the same as JSON (see ``Pool.joined``).
     """
 
     ids: list[str]
-    times: list[str]
+    times: Int64s
     columns: Columns
-    parts: tuple[Sequence[str], ...]
-    form: str
+    form: tuple[str, ...]
+    parts: tuple[Int64s, ...]
 
 
 def tell_entities(
-    state: TypeState, entities: Int64s, texts: Texts, tenant: str, version: int, now_us: int
+    pool: Pool, state: TypeState, entities: Int64s, texts: Texts, tenant: str, version: int, now_us: int
 ) -> ToldEntities:
     """Tell at least one golden record with the source of every field and what each source says."""
     layout, golden, numbers = state.plan.layout, state.live.golden.take(entities), entities.tolist()
     n = len(numbers)
     ids = [state.ids.names[one] for one in numbers]
     match_keys = [state.match_keys[one] for one in numbers]
-    said, values = _values(layout, golden, texts)
-    fields = _objects(said)
-    provenance = _objects(_provenance(state, golden))
-    sources = _objects(_sources(layout, golden, values, texts))
+    best, each = _values(pool, layout, golden, texts)
+    fields, provenance = _object(pool, best), _object(pool, _provenance(pool, state, golden))
+    sources = _sources(pool, layout, golden, each, texts)
     deleted = (golden.state[:, : len(layout.sources)] != PRESENT).all(axis=1)
     us = np.maximum(golden.seen_us.max(axis=1, initial=0), 0)
-    times = instants(us)
+    times = pool.lanes(MOMENT, 0, us).plain
 
     columns = Columns(n)
     columns.text("Tenant", tenant)
@@ -59,61 +60,68 @@ def tell_entities(
     columns.instants("UpdatedAt", np.full(n, now_us, np.int64))
     columns.instants("SourceTime", us)
     columns.numbers("Deleted", deleted)
-    columns.dynamic("Fields", fields)
-    columns.dynamic("Provenance", provenance)
-    columns.dynamic("Sources", sources)
+    columns.written("Fields", fields, dynamic=True)
+    columns.written("Provenance", provenance, dynamic=True)
+    columns.written("Sources", sources, dynamic=True)
 
-    kind, owner = in_json([layout.entity, tenant])
-    now = instants(np.array([now_us]))[0]
     form = (
-        f'{{"EntityType":{kind.replace("%", "%%")},"EntityId":%s,"MatchKey":%s,"SourceTime":"%s","Deleted":%s,'
-        f'"Fields":%s,"Provenance":%s,"Sources":%s,'
-        f'"Tenant":{owner.replace("%", "%%")},"Version":{version},"UpdatedAt":"{now}"}}'
+        f'{{"EntityType":{_json(layout.entity)},"EntityId":',
+        ',"MatchKey":',
+        ',"SourceTime":"',
+        '","Deleted":',
+        ',"Fields":',
+        ',"Provenance":',
+        ',"Sources":',
+        f',"Tenant":{_json(tenant)},"Version":{version},"UpdatedAt":"{rfc3339(now_us)}"}}',
     )
-    gone = of(["false", "true"], deleted.astype(np.int64))
-    parts = (in_json(ids), in_json(match_keys), times, gone, fields, provenance, sources)
-    return ToldEntities(ids, times, columns, parts, form)
+    gone = pool.json([False, True])[deleted.astype(np.int64)]
+    dynamic = (pool.rows(one) for one in (fields, provenance, sources))
+    return ToldEntities(ids, times, columns, form, (pool.json(ids), pool.json(match_keys), times, gone, *dynamic))
 
 
-def _objects(members: Fragments) -> list[str]:
-    """A JSON object of each row's members."""
-    if members.all():
-        return [f"{{{','.join(row)}}}" for row in members.tolist()]
-    return [f"{{{','.join(filter(None, row))}}}" for row in members.tolist()]
+def _json(text: str) -> str:
+    return _encode(text).decode()
 
 
-def _values(layout: Layout, golden: Golden, texts: Texts) -> tuple[Fragments, Fragments]:
-    """Members of the golden fields [n, F] and of each source's values [n, S, F]."""
-    n = len(golden)
-    names = in_json([field.name for field in layout.fields])
-    best: Fragments = np.empty((n, len(names)), object)
-    each: Fragments = np.empty((n, len(layout.sources), len(names)), object)
-    for number, (name, field) in enumerate(zip(names, layout.fields, strict=True)):
-        lanes = np.column_stack([golden.golden[:, number], golden.value[:, : len(layout.sources), number]])
-        found = written(field, lanes, texts)
-        members = np.array([f"{name}:{value}" for value in found.json], object)
-        every = np.where(lanes == ABSENT, "", members[found.which])
-        best[:, number], each[:, :, number] = every[:, 0], every[:, 1:]
+def _object(pool: Pool, members: list[Int64s]) -> Rows:
+    """A JSON object of each row's members, which are texts of the pool."""
+    return pool.joined(("{", *[""] * (len(members) - 1), "}"), members, members=True)
+
+
+def _values(pool: Pool, layout: Layout, golden: Golden, texts: Texts) -> tuple[list[Int64s], list[list[Int64s]]]:
+    """Members of the golden fields, and of each source's values: names and values in turns, int64 [n]."""
+    best: list[Int64s] = []
+    each: list[list[Int64s]] = [[] for _ in layout.sources]
+    null = pool.text("null")
+    for number, field in enumerate(layout.fields):
+        lanes = np.stack([golden.golden[:, number], *golden.value[:, : len(layout.sources), number].T])
+        found = written(pool, field, lanes.reshape(-1), texts)
+        said = (found.plain if field.kind in _AS_THEY_ARE else found.quoted).reshape(lanes.shape)
+        said = np.where(lanes == NULL, null, np.where(lanes == ABSENT, EMPTY, said))
+        name = np.where(lanes == ABSENT, EMPTY, pool.text(f"{COMMA}{_json(field.name)}:"))
+        for members, mine in zip((best, *each), zip(name, said, strict=True), strict=True):
+            members.extend(mine)
     return best, each
 
 
-def _provenance(state: TypeState, golden: Golden) -> Fragments:
-    """Members that tell each golden field's source, rule and position [n, F]."""
+def _provenance(pool: Pool, state: TypeState, golden: Golden) -> list[Int64s]:
+    """Members that tell each golden field's source, rule and position: heads and positions in turns, int64 [n]."""
     layout, people = state.plan.layout, len(state.plan.layout.sources)
-    members = _by_rule(layout, golden)
+    heads, places = _by_rule(pool, layout, golden)
     for row, number in np.argwhere(golden.winner == people).tolist():
         override = state.overrides.by_event.get(int(golden.hash[row, people, number]))
         if override is not None:
-            name, who = in_json([layout.fields[number].name, override.by])
-            members[row, number] = (
-                f'{name}:{{"source":{who},"rule":"{OVERRIDE}","us":{golden.us[row, people, number]},"run":0,"row":0,'
-                f'"until":{override.until_us},"override":"{override.id}"}}'
+            name, who = _json(layout.fields[number].name), _json(override.by)
+            heads[number][row] = pool.text(
+                f'{COMMA}{name}:{{"source":{who},"rule":"{OVERRIDE}","us":{golden.us[row, people, number]},"run":0,'
+                f'"row":0,"until":{override.until_us},"override":"{override.id}"}}'
             )
-    return members
+            places[number][row] = EMPTY
+    return [member for pair in zip(heads, places, strict=True) for member in pair]
 
 
-def _by_rule(layout: Layout, golden: Golden) -> Fragments:
-    """The same as the rules have it, without what is known of people."""
+def _by_rule(pool: Pool, layout: Layout, golden: Golden) -> tuple[list[Int64s], list[Int64s]]:
+    """The same as the rules have it, without what is known of people: heads and positions by field."""
     n, fields = golden.golden.shape
     there = golden.golden != ABSENT
     winner = np.where(there, golden.winner, 0).astype(np.int64)
@@ -121,51 +129,46 @@ def _by_rule(layout: Layout, golden: Golden) -> Fragments:
     us, rr = golden.us[row, winner, column], golden.rr[row, winner, column]
     value = golden.value[:, : len(layout.sources)]
     filled = ((value != ABSENT) & (value != NULL)).sum(axis=1)
-    members: Fragments = np.empty((n, fields), object)
-    names, sources = in_json([field.name for field in layout.fields]), in_json(layout.tellers)
-    places: dict[tuple[int, int], str] = {}
-    for number, name in enumerate(names):
-        cascade = layout.survivorship[number]
+    sources = [_json(name) for name in layout.tellers]
+    position = [pool.lanes(INTEGER, 0, part.reshape(-1)).plain for part in (us, rr >> 32, rr & _ROW)]
+    place = pool.rows(pool.joined(('"us":', ',"run":', ',"row":', "}"), position)).reshape(n, fields)
+    place[~there] = EMPTY
+    heads = []
+    for number, field in enumerate(layout.fields):
+        name, cascade = _json(field.name), layout.survivorship[number]
         rules = [*cascade, "first", "only"]
         rule = golden.rule[:, number].astype(np.int64)
         rule = np.where((rule >= 0) & (rule < len(cascade)), rule, len(cascade))
         rule = np.where(filled[:, number] <= 1, len(cascade) + 1, rule)
-        heads = [f'{name}:{{"source":{source},"rule":"{said}",' for source in sources for said in rules]
-        head = of(heads, winner[:, number] * len(rules) + rule)
-        members[:, number] = [
-            begin + (places.get(place) or _placed(places, place))
-            for begin, place in zip(head, zip(us[:, number].tolist(), rr[:, number].tolist(), strict=True), strict=True)
-        ]
-    members[~there] = ""
-    return members
+        texts = [f'{COMMA}{name}:{{"source":{source},"rule":"{said}",' for source in sources for said in rules]
+        head = pool.texts(texts)[winner[:, number] * len(rules) + rule]
+        head[~there[:, number]] = EMPTY
+        heads.append(head)
+    return heads, list(place.T)
 
 
-def _placed(places: dict[tuple[int, int], str], place: tuple[int, int]) -> str:
-    us, rr = place
-    text = places[place] = f'"us":{us},"run":{rr >> 32},"row":{rr & _ROW}}}'
-    return text
-
-
-def _sources(layout: Layout, golden: Golden, values: Fragments, texts: Texts) -> Fragments:
-    """Members that tell what each source says [n, S]."""
-    members: Fragments = np.empty((len(golden), len(layout.sources)), object)
-    for number, name in enumerate(in_json(layout.sources)):
+def _sources(pool: Pool, layout: Layout, golden: Golden, values: list[list[Int64s]], texts: Texts) -> Rows:
+    """A JSON object of what each source says of each entity."""
+    comma, deleted = pool.text(COMMA), pool.json([False, True])
+    members: list[Int64s] = []
+    for number, source in enumerate(layout.sources):
         state = golden.state[:, number]
         seen = np.flatnonzero(state != UNSEEN)
-        members[:, number] = ""
+        between, objects = np.full((2, len(state)), EMPTY)
+        members += [between, objects]
         if not len(seen):
             continue
         keys = [text.partition("/") for text in texts.many(golden.key[seen, number])]
-        events = texts.many(golden.event[seen, number])
-        columns = zip(
-            in_json([record for _, _, record in keys]),
-            in_json([stream for stream, _, _ in keys]),
-            of(["false", "true"], (state[seen] == DELETED).astype(np.int64)),
-            golden.seen_us[seen, number].tolist(),
-            in_json(events),
-            _objects(values[seen, number]),
-            strict=True,
-        )
-        form = f'{name.replace("%", "%%")}:{{"key":%s,"stream":%s,"deleted":%s,"us":%d,"event":%s,"values":%s}}'
-        members[seen, number] = [form % one for one in columns]
-    return members
+        said = [
+            pool.json([record for _, _, record in keys]),
+            pool.json([stream for stream, _, _ in keys]),
+            deleted[(state[seen] == DELETED).astype(np.int64)],
+            pool.lanes(INTEGER, 0, golden.seen_us[seen, number]).plain,
+            pool.json(texts.many(golden.event[seen, number])),
+            *(member[seen] for member in values[number]),
+        ]
+        parts = ('{"key":', ',"stream":', ',"deleted":', ',"us":', ',"event":', ',"values":{')
+        begin = f"{_json(source)}:{parts[0]}"
+        form = (begin, *parts[1:], *[""] * (len(values[number]) - 1), "}}")
+        between[seen], objects[seen] = comma, pool.rows(pool.joined(form, said, members=True))
+    return _object(pool, members)

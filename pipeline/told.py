@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from itertools import compress
+from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
 from flockiq.compare.findings import Findings
-from flockiq.pipeline.tell_deltas import ToldDeltas, tell_deltas
-from flockiq.pipeline.tell_entities import ToldEntities, tell_entities
+from flockiq.pipeline import compiled
+from flockiq.pipeline.tell_deltas import tell_deltas
+from flockiq.pipeline.tell_entities import tell_entities
 from flockiq.pipeline.tell_findings import tell_findings
 from flockiq.pipeline.types import Effect, TypeState
 from flockiq.pipeline.world import DeltaRows
-from flockiq.pipeline.written import in_json, of
 from flockiq.shared import wire
 from flockiq.shared.alerts import AlertTransition
 from flockiq.shared.lanes import Int64s, Texts
 from flockiq.shared.outbox import Outbox
+from flockiq.shared.pool import Pool, Rows
 from flockiq.shared.ports import OutgoingEvent
 from flockiq.shared.positions import bucket, hash_id
 from flockiq.shared.tabular import Columns, packed
@@ -27,6 +29,16 @@ from flockiq.signal.rows import alert_rows
 from flockiq.signal.watch import fill
 
 MAX_REVISIONS = 1 << 20  # transitions of one commit that revisions can tell apart
+
+
+class _Lines(NamedTuple):
+    """What differs between lines: ids (in ``quote``, where they have none), times, and their data's form and parts."""
+
+    ids: Int64s
+    quote: str
+    times: Int64s
+    form: tuple[str, ...]
+    parts: tuple[Int64s, ...]
 
 
 class Telling:
@@ -41,17 +53,19 @@ class Telling:
         self.partitions = partitions  # of hubs entities and deltas; 0: nothing is told there
         self.transitions: list[AlertTransition] = []
         self._columns: dict[str, list[Columns]] = defaultdict(list)
-        self._lines: dict[tuple[str, int], list[bytes]] = defaultdict(list)
+        self._lines: dict[tuple[str, int], list[Rows]] = defaultdict(list)
         self._partitions: dict[str, int] = {}
 
     def tell(self, state: TypeState, effect: Effect) -> None:
         """Everything one entity type's batch did."""
         if len(effect.entities):
-            told = tell_entities(state, effect.entities, self.texts, self.tenant, self.version, self.now_us)
+            pool = Pool(compiled.ready())
+            told = tell_entities(pool, state, effect.entities, self.texts, self.tenant, self.version, self.now_us)
             self._columns["Entities"].append(told.columns)
-            if self.partitions:
-                ids = [f"{one}:{self.commit}" for one in told.ids]
-                self._lines_of(wire.ENTITY, state, effect.entities, ids, told)
+            ids = pool.json([f"{one}:{self.commit}" for one in told.ids])
+            self._lines_of(
+                wire.ENTITY, pool, state, effect.entities, _Lines(ids, "", told.times, told.form, told.parts)
+            )
         self._deltas(state, effect.retracted, retracted=True)
         self._deltas(state, effect.deltas)
         self._findings(state, effect.unfound, retracted_by=self.commit)
@@ -104,9 +118,10 @@ class Telling:
     def outbox(self) -> Outbox:
         """All of it, packed."""
         events: dict[str, list[OutgoingEvent]] = defaultdict(list)
-        for (kind, partition), lines in self._lines.items():
+        for (kind, partition), parts in self._lines.items():
             hub = "entities" if kind == wire.ENTITY else "deltas"
-            events[hub] += wire.pack(partition, kind, lines)
+            lines = _one_after_the_other(parts)
+            events[hub] += wire.pack_text(partition, kind, lines.utf8, lines.ends.tolist())
         alerts = alert_rows(self.transitions, self.tenant)
         return Outbox(
             events=dict(events),
@@ -123,29 +138,38 @@ class Telling:
     def _deltas(self, state: TypeState, told: DeltaRows, *, retracted: bool = False) -> None:
         if not len(told.entity):
             return
-        by = self.commit if retracted else None
-        deltas = tell_deltas(state, told, self.texts, self.tenant, self.now_us, retracted_by=by)
+        by, pool = self.commit if retracted else None, Pool(compiled.ready())
+        deltas = tell_deltas(pool, state, told, self.texts, self.tenant, self.now_us, retracted_by=by)
         self._columns["Deltas"].append(deltas.columns)
-        if self.partitions:
-            self._lines_of(wire.DELTA, state, deltas.entity, deltas.ids, deltas)
-
-    def _lines_of(
-        self, kind: str, state: TypeState, entity: Int64s, ids: Sequence[str], told: ToldEntities | ToldDeltas
-    ) -> None:
-        """Lines of hub ``entities`` or ``deltas``: CloudEvents whose data is a row."""
-        (tenant,) = in_json([self.tenant])
-        distinct, which = np.unique(entity, return_inverse=True)
-        numbers = distinct.tolist()
-        subjects = in_json([f"{state.plan.layout.entity}/{state.ids.names[one]}" for one in numbers])
-        form = (
-            f'{{"specversion":"1.0","id":%s,"source":"flockiq","type":"{kind}","time":"%s",'
-            f'"tenant":{tenant.replace("%", "%%")},"subject":%s,"data":{told.form}}}'
+        self._lines_of(
+            wire.DELTA, pool, state, told.entity, _Lines(deltas.ids, '"', deltas.times, deltas.form, deltas.parts)
         )
-        rows = zip(in_json(ids), told.times, of(subjects, which), *told.parts, strict=True)
-        lines = "\n".join([form % row for row in rows]).encode().split(b"\n")
+
+    def _lines_of(self, kind: str, pool: Pool, state: TypeState, entity: Int64s, lines: _Lines) -> None:
+        """Lines of hub ``entities`` or ``deltas``: CloudEvents whose data is a row."""
+        if not self.partitions:
+            return
+        distinct, which = pool.distinct(entity)
+        numbers = distinct.tolist()
+        subjects = pool.json([f"{state.plan.layout.entity}/{state.ids.names[one]}" for one in numbers])
         partition = np.array([self._partition(state, one) for one in numbers])[which]
-        for one in np.unique(partition).tolist():
-            self._lines[kind, one] += compress(lines, (partition == one).tolist())
+        order = np.argsort(partition, kind="stable")
+        begin, *between, end = lines.form
+        form = (
+            f'{{"specversion":"1.0","id":{lines.quote}',
+            f'{lines.quote},"source":"flockiq","type":"{kind}","time":"',
+            f'","tenant":{wire.encode(self.tenant).decode()},"subject":',
+            f',"data":{begin}',
+            *between,
+            f"{end}}}\n",
+        )
+        rows = pool.joined(form, (lines.ids, lines.times, subjects[which], *lines.parts), order)
+        bounds = np.r_[0, rows.ends]
+        firsts = np.searchsorted(partition[order], np.arange(self.partitions + 1))
+        for one, (first, last) in enumerate(pairwise(firsts.tolist())):
+            if last > first:
+                text = rows.utf8[bounds[first] : bounds[last]]
+                self._lines[kind, one].append(Rows(text, rows.ends[first:last] - bounds[first]))
 
     def _partition(self, state: TypeState, entity: int) -> int:
         group = state.groups.names[state.group_of[entity]]
@@ -153,3 +177,12 @@ class Telling:
         if partition is None:
             partition = self._partitions[group] = bucket(group, self.partitions)
         return partition
+
+
+def _one_after_the_other(parts: Sequence[Rows]) -> Rows:
+    """Several texts' rows as one's."""
+    if len(parts) == 1:
+        return parts[0]
+    firsts = np.cumsum([0, *(len(part.utf8) for part in parts)])
+    ends = [part.ends + first for part, first in zip(parts, firsts.tolist(), strict=False)]
+    return Rows(np.concatenate([part.utf8 for part in parts]), np.concatenate(ends))

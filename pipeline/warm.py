@@ -15,6 +15,7 @@ from flockiq.pipeline.world import Plan
 from flockiq.shared import wire
 from flockiq.shared.lanes import Texts
 from flockiq.shared.layout import Baseline, Field, Layout, Tolerance
+from flockiq.shared.pool import DECIMAL, Pool
 from flockiq.shared.positions import hash_id
 
 _SAID: Mapping[str, str | float | bool] = {
@@ -37,6 +38,7 @@ _FIELDS = (
     Field("day", "date"),
     Field("at", "timestamp"),
 )
+_HASHED = b"".join([b"{%b}" % hash_id("1.50", "as long as an id's parts are").encode()] * 2)
 LAYOUT = Layout(
     entity="thing",
     fields=_FIELDS,
@@ -70,6 +72,11 @@ def warm(functions: Functions) -> None:
     functions.sort_out(mine, marks, previous, log, came)
     if len(passed.row) != len(_FIELDS) or found[0] != 0 or came[0] != REPEATED:
         raise AssertionError("the compiled fold does not fold a plain record")
+    pool = Pool(functions)
+    distinct, which = pool.distinct(np.array([150, 150]))
+    price = pool.lanes(DECIMAL, 2, distinct).plain[which]
+    if pool.joined(("{", "}"), [pool.ids(price, "as long as an id's parts are")]).utf8.tobytes() != _HASHED:
+        raise AssertionError("the compiled pool does not put texts together")
 
 
 def _line() -> bytes:

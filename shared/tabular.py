@@ -19,6 +19,7 @@ from arro3.io import read_ipc_stream, write_ipc_stream
 
 from flockiq.shared.instants import rfc3339
 from flockiq.shared.lanes import Floats, Int64s
+from flockiq.shared.pool import Bytes, Rows
 
 DYNAMIC = {"kql": "dynamic"}
 """Metadata of a column whose texts are JSON."""
@@ -28,8 +29,6 @@ _NAMED = arrow.DataType.dictionary(arrow.DataType.int32(), _TEXT)
 _INSTANT = arrow.DataType.timestamp("us")
 _LONGEST = (1 << 31) - 1  # bytes of texts that 32 bits can tell the places of
 _encode = msgspec.json.Encoder().encode_lines
-
-Bytes = npt.NDArray[np.uint8]
 
 
 @runtime_checkable
@@ -61,9 +60,9 @@ class Columns:
         """Values as their JSON texts."""
         self._put(name, _texts(*_utf8(texts)), DYNAMIC)
 
-    def written(self, name: str, utf8: Bytes | bytes, ends: Int64s, *, dynamic: bool = False) -> None:
-        """Texts one after the other, as UTF-8 with the ends of each, int64 [n]; ``dynamic``: JSON."""
-        self._put(name, _texts(utf8, ends), DYNAMIC if dynamic else None)
+    def written(self, name: str, rows: Rows, *, dynamic: bool = False) -> None:
+        """Texts that have been put together; ``dynamic``: of JSON."""
+        self._put(name, _texts(*rows), DYNAMIC if dynamic else None)
 
     def instants(self, name: str, us: Int64s) -> None:
         """Instants, from int64 [n] microseconds since the epoch."""

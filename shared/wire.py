@@ -10,7 +10,8 @@ Version 1. A reader of version N reads N-1 as well.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Buffer, Iterable, Iterator, Sequence
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -23,6 +24,7 @@ from flockiq.shared.ports import OutgoingEvent
 
 WIRE_VERSION = "1"
 PACKED_BYTES = 60_000  # of a body: one Event Hubs billing unit is 64 KB
+_PLAIN_BYTES = PACKED_BYTES * 5  # of text that is packed: compressed lines are about a fifth, never over a MB
 MAX_LINE_BYTES = 900_000  # of a line, uncompressed: a publication holds at most 1 MB
 MAX_BODY_BYTES = 8_000_000  # of an unpacked body: a larger one is a decompression bomb, packing makes a tenth
 MAX_FIELDS_BYTES = 200_000  # of a record's mapped fields together: what is told of its entity must fit a line
@@ -237,22 +239,39 @@ def pack(partition: int, kind: str, lines: Iterable[bytes], *, level: int = 1) -
     compressor = zstandard.ZstdCompressor(level=level, write_checksum=True)  # a flipped bit must not become a value
     held: list[bytes] = []
     size = 0
-    budget = PACKED_BYTES * 5  # of plain text; compressed lines are about a fifth, never over a MB
     for line in lines:
         if len(line) > MAX_LINE_BYTES:
             raise BadRecord(f"a line of {len(line):,} bytes is over the limit of {MAX_LINE_BYTES:,}")
-        if held and size + len(line) > budget:
-            yield _event(compressor, partition, kind, held)
+        if held and size + len(line) > _PLAIN_BYTES:
+            yield _event(compressor, partition, kind, b"\n".join(held), len(held))
             held, size = [], 0
         held.append(line)
         size += len(line) + 1
     if held:
-        yield _event(compressor, partition, kind, held)
+        yield _event(compressor, partition, kind, b"\n".join(held), len(held))
 
 
-def _event(compressor: zstandard.ZstdCompressor, partition: int, kind: str, lines: Sequence[bytes]) -> OutgoingEvent:
-    body = compressor.compress(b"\n".join(lines))
-    properties = {"kind": kind, "version": WIRE_VERSION, "encoding": "zstd", "lines": str(len(lines))}
+def pack_text(
+    partition: int, kind: str, text: Buffer, ends: Sequence[int], *, level: int = 1
+) -> Iterator[OutgoingEvent]:
+    """``pack`` of lines that stand one after the other, each with its newline: ``ends`` says where they end."""
+    compressor = zstandard.ZstdCompressor(level=level, write_checksum=True)
+    whole = memoryview(text).cast("B")
+    first = begin = 0
+    while first < len(ends):
+        last = max(bisect_right(ends, begin + _PLAIN_BYTES + 1, first), first + 1)
+        end = ends[last - 1]
+        if end - 1 - begin > MAX_LINE_BYTES:  # more than fits an event are never more than a line
+            raise BadRecord(f"a line of {end - 1 - begin:,} bytes is over the limit of {MAX_LINE_BYTES:,}")
+        yield _event(compressor, partition, kind, whole[begin : end - 1], last - first)
+        first, begin = last, end
+
+
+def _event(
+    compressor: zstandard.ZstdCompressor, partition: int, kind: str, lines: bytes | memoryview[int], count: int
+) -> OutgoingEvent:
+    body = compressor.compress(lines)
+    properties = {"kind": kind, "version": WIRE_VERSION, "encoding": "zstd", "lines": str(count)}
     return OutgoingEvent(partition=partition, body=body, properties=properties)
 
 
