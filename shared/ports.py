@@ -142,6 +142,14 @@ class AlertStore(Protocol):
         """{rule: {status: number of alerts}}."""
         ...
 
+    async def restore(self, tenant: str, alert: Alert, history: Sequence[HistoryEntry]) -> None:
+        """Keep an alert with its history as they were, in the place of what is kept under its id."""
+        ...
+
+    async def forget(self, tenant: str, subject: str) -> int:
+        """Remove every alert about ``subject`` with its history; how many alerts. None is told of it."""
+        ...
+
     async def close(self) -> None:
         """Release what is held."""
         ...
@@ -228,6 +236,10 @@ class Analytics(Protocol):
 
     async def flush(self) -> None:
         """Make everything ingested so far visible to queries."""
+        ...
+
+    async def remove(self, table: str, like: Sequence[Mapping[str, str]]) -> int:
+        """Remove the rows of a table that have all the values of one of ``like`` (text by column); how many."""
         ...
 
     async def close(self) -> None:

@@ -289,3 +289,33 @@ async def test_two_owners_telling_the_same_change_it_once(another: Callable[[], 
     assert sum(changed) == len(told)
     for n in range(20):
         assert [entry.change for entry in await owners[0].history("t", f"{n}")] == list(LIFE)
+
+
+async def test_what_is_known_of_one_thing_is_forgotten_with_its_history(alerts: AlertStore) -> None:
+    """Alerts about other things, and those of other tenants, stay; forgetting again finds nothing."""
+    about = [step(name, n, change, subject="gone") for name in ("a", "b") for n, change in enumerate(LIFE, 1)]
+    await alerts.apply("t", [*about, step("c", 1, "open", subject="stays")])
+    await alerts.apply("other", [step("a", 1, "open", subject="gone")])
+    assert await alerts.forget("t", "gone") == 2
+    for name in ("a", "b"):
+        with pytest.raises(NotFound):
+            await alerts.get("t", name)
+        assert await alerts.history("t", name) == []
+    assert [alert.id for alert in (await alerts.query("t", AlertQuery())).alerts] == ["c"]
+    assert (await alerts.get("other", "a")).subject == "gone"
+    assert await alerts.forget("t", "gone") == 0
+
+
+async def test_a_restored_alert_goes_on_where_it_was(alerts: AlertStore) -> None:
+    """It takes the place of what is kept under its id, history and all, and its next step counts."""
+    told = [step("a", n, change) for n, change in enumerate(LIFE, 1)]
+    kept, history = fold(told[:2])
+    await alerts.apply("t", told)
+    for _ in range(2):
+        await alerts.restore("t", kept["a"], history["a"])
+        assert await alerts.get("t", "a") == kept["a"]
+        assert await alerts.history("t", "a") == history["a"]
+    assert await alerts.apply("t", told) == 2
+    expected, whole = fold(told)
+    assert await alerts.get("t", "a") == expected["a"]
+    assert await alerts.history("t", "a") == whole["a"]

@@ -210,3 +210,22 @@ async def test_ingested_rows_survive_a_restart(another: Callable[[], Services]) 
     await before.analytics.ingest("Deltas", ndjson(delta(1)))
     await before.close()
     assert (await another().analytics.query("Deltas | count")).rows[0][0] == 1
+
+
+async def test_rows_are_removed_by_the_texts_they_hold(analytics: Analytics) -> None:
+    """A row goes if it has all the values of one of those given; whatever the values, nothing else goes."""
+    strange = 'a "b" (c) or 1 == 1 \\ é\n'
+    rows = [delta(n, Field=field) for n in range(4) for field in ("name", strange)]
+    await analytics.ingest("Deltas", ndjson(*rows))
+    await seen(analytics, "Deltas | count")
+    like = [{"Tenant": "t", "EntityId": "e1"}, {"DeltaId": "d2", "Field": strange}, {"Tenant": "u", "EntityId": "e0"}]
+    assert await analytics.remove("Deltas", like) == 3
+    table = await seen(analytics, "Deltas | sort by DeltaId asc, Field asc | project DeltaId, Field")
+    assert sorted(map(tuple, table.rows)) == sorted(
+        [("d0", "name"), ("d0", strange), ("d2", "name"), ("d3", "name"), ("d3", strange)]
+    )
+    assert await analytics.remove("Deltas", like) == 0
+    with pytest.raises(NotFound):
+        await analytics.remove("Deltos", like)
+    with pytest.raises(BadRecord):
+        await analytics.remove("Deltas", [{"Name": "x"}])

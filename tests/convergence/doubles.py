@@ -217,6 +217,19 @@ class Alerts(Nothing):
         """See ``AlertStore.history``."""
         return sorted(self._history.get((tenant, alert_id), []), key=lambda entry: entry.at_us)
 
+    async def restore(self, tenant: str, alert: Alert, history: Sequence[HistoryEntry]) -> None:
+        """See ``AlertStore.restore``."""
+        self._alerts[tenant, alert.id] = alert
+        self._history[tenant, alert.id] = list(history)
+
+    async def forget(self, tenant: str, subject: str) -> int:
+        """See ``AlertStore.forget``."""
+        gone = [slot for slot, alert in self._alerts.items() if slot[0] == tenant and alert.subject == subject]
+        for slot in gone:
+            del self._alerts[slot]
+            self._history.pop(slot, None)
+        return len(gone)
+
     async def counts(self, tenant: str) -> Mapping[str, Mapping[str, int]]:
         """See ``AlertStore.counts``."""
         counts: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))

@@ -146,6 +146,17 @@ def acted(tenant: str, before: Stored, after: Alert, entry: HistoryEntry) -> Pla
     return Plan(1, 1, [kept], [written, happened], stamp, happened[1][0]["id"])
 
 
+def restored(tenant: str, one: Alert, entries: Sequence[HistoryEntry]) -> list[tuple[Any, ...]]:
+    """The operations that keep an alert and its history, the alert last: what is there is overwritten."""
+    stamp, entity = uuid.uuid4().hex, entity_of(one.subject)
+    kept = Stored(one, "", len(entries))
+    happened = [
+        ("upsert", _happened(tenant, entity, one.id, number, _text(entry), stamp)[1])
+        for number, entry in enumerate(entries)
+    ]
+    return [*happened, ("upsert", (_kept(tenant, entity, kept, _text(one), stamp),))]
+
+
 def condition(item: Mapping[str, Any], etag: str) -> tuple[Any, ...]:
     """The operation that makes a document where none is, or replaces it where it is as it was read."""
     if not etag:

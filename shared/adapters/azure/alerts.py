@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections import defaultdict
 from collections.abc import Awaitable, Collection, Iterable, Mapping, Sequence
 from itertools import batched
-from typing import Final
+from typing import Any, Final
 
 from azure.cosmos.aio import ContainerProxy
-from azure.cosmos.exceptions import CosmosBatchOperationError
+from azure.cosmos.exceptions import CosmosBatchOperationError, CosmosResourceNotFoundError
 
 from flockiq.shared import alerts as life
 from flockiq.shared.adapters.azure import alert_documents as documents
@@ -28,11 +29,17 @@ TURNS: Final = 30
 
 _IDS_A_QUERY: Final = 100
 _POINT_READS: Final = 1  # one document is a request unit; a query of a few some three, but one request
+RESTORED: Final = 4
+"""Documents in one batch when alerts are restored: each may be as large as a transition may be."""
+
+_GONE: Final = 404
 _CONFLICTS: Final = frozenset({404, 409, 412})
 
 _FIND = "SELECT * FROM c WHERE c.tenant = @tenant AND c.id = @id AND IS_DEFINED(c.place)"
 _HISTORY = "SELECT c.n, c.body FROM c WHERE c.tenant = @tenant AND c.of = @id"
 _KINDS = "SELECT DISTINCT c.rule, c.status FROM c WHERE c.tenant = @tenant AND IS_DEFINED(c.place)"
+_ENTRIES = "SELECT c.id, c.n FROM c WHERE c.tenant = @tenant AND c.of = @id"
+_NAMES = "SELECT c.id, c.of FROM c WHERE c.tenant = @tenant"
 _COUNT = "SELECT VALUE COUNT(1) FROM c WHERE c.tenant = @tenant AND c.rule = @rule AND c.status = @status"
 
 
@@ -105,6 +112,26 @@ class CosmosAlerts:
                 counts[rule][status] = number
         return dict(counts)
 
+    async def restore(self, tenant: str, alert: Alert, history: Sequence[HistoryEntry]) -> None:
+        """See ``AlertStore.restore``; the alert is written last, so that one that is there is whole."""
+        entity = entity_of(alert.subject)
+        about = {"tenant": tenant, "id": alert.id}
+        found = await self._cosmos.ask("alerts.restore", CONTAINER, _ENTRIES, about, [tenant, entity])
+        beyond = [("delete", (str(item["id"]),)) for item in found if int(item["n"]) >= len(history)]
+        operations = [*beyond, *documents.restored(tenant, alert, history)]
+        for some in batched(operations, RESTORED, strict=False):
+            await self._do("alerts.restore", [tenant, entity], some)
+
+    async def forget(self, tenant: str, subject: str) -> int:
+        """See ``AlertStore.forget``: all documents of what it is about. Histories go first, so it can be done again."""
+        key = [tenant, entity_of(subject)]
+        found = await self._cosmos.ask("alerts.forget", CONTAINER, _NAMES, {"tenant": tenant}, key)
+        entries = [str(item["id"]) for item in found if "of" in item]
+        alerts = [str(item["id"]) for item in found if "of" not in item]
+        for some in batched([*entries, *alerts], documents.MAX_OPERATIONS, strict=False):
+            await self._do("alerts.forget", key, [("delete", (name,)) for name in some])
+        return len(alerts)
+
     async def close(self) -> None:
         """See ``AlertStore.close``."""
         await self._cosmos.close()
@@ -144,6 +171,25 @@ class CosmosAlerts:
                 continue
             at, changed = plan.end, changed + plan.changed
         return changed
+
+    async def _do(self, operation: str, key: list[str], operations: Sequence[tuple[Any, ...]]) -> None:
+        """Write or delete documents of one partition as they are; one whose answer was lost is found done."""
+
+        async def write(proxy: ContainerProxy, note: Note) -> None:
+            try:
+                await proxy.execute_item_batch(list(operations), key, response_hook=note)
+            except CosmosBatchOperationError as error:
+                if error.status_code != _GONE:
+                    raise
+                note(error.headers)
+                for one in operations:  # some are deleted already: each for itself
+                    with contextlib.suppress(CosmosResourceNotFoundError):
+                        if one[0] == "delete":
+                            await proxy.delete_item(one[1][0], key, response_hook=note)
+                        else:
+                            await proxy.upsert_item(one[1][0], response_hook=note)
+
+        await self._cosmos.do(operation, CONTAINER, write)
 
     async def _commit(self, tenant: str, entity: str, plan: Plan, operation: str) -> list[str] | None:
         """Write a batch whole; each operation's etag, or None if something is not as it was read."""

@@ -93,6 +93,35 @@ class SqliteAlerts:
             counts[rule][status] = number
         return dict(counts)
 
+    async def restore(self, tenant: str, alert: Alert, history: Sequence[HistoryEntry]) -> None:
+        """See ``AlertStore.restore``."""
+
+        def write(connection: sqlite3.Connection) -> None:
+            connection.execute("DELETE FROM history WHERE tenant = ? AND id = ?", (tenant, alert.id))
+            _store(connection, tenant, alert)
+            for entry in history:
+                _remember(connection, tenant, alert.id, entry)
+
+        await self._database.write(write)
+
+    async def forget(self, tenant: str, subject: str) -> int:
+        """See ``AlertStore.forget``."""
+
+        def write(connection: sqlite3.Connection) -> int:
+            about = (tenant, subject)
+            connection.execute(
+                "DELETE FROM history WHERE tenant = ?1 AND id IN"
+                " (SELECT id FROM alerts WHERE tenant = ?1 AND subject = ?2)",
+                about,
+            )
+            return connection.execute("DELETE FROM alerts WHERE tenant = ? AND subject = ?", about).rowcount
+
+        return await self._database.write(write)
+
+    async def scrub(self) -> None:
+        """See ``Scrubs.scrub``."""
+        await self._database.scrub()
+
     async def close(self) -> None:
         """See ``AlertStore.close``."""
         await self._database.close()

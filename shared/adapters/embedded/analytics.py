@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
+from itertools import batched
 from pathlib import Path
 from textwrap import shorten
 from typing import NamedTuple
@@ -25,6 +27,7 @@ from duckdb_kql.stored_functions import StoredFunction
 
 from flockiq.shared.adapters.embedded.answers import Kind, rows
 from flockiq.shared.adapters.embedded.insertion import Insertion, Prepared
+from flockiq.shared.adapters.embedded.spool import FLUSH_S, Spool
 from flockiq.shared.adapters.embedded.tables import TYPES, read_functions
 from flockiq.shared.errors import BadRecord, ConfigError, Problem, QueryError, StoreUnavailable
 from flockiq.shared.ports import Table
@@ -34,6 +37,7 @@ from flockiq.shared.tabular import ndjson
 GROUP_BYTES = 4_000_000  # of rows in one transaction, unless one ingestion alone is larger
 MAX_QUERY = 100_000  # characters of KQL
 MAX_ROWS = 500_000  # of an answer: Kusto's own limit
+_REMOVED = 200  # conditions of one DELETE
 MAX_MESSAGE = 500  # characters of an error: the parser may list every word it would have taken
 
 _OPTIONS: Mapping[str, str] = {
@@ -77,11 +81,21 @@ class _Run:
 class DuckdbAnalytics:
     """Analytics over ``<data>/analytics.duckdb``, which one process at a time can hold.
 
-    ``eventhouse`` is the folder of tables.kql and functions/. A query may run for ``timeout_s``.
+    ``eventhouse`` is the folder of tables.kql and functions/. A query may run for ``timeout_s``. ``spool`` is where
+    other processes leave their rows, whose bytes are scrubbed with the file's.
     """
 
-    def __init__(self, path: Path, eventhouse: Path, *, timeout_s: float = 30.0, memory: str = "512MB") -> None:
+    def __init__(
+        self,
+        path: Path,
+        eventhouse: Path,
+        *,
+        timeout_s: float = 30.0,
+        memory: str = "512MB",
+        spool: Spool | None = None,
+    ) -> None:
         self._path = path
+        self._spool = spool
         self._eventhouse = eventhouse
         self._timeout_s = timeout_s
         self._memory = memory
@@ -139,6 +153,41 @@ class DuckdbAnalytics:
         self._refuse_closed()
         await asyncio.wrap_future(self._writing.submit(lambda: None))
 
+    async def remove(self, table: str, like: Sequence[Mapping[str, str]]) -> int:
+        """See ``Analytics.remove``. NotFound for an unknown table; BadRecord for a column that it lacks."""
+        self._refuse_closed()
+        return await asyncio.wrap_future(self._writing.submit(self._remove, table, like))
+
+    async def scrub(self) -> None:
+        """See ``Scrubs.scrub``: the file is written anew. Queries and rows wait meanwhile."""
+        self._refuse_closed()
+        if self._spool is not None:
+            until = time.monotonic() + FLUSH_S
+            while await self._spool.waiting():
+                if time.monotonic() > until:
+                    raise StoreUnavailable(f"{self._spool.path}: rows wait to be taken in; try again")
+                await asyncio.sleep(0.02)
+            await self._spool.scrub()
+        free = threading.Event()
+        held = threading.Barrier(3)
+
+        def hold() -> None:  # both threads of queries stand still
+            held.wait()
+            free.wait()
+
+        def scrub() -> None:
+            try:
+                held.wait()
+                self._rewrite()
+            finally:
+                free.set()
+
+        waiting = [self._querying.submit(hold) for _ in range(2)]
+        scrubbed = self._writing.submit(scrub)
+        await asyncio.wrap_future(scrubbed)
+        for each in waiting:
+            await asyncio.wrap_future(each)
+
     async def close(self) -> None:
         """See ``Analytics.close``."""
         if self._closed:
@@ -149,6 +198,8 @@ class DuckdbAnalytics:
             thread.shutdown()
         if self._connection is not None:
             await asyncio.to_thread(self._connection.close)  # writes a checkpoint
+        if self._spool is not None:
+            await self._spool.close()
 
     def _refuse_closed(self) -> None:
         if self._closed:
@@ -205,6 +256,35 @@ class DuckdbAnalytics:
             with contextlib.suppress(duckdb.Error):  # a failed commit has ended the transaction already
                 connection.execute("ROLLBACK")
             raise
+
+    def _remove(self, table: str, like: Sequence[Mapping[str, str]]) -> int:
+        connection = self._open()
+        removed = 0
+        for some in batched(like, _REMOVED, strict=False):
+            condition, values = self._insertion.like(table, some)
+            try:
+                found = connection.execute(f'DELETE FROM "{table}" WHERE {condition}', values).fetchone()  # noqa: S608 - names are declared
+            except duckdb.Error as error:
+                raise _refusal(self._path, table, error) from error
+            removed += int(found[0]) if found else 0
+        return removed
+
+    def _rewrite(self) -> None:
+        """Copy what is there into a new file, and put it in the place of the old one."""
+        self._open().close()
+        self._connection = None
+        new = self._path.with_suffix(".scrubbed")
+        new.unlink(missing_ok=True)
+        try:
+            with duckdb.connect(config={"threads": "2", "memory_limit": self._memory}) as copying:
+                for name, path in (("old", self._path), ("new", new)):
+                    copying.execute(f"ATTACH '{str(path).replace("'", "''")}' AS {name}")
+                copying.execute("COPY FROM DATABASE old TO new")
+            new.replace(self._path)
+        except (duckdb.Error, OSError) as error:
+            raise StoreUnavailable(f"{self._path}: {error}; check the disk's space and rights") from error
+        finally:
+            new.unlink(missing_ok=True)
 
     def _query(self, kql: str, parameters: Mapping[str, str | int | float], run: _Run) -> Table:
         cursor = self._open().cursor()

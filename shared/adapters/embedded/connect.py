@@ -47,7 +47,8 @@ class Embedded:
         """History in DuckDB, or on its way to the process that holds it."""
         if self._spool:
             return SpooledAnalytics(Spool(self._data / SPOOL), EVENTHOUSE)
-        return DuckdbAnalytics(self._data / "analytics.duckdb", EVENTHOUSE)
+        spool = Spool(self._data / SPOOL)
+        return DuckdbAnalytics(self._data / "analytics.duckdb", EVENTHOUSE, spool=spool)
 
     def secrets(self) -> EnvironmentSecrets:
         """Secrets from the environment."""

@@ -67,6 +67,14 @@ class Database:
         self._refuse_closed()
         return await asyncio.wrap_future(self._threads["read"].submit(self._read, operation))
 
+    async def scrub(self) -> None:
+        """Write the file anew without what was removed from it, and empty its write-ahead log.
+
+        Raises what writing raises, if others are reading or writing for longer than BUSY_S.
+        """
+        self._refuse_closed()
+        await asyncio.wrap_future(self._threads["write"].submit(self._scrub))
+
     async def close(self) -> None:
         """Finish the writes in hand and close the file. Closing twice is harmless."""
         if self._closed:
@@ -124,6 +132,18 @@ class Database:
                 connection.execute("ROLLBACK")
             raise
         return results
+
+    def _scrub(self) -> None:
+        deadline = time.monotonic() + BUSY_S
+        try:
+            connection = self._connection("write")
+            connection.execute("VACUUM")
+            while connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:  # a reader holds what it reads
+                if time.monotonic() > deadline:
+                    raise self._unavailable(f"{self.path} is being read all the time: try again")
+                time.sleep(0.05)
+        except (sqlite3.Error, OSError) as error:
+            raise self._translated(error) from error
 
     def _connection(self, role: str) -> sqlite3.Connection:
         if role not in self._connections:

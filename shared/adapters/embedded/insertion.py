@@ -40,6 +40,14 @@ class Insertion:
         """NDJSON to be written. NotFound for an unknown table; BadRecord names the line of a bad row."""
         return lines(self._tables, table, text)
 
+    def like(self, table: str, rows: Sequence[Mapping[str, str]]) -> tuple[str, list[str]]:
+        """The condition that picks rows with all the values of one of ``rows``, and its parameters. As ``columns``."""
+        unknown = {name for row in rows for name in row} - known(self._tables, table).keys()
+        if unknown:
+            raise BadRecord(f"has no {', '.join(sorted(unknown))}", field=table)
+        either = " OR ".join("(" + " AND ".join(f'"{name}" = ?' for name in row) + ")" for row in rows)
+        return either, [value for row in rows for value in row.values()]
+
     def write(self, connection: duckdb.DuckDBPyConnection, rows: Iterable[tuple[str, Prepared]]) -> None:
         """Write rows by table in the transaction under way. Raises duckdb.Error."""
         plain: dict[tuple[str, str], list[arrow.RecordBatch]] = defaultdict(list)

@@ -106,6 +106,10 @@ class SqliteRegistry:
             )
         )
 
+    async def scrub(self) -> None:
+        """See ``Scrubs.scrub``."""
+        await self._database.scrub()
+
     async def close(self) -> None:
         """See ``Registry.close``."""
         await self._database.close()

@@ -95,6 +95,11 @@ class Spool:
         )
         return int(count)
 
+    async def scrub(self) -> None:
+        """Leave nothing in the file of what was taken out of it."""
+        if await asyncio.to_thread(self.path.exists):
+            await self._database.scrub()
+
     async def close(self) -> None:
         """Close the file."""
         await self._database.close()
@@ -130,6 +135,10 @@ class SpooledAnalytics:
             if time.monotonic() > until:
                 raise StoreUnavailable(f"{self._spool.path}: rows wait; is the process that holds DuckDB running?")
             await asyncio.sleep(_LOOK_S)
+
+    async def remove(self, table: str, like: Sequence[Mapping[str, str]]) -> int:  # noqa: ARG002 - the port's
+        """Never removes."""
+        raise QueryError("this process does not hold the DuckDB file; ask the one that does, over HTTP")
 
     async def close(self) -> None:
         """See ``Analytics.close``."""

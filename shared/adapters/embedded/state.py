@@ -90,6 +90,10 @@ class SqliteState:
         )
         return [name for (name,) in names]
 
+    async def scrub(self) -> None:
+        """See ``Scrubs.scrub``."""
+        await self._database.scrub()
+
     async def close(self) -> None:
         """See ``StateStore.close``."""
         await self._database.close()

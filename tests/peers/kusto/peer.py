@@ -9,6 +9,7 @@ serves it, or TLS with a given certificate and tokens):
   at most; keys the mapping does not name are dropped in silence, as the service does;
 - ``/v1/rest/mgmt``: ``.get ingestion resources`` and ``.get kusto identity token``, and behind them queued ingestion: a
   container and a queue in Azurite, from which rows are taken after ``batching_s``;
+- ``.delete table T records`` there, of rows that equal given texts, for an admin alone (``admin``);
 - ``/v1/rest/auth/metadata``: how to log in.
 
 From: the REST reference (https://learn.microsoft.com/kusto/api/rest/), streaming ingestion
@@ -67,6 +68,9 @@ HOST: Final = "flockiq.westeurope.kusto.windows.net"
 STREAMED_BYTES: Final = 4 << 20
 _MAPPING: Final = re.compile(r'table (\w+) ingestion json mapping "(\w+)"\s*```(.*?)```', re.DOTALL)
 _PARAMETER: Final = re.compile(r"(\w+)\s*:\s*(\w+)")
+_DELETE: Final = re.compile(r"\.delete table (?P<table>\w+) records <\| (?P=table) \| where (?P<rows>.*)", re.DOTALL)
+_ROW: Final = re.compile(r'\(((?:[^()"]|"(?:[^"\\]|\\.)*")*)\)')
+_EQUAL: Final = re.compile(r'(\w+) == ("(?:[^"\\]|\\.)*")')
 _DECLARED: Final = re.compile(r"declare\s+query_parameters\s*\(([^;]*)\)\s*;")
 
 
@@ -98,6 +102,8 @@ class Eventhouse:
             for column in json.loads(body):
                 self._mappings[name][column["column"]] = column["Properties"]["Path"].removeprefix("$.")
         self._queued: Queued | None = None
+        self.admin = True
+        """Whether who asks may delete."""
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -191,9 +197,18 @@ class Eventhouse:
     async def _manage(self, request: web.Request) -> web.StreamResponse:
         if (refused := self._before(request, "mgmt")) is not None:
             return refused
-        command = " ".join((await request.json())["csl"].split())
+        text = (await request.json())["csl"]
+        command = " ".join(text.split())
         if command == ".get kusto identity token":
             return web.json_response(frames.table(["AuthorizationContext"], [["peer"]]))
+        if (deleted := _DELETE.fullmatch(text)) is not None:
+            if not self.admin:
+                return _error("Principal is not authorized to perform this operation", "Forbidden", status=403)
+            like = [dict(_EQUAL.findall(row)) for row in _ROW.findall(deleted["rows"])]
+            values = [{name: json.loads(value) for name, value in row.items()} for row in like]
+            await self._engine.remove(deleted["table"], values)
+            done = web.json_response(frames.table(["TableName"], [[deleted["table"]]]))
+            return await self._after(request, "mgmt", done)
         if command != ".get ingestion resources":
             return _error(f"Syntax error: {command}", "BadRequest_SyntaxError")
         if self._queued is None:

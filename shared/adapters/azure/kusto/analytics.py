@@ -8,10 +8,12 @@ Rows that were queued are seen once the table's batching time has passed (eventh
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import batched
 from pathlib import Path
 from typing import Final
 
@@ -19,10 +21,10 @@ from flockiq.shared.adapters.azure.kusto.answers import table as answered
 from flockiq.shared.adapters.azure.kusto.cluster import Cluster, Refused
 from flockiq.shared.adapters.azure.kusto.lanes import LINGER_S, Lane, Rate
 from flockiq.shared.adapters.azure.kusto.waiting import Waiting
-from flockiq.shared.errors import QueryError, StoreUnavailable
+from flockiq.shared.errors import BadRecord, QueryError, StoreUnavailable
 from flockiq.shared.ports import Blobs, Table
 from flockiq.shared.sweeps import Left
-from flockiq.shared.tables import Columns, lines, read_tables
+from flockiq.shared.tables import Columns, known, lines, read_tables
 
 logger = logging.getLogger("flockiq.azure.kusto")
 
@@ -31,6 +33,7 @@ STREAMED_BYTES: Final = 3_500_000  # in one request, of the 4 MB it may have
 STREAMED_RATE: Final = 1_100_000.0  # bytes a second and table: 4 GB an hour, above which rows are to be queued
 HOLD_S: Final = 30.0  # how long a service that was away is left alone
 MAX_QUERY: Final = 100_000  # characters of KQL
+_REMOVED: Final = 200  # conditions of one command
 
 _COMMAND: Final = re.compile(r"\s*(\.[\w-]+(?:\s+\w+)?)")
 _DECLARED: Final = re.compile(r"declare\s+query_parameters\s*\(([^;]*)\)\s*;")
@@ -98,6 +101,31 @@ class KustoAnalytics:
         await asyncio.gather(*(lane.empty() for lane in self._lanes.values()))
         await self.sweep()
 
+    async def remove(self, table: str, like: Sequence[Mapping[str, str]]) -> int:
+        """See ``Analytics.remove``, by soft delete. Refused names the command for whoever may: it takes an admin.
+
+        Rows that wait in the blobs are removed there; those that were queued come when their time does.
+        https://learn.microsoft.com/kusto/management/soft-delete-command
+        """
+        if self._tables is None:
+            self._tables = await asyncio.to_thread(read_tables, self._path)
+        unknown = {name for row in like for name in row} - known(self._tables, table).keys()
+        if unknown:
+            raise BadRecord(f"has no {', '.join(sorted(unknown))}", field=table)
+        await asyncio.gather(*(lane.empty() for lane in self._lanes.values()))
+        async with self._sweeping:
+            removed = await self._waiting.remove(table, like)
+        for some in batched(like, _REMOVED, strict=False):
+            either = " or ".join(
+                "(" + " and ".join(f"{name} == {_text(value)}" for name, value in row.items()) + ")" for row in some
+            )
+            rows = f"{table} | where {either}"
+            counted = answered(await self._cluster.query(f"{rows} | count", {})).rows[0][0]
+            if counted:
+                await self._cluster.command(f".delete table {table} records <| {rows}")
+                removed += int(str(counted))
+        return removed
+
     async def sweep(self) -> int:
         """See ``Sweeps.sweep``."""
         async with self._sweeping:
@@ -139,6 +167,11 @@ class KustoAnalytics:
             else:
                 return
         await self._cluster.queue(table, rows)
+
+
+def _text(value: str) -> str:
+    """A text as KQL writes it."""
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _literal(kind: str, value: str | float) -> str:

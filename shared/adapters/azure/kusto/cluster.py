@@ -108,6 +108,14 @@ class Cluster:
 
         return await self._persist(ask, self._judge_query, self._within_s, "a query")
 
+    async def command(self, text: str) -> None:
+        """Run a control command. Refused if this identity may not; StoreUnavailable if nobody answers."""
+
+        async def run() -> None:
+            await (await self._open()).execute_mgmt(self._database, text)
+
+        await self._persist(run, lambda error: self._judge_command(text, error), self._within_s, "a command")
+
     async def stream(self, table: str, rows: bytes) -> None:
         """Have NDJSON rows, of 4 MB at most, stored now. Refused or StoreUnavailable: they may yet be stored."""
         packed = await asyncio.to_thread(gzip.compress, rows, 1)
@@ -198,6 +206,14 @@ class Cluster:
             isinstance(error, KustoApiError) and _status(error) not in {_UNAUTHORIZED, _FORBIDDEN} and _permanent(error)
         ):
             return Verdict(QueryError(said(error)), again=False)
+        return self._judge(error)
+
+    def _judge_command(self, text: str, error: Exception) -> Verdict:
+        if isinstance(error, KustoServiceError) and _status(error) == _FORBIDDEN:
+            wrong = (
+                f"the Eventhouse {self._query_uri} lets only an admin of {self._database} delete. Have one run: {text}"
+            )
+            return Verdict(Refused(wrong), again=False)
         return self._judge(error)
 
     def _judge(self, error: Exception) -> Verdict:

@@ -6,13 +6,14 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
+import msgspec
 import zstandard
 
 from flockiq.shared.adapters.azure.kusto.cluster import Refused
-from flockiq.shared.errors import NotFound
+from flockiq.shared.errors import NotFound, StoreUnavailable
 from flockiq.shared.ports import Blobs
 from flockiq.shared.sweeps import Left
 
@@ -41,6 +42,27 @@ class Waiting:
         since_us = [int(found["us"]) for found in map(_NAME.fullmatch, names) if found]
         return Left(len(since_us), min(since_us, default=0), all_seen=len(names) < SWEPT)
 
+    async def remove(self, table: str, like: Sequence[Mapping[str, str]]) -> int:
+        """Remove rows that have all the values of one of ``like``; how many. StoreUnavailable: a blob is damaged."""
+        removed, after = 0, ""
+        while names := await self._blobs.list(f"{PREFIX}{table}/", after=after):
+            for name in names:
+                try:
+                    body = await self._blobs.get(name)
+                    rows = zstandard.ZstdDecompressor().decompress(body, max_output_size=_MAX_BYTES).splitlines()
+                except NotFound:
+                    continue
+                except zstandard.ZstdError as error:
+                    raise StoreUnavailable(f"blob {name} can't be read ({error}): look at it, and remove it") from error
+                left = [row for row in rows if not _is_like(row, like)]
+                if left and len(left) < len(rows):
+                    await self._blobs.put(name, zstandard.ZstdCompressor(level=3).compress(b"\n".join(left)))
+                elif not left:
+                    await self._blobs.delete(name)
+                removed += len(rows) - len(left)
+            after = names[-1]
+        return removed
+
     async def sweep(self, send: Callable[[str, bytes], Awaitable[None]]) -> int:
         """Send what waits, oldest first, and forget what was sent; how many batches.
 
@@ -66,3 +88,8 @@ class Waiting:
             await self._blobs.delete(name)
             sent += 1
         return sent
+
+
+def _is_like(row: bytes, like: Sequence[Mapping[str, str]]) -> bool:
+    values = msgspec.json.decode(row)
+    return any(all(values.get(name) == value for name, value in one.items()) for one in like)
