@@ -51,7 +51,7 @@ convergence: N = 1000
 convergence: $(DEV) ## Hold N histories (N=1000) in every order against a row-by-row reference; ARGS="--seed 7"
 	@$(PYTHON) -m tests.convergence.main --cases $(N) $(ARGS)
 
-bench: $(DEV) ## Measure speed; ONLY=engine|peers|growth|pipeline|capture|cold-start, ARGS="--events 200000"
+bench: $(DEV) ## Measure speed; ONLY=engine|peers|growth|pipeline|capture|cold-start|azure, ARGS="--events 200000"
 	@$(PYTHON) -m flockiq.bench.main $(if $(ONLY),--only $(ONLY)) $(ARGS)
 
 cost: $(DEV) ## What a million changes cost in Azure; docs/cost.md quotes it

@@ -38,6 +38,10 @@ FIGURES: Sequence[Figure] = (
     Figure("pipeline", ("p99_ms",), "its p99 at half that load", "most", 1_000, 200, "ms"),
     Figure("capture", ("ratio_to_floor",), "capture over the floor", "most", 4, 2.5, "x"),
     Figure("capture", ("memory_growth",), "its memory, ten times as much", "most", 1.3, 1.1, "x"),
+    Figure("azure", ("packed", "send_records_per_cpu_s"), "Event Hubs: sent packed", "least", 100_000, None, "/CPU s"),
+    Figure("azure", ("packed", "receive_records_per_cpu_s"), "received packed", "least", 100_000, None, "/CPU s"),
+    Figure("azure", ("send_times",), "sent, over a record an event", "least", 15, None, "x"),
+    Figure("azure", ("receive_times",), "received, over a record an event", "least", 15, None, "x"),
     Figure("cold-start", ("import_cpu_s",), "importing the app, CPU", "most", 1.5, 0.7, "s"),
 )
 
@@ -89,8 +93,35 @@ def table(found: Mapping[str, Any]) -> Table:
             )
     _peers(drawn, found.get("peers", {}))
     _capture(drawn, found.get("capture", {}))
+    _azure(drawn, found.get("azure", {}))
     _cold_start(drawn, found.get("cold-start", {}))
     return drawn
+
+
+def _azure(drawn: Table, one: Mapping[str, Any]) -> None:
+    if "packed" not in one:
+        return
+    drawn.add_section()
+    state, alerts, million = one["state"], one["alerts"], one["per_million"]
+    each = one["record_an_event"]
+    for name, text in (
+        ("a record an event: sent", f"{each['send_records_per_cpu_s']:,} /CPU s"),
+        ("a record an event: received", f"{each['receive_records_per_cpu_s']:,} /CPU s"),
+        ("state committed, records", f"{state['commit_records_per_cpu_s']:,} /CPU s"),
+        (f"CPU of a commit of {state['bytes_per_commit']:,} bytes", f"{state['append_cpu_ms']:,.1f} ms"),
+        ("state loaded, records", f"{state['load_records_per_cpu_s']:,} /CPU s"),
+        ("alert steps told", f"{alerts['steps_per_cpu_s']:,} /CPU s"),
+        ("request units a step (the peer's)", f"{alerts['units_per_step']:,.1f}"),
+        ("million records: billed events", f"{million['billed_events']:,}"),
+        ("million records, one an event: billed", f"{million['billed_events_record_an_event']:,}"),
+        ("million records: ingress", f"{million['ingress_mb']:,.0f} MB"),
+        (f"million records: alert units, {million['alert_steps']:,} steps", f"{million['alert_units']:,}"),
+        (
+            "the peers' CPU: packed, one an event",
+            f"{one['packed']['peer_us_per_record']:,.1f}, {each['peer_us_per_record']:,.0f} µs",
+        ),
+    ):
+        drawn.add_row("azure", name, text, "", "", "")
 
 
 def _capture(drawn: Table, one: Mapping[str, Any]) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
+from flockiq.bench.azure_part import azure_part
 from flockiq.bench.capture_part import capture_part
 from flockiq.bench.cold_part import cold_part
 from flockiq.bench.engine_part import engine_part
@@ -22,7 +23,7 @@ from flockiq.bench.machine import machine
 from flockiq.bench.peers_part import peers_part
 from flockiq.bench.pipeline_part import pipeline_part
 
-PARTS = ("engine", "peers", "growth", "pipeline", "capture", "cold-start")
+PARTS = ("engine", "peers", "growth", "pipeline", "capture", "cold-start", "azure")
 WIDTH = 100  # of what goes to a file
 RESULTS = Path(__file__).parent / "results.json"
 
@@ -37,6 +38,7 @@ class Options(argparse.Namespace):
     peer_events: int
     pipeline_records: int
     capture_records: int
+    azure_records: int
     results: Path
 
 
@@ -55,6 +57,12 @@ def parsed(arguments: list[str] | None = None) -> Options:
     parser.add_argument("--pipeline-records", type=int, default=200_000, help="records through the whole pipeline")
     parser.add_argument(
         "--capture-records", type=int, default=1_000_000, help="records captured; a tenth of them also in dlt"
+    )
+    parser.add_argument(
+        "--azure-records",
+        type=int,
+        default=200_000,
+        help="records sent to Event Hubs packed; a tenth of them one an event, a quarter through the app's functions",
     )
     parser.add_argument("--results", type=Path, default=RESULTS, help="where results are written")
     return parser.parse_args(arguments, namespace=Options())
@@ -76,6 +84,8 @@ def run(options: Options, console: Console) -> dict[str, object]:
                 measured = growth_part(options.growth_events, say)
             case "capture":
                 measured = capture_part(options.capture_records, options.reps, say)
+            case "azure":
+                measured = azure_part(options.azure_records, options.reps, say)
             case "cold-start":
                 measured = cold_part(options.reps, say)
             case "peers":

@@ -161,7 +161,7 @@ def run_peer(script: str, folder: Path, argument: str) -> tuple[float, dict[str,
                         break
                 else:
                     raise RuntimeError(f"{script} ended early:\n{(folder / 'log').read_text(errors='replace')[-3000:]}")
-                at.append(_session_cpu_s(peer.pid))
+                at.append(session_cpu_s(peer.pid))
                 peer.stdin.write(b"\n")
                 peer.stdin.flush()
             given = msgspec.json.decode(peer.stdout.readline())
@@ -172,7 +172,7 @@ def run_peer(script: str, folder: Path, argument: str) -> tuple[float, dict[str,
     return at[1] - at[0], given
 
 
-def _session_cpu_s(session: int) -> float:
+def session_cpu_s(session: int) -> float:
     """CPU seconds of every process of a session, those it has buried included."""
     ticks = 0
     for path in Path("/proc").glob("[0-9]*/stat"):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import random
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 from rich.console import Console
 
-from flockiq.bench import agree, pages, peers_part, workload
+from flockiq.bench import agree, azure_part, pages, peers_part, workload
 from flockiq.bench.capture_part import capture_part
 from flockiq.bench.engine_part import engine_part
 from flockiq.bench.extract import Page
@@ -133,6 +134,33 @@ def test_the_capture_part_gives_every_figure_of_the_table(monkeypatch: pytest.Mo
     figures = [figure for figure in FIGURES if figure.part == "capture"]
     assert all((value_at(found, figure) or 0) > 0 for figure in figures)
     assert table(found).row_count > len(figures)
+
+
+def test_the_azure_part_gives_every_figure_of_the_table() -> None:
+    """Records go to the peers and back, packed and one an event; what is billed for them is counted and told."""
+    if lacks := azure_part.missing():
+        pytest.skip(lacks)
+    found = {"azure": azure_part.azure_part(1_000, 1, silent)}
+    one: Any = found["azure"]
+    assert one["packed"]["records_per_event"] > 50
+    assert one["record_an_event"]["billed_events_per_million"] == 1_000_000
+    assert one["per_million"]["billed_events"] < one["per_million"]["billed_events_record_an_event"]
+    assert one["alerts"]["units_per_step"] >= 1
+    assert one["state"]["appends"] >= 8
+    figures = [figure for figure in FIGURES if figure.part == "azure"]
+    assert all((value_at(found, figure) or 0) > 0 for figure in figures)
+    assert table(found).row_count > len(figures)
+
+
+def test_without_azurite_the_azure_part_is_skipped_with_the_way_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the emulator of storage is missing, the part says what to run, and the table is drawn without it."""
+    monkeypatch.setattr(azure_part, "EMULATOR", tmp_path)
+    said: list[str] = []
+    found = azure_part.azure_part(10, 1, said.append)
+    assert [line for line in said if "tests/peers/storage/emulator/install" in line]
+    assert table({"azure": found}).row_count == 0
 
 
 def test_a_services_records_are_the_same_whoever_asks() -> None:
