@@ -75,14 +75,14 @@ class Telling:
     def steps(self, state: TypeState, steps: Iterable[Step]) -> None:
         """The alerts' transitions."""
         by_name = state.plan.by_name
+        known = [step for step in steps if step.episode.rule in by_name]
+        if not known:
+            return
+        causes = self.texts.many(np.array([step.episode.cause for step in known], np.int64))
         withdrawn: dict[tuple[int, str], str] = {}
-        for step in steps:
-            watch = by_name.get(step.episode.rule)
-            if watch is None:
-                continue
-            episode, entity = step.episode, state.ids.names[step.entity]
+        for step, cause in zip(known, causes, strict=True):
+            watch, episode, entity = by_name[step.episode.rule], step.episode, state.ids.names[step.entity]
             fingerprint = hash_id(self.tenant, episode.rule, entity)
-            cause = self.texts.text(episode.cause)
             alert_id = hash_id(fingerprint, cause)
             slot = (step.entity, episode.rule)
             replaces = withdrawn.pop(slot, "") if step.change in ("open", "fire") else ""

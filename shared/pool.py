@@ -66,6 +66,17 @@ class Rows(NamedTuple):
     ends: Int64s
 
 
+def rows_of(texts: Sequence[str] | Sequence[bytes]) -> Rows:
+    """Texts, or their UTF-8, put one after the other."""
+    if texts and isinstance(texts[0], bytes):
+        utf8, each = b"".join(texts), texts  # type: ignore[arg-type]  # all are
+    else:
+        whole = "".join(texts)  # type: ignore[arg-type]  # all are
+        utf8 = whole.encode()
+        each = texts if len(utf8) == len(whole) else [text.encode() for text in texts]  # type: ignore[union-attr]
+    return Rows(np.frombuffer(utf8, np.uint8), np.cumsum(np.fromiter(map(len, each), np.int64, len(each))))
+
+
 class Said(NamedTuple):
     """A column of values as texts of a pool, int64 of one shape: as they are, and as JSON strings."""
 
@@ -86,16 +97,11 @@ class Pool:
 
     def rows(self, rows: Rows) -> Int64s:
         """Take in texts; their numbers."""
-        return self._added(rows.utf8, np.r_[0, rows.ends[:-1]] if len(rows.ends) else rows.ends, rows.ends)
+        return self._added(rows.utf8, _begins(rows.ends), rows.ends)
 
     def texts(self, texts: Sequence[str]) -> Int64s:
         """Take in texts as they are; their numbers."""
-        whole = "".join(texts)
-        utf8 = whole.encode()
-        each = texts if len(utf8) == len(whole) else [text.encode() for text in texts]
-        return self.rows(
-            Rows(np.frombuffer(utf8, np.uint8), np.cumsum(np.fromiter(map(len, each), np.int64, len(each))))
-        )
+        return self.rows(rows_of(texts))
 
     def text(self, text: str) -> int:
         """Take in one text; its number."""
@@ -105,7 +111,7 @@ class Pool:
         """Take in values as JSON; their numbers."""
         utf8 = np.frombuffer(_encode_lines(values), np.uint8)
         ends = np.flatnonzero(utf8 == _NEWLINE)
-        return self._added(utf8, np.r_[0, ends[:-1] + 1] if len(ends) else ends, ends)
+        return self._added(utf8, _begins(ends, 1), ends)
 
     def said(self, texts: Sequence[str]) -> Said:
         """Take in texts as they are and as JSON."""
@@ -119,11 +125,13 @@ class Pool:
         """Write out int64 [n] lanes of a kind, "" where there is no value; ``scale`` is of a decimal."""
         if self._functions is None:
             return self.said(_plainly(kind, scale, lanes))
-        utf8, ends = np.empty(len(lanes) * _WRITTEN, np.uint8), np.empty(len(lanes), np.int64)
-        size = self._functions.written(lanes, kind, scale if kind == DECIMAL else 0, utf8, ends)
-        begins = np.r_[0, ends[:-1]] if len(ends) else ends
-        first = self._added(utf8[:size], np.concatenate([begins + 1, begins]), np.concatenate([ends - 1, ends]))
-        return Said(first[: len(lanes)], first[len(lanes) :])
+        ends = np.empty(len(lanes), np.int64)
+        self._reserve(len(lanes) * _WRITTEN, 0)
+        size = self._functions.written(lanes, kind, scale if kind == DECIMAL else 0, self._utf8[self._size :], ends)
+        begins = _begins(ends)
+        bounds = np.concatenate([begins + 1, begins]), np.concatenate([ends - 1, ends])
+        numbers = self._added(self._utf8[self._size : self._size + size], *bounds)
+        return Said(numbers[: len(lanes)], numbers[len(lanes) :])
 
     def distinct(self, lanes: Int64s) -> tuple[Int64s, Int64s]:
         """The distinct ones of int64 [n] lanes in any order, and which of them each is."""
@@ -179,27 +187,39 @@ class Pool:
     def _quoted(self, utf8: Bytes, n: int) -> Said:
         """Take in texts in quotes on a line each."""
         ends = np.flatnonzero(utf8 == _NEWLINE)[:n]
-        begins = np.r_[0, ends[:-1] + 1] if n else ends
-        first = self._added(utf8, np.concatenate([begins + 1, begins]), np.concatenate([ends - 1, ends]))
-        return Said(first[:n], first[n:])
+        begins = _begins(ends, 1)
+        numbers = self._added(utf8, np.concatenate([begins + 1, begins]), np.concatenate([ends - 1, ends]))
+        return Said(numbers[:n], numbers[n:])
 
     def _added(self, utf8: Bytes, begin: Int64s, end: Int64s) -> Int64s:
         first, size = self._count, self._size
-        self._count += len(end)
-        self._size += len(utf8)
         if self._functions is None:
             body = utf8.tobytes()
             self._plain += [body[a:b] for a, b in zip(begin.tolist(), end.tolist(), strict=True)]
-            return np.arange(first, self._count)
-        if self._size > len(self._utf8):
-            self._utf8 = np.concatenate([self._utf8[:size], np.empty(2 * self._size - size, np.uint8)])
-        if self._count > self._bounds.shape[1]:
-            more = np.empty((2, 2 * self._count - first), np.int64)
-            self._bounds = np.concatenate([self._bounds[:, :first], more], axis=1)
-        self._utf8[size : self._size] = utf8
-        np.add(begin, size, out=self._bounds[0, first : self._count])
-        np.add(end, size, out=self._bounds[1, first : self._count])
+        else:
+            self._reserve(len(utf8), len(end))
+            self._utf8[size : size + len(utf8)] = utf8
+            np.add(begin, size, out=self._bounds[0, first : first + len(end)])
+            np.add(end, size, out=self._bounds[1, first : first + len(end)])
+        self._count += len(end)
+        self._size += len(utf8)
         return np.arange(first, self._count)
+
+    def _reserve(self, size: int, count: int) -> None:
+        """Make room for so many more bytes and texts."""
+        if self._size + size > len(self._utf8):
+            more = np.empty(self._size + 2 * size, np.uint8)
+            self._utf8 = np.concatenate([self._utf8[: self._size], more])
+        if self._count + count > self._bounds.shape[1]:
+            room = np.empty((2, self._count + 2 * count), np.int64)
+            self._bounds = np.concatenate([self._bounds[:, : self._count], room], axis=1)
+
+
+def _begins(ends: Int64s, apart: int = 0) -> Int64s:
+    """Where texts begin that stand one after the other, so many bytes apart."""
+    begins = np.zeros_like(ends)
+    np.add(ends[:-1], apart, out=begins[1:])
+    return begins
 
 
 def _plainly(kind: int, scale: int, lanes: Int64s) -> list[str]:

@@ -19,7 +19,7 @@ from arro3.io import read_ipc_stream, write_ipc_stream
 
 from flockiq.shared.instants import rfc3339
 from flockiq.shared.lanes import Floats, Int64s
-from flockiq.shared.pool import Bytes, Rows
+from flockiq.shared.pool import Bytes, Rows, rows_of
 
 DYNAMIC = {"kql": "dynamic"}
 """Metadata of a column whose texts are JSON."""
@@ -50,7 +50,7 @@ class Columns:
 
     def texts(self, name: str, texts: Sequence[str], which: Int64s | None = None) -> None:
         """Texts; or of ``texts`` the ones at int64 [n] ``which``, for a column with few distinct ones."""
-        self._put(name, _texts(*_utf8(texts)) if which is None else _named(texts, which))
+        self._put(name, _texts(*rows_of(texts)) if which is None else _named(texts, which))
 
     def text(self, name: str, text: str) -> None:
         """One text in every row."""
@@ -58,7 +58,7 @@ class Columns:
 
     def dynamic(self, name: str, texts: Sequence[str] | Sequence[bytes]) -> None:
         """Values as their JSON texts."""
-        self._put(name, _texts(*_utf8(texts)), DYNAMIC)
+        self._put(name, _texts(*rows_of(texts)), DYNAMIC)
 
     def written(self, name: str, rows: Rows, *, dynamic: bool = False) -> None:
         """Texts that have been put together; ``dynamic``: of JSON."""
@@ -87,13 +87,7 @@ class Columns:
         self._fields.append(arrow.Field(name, array.type, nullable=True, metadata=metadata))
 
 
-def _utf8(texts: Sequence[str] | Sequence[bytes]) -> tuple[bytes, Int64s]:
-    """Texts one after the other, and their ends."""
-    encoded = [text.encode() if isinstance(text, str) else text for text in texts]
-    return b"".join(encoded), np.cumsum(np.fromiter(map(len, encoded), np.int64, len(encoded)))
-
-
-def _texts(utf8: Bytes | bytes, ends: Int64s) -> arrow.Array:
+def _texts(utf8: Bytes, ends: Int64s) -> arrow.Array:
     if not len(ends) or ends[-1] <= _LONGEST:
         return _made(buffers.string(), len(ends), None, np.r_[0, ends].astype(np.int32), utf8)
     return _made(buffers.large_string(), len(ends), None, np.r_[0, ends], utf8)
@@ -101,7 +95,7 @@ def _texts(utf8: Bytes | bytes, ends: Int64s) -> arrow.Array:
 
 def _named(texts: Sequence[str], which: Int64s) -> arrow.Array:
     """Texts that rows share, each kept once."""
-    return _texts(*_utf8(texts)).cast(_NAMED).take(arrow.Array.from_numpy(np.ascontiguousarray(which)))
+    return _texts(*rows_of(texts)).cast(_NAMED).take(arrow.Array.from_numpy(np.ascontiguousarray(which)))
 
 
 def _made(kind: buffers.Schema, n: int, *parts: object, nulls: int = 0) -> arrow.Array:

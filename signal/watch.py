@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -91,7 +92,15 @@ def shown_values(
 
 def fill(title: str, values: Mapping[str, Scalar]) -> str:
     """A title with its placeholders filled; what has no value is a dash."""
-    return _PLACEHOLDER.sub(lambda found: _text(values.get(found[1])), title)
+    parts = list(_parts(title))
+    parts[1::2] = [_text(values.get(name)) for name in parts[1::2]]
+    return "".join(parts)
+
+
+@lru_cache(maxsize=1024)
+def _parts(title: str) -> tuple[str, ...]:
+    """Text and names of placeholders in turns."""
+    return tuple(_PLACEHOLDER.split(title))
 
 
 def _text(value: Scalar) -> str:
