@@ -32,6 +32,7 @@ class Progress(msgspec.Struct, frozen=True):
     resolved: int
     spooled: int
     cpu_s: float
+    asked: float
     at: float
     failures: int
 
@@ -51,10 +52,12 @@ async def _run(data: Path) -> None:
         await host.start()
         history.start(services())
         while not ended.done():
+            asked = time.time()
             lag = await host.lag()
             failures = sum(one.failures for one in host.functions.values())
             cpu_s = time.process_time() + sum(map(_cpu_s, host.workers))
-            now = Progress(lag["changes"], lag["resolved"], await spool.waiting(), cpu_s, time.time(), failures)
+            spooled = await spool.waiting()
+            now = Progress(lag["changes"], lag["resolved"], spooled, cpu_s, asked, time.time(), failures)
             sys.stdout.write(msgspec.json.encode(now).decode() + "\n")
             sys.stdout.flush()
             await asyncio.sleep(TICK_S)
