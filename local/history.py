@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from flockiq.shared.adapters.embedded.analytics import DuckdbAnalytics
 from flockiq.shared.adapters.embedded.connect import SPOOL
-from flockiq.shared.adapters.embedded.spool import Spool, Spooled
+from flockiq.shared.adapters.embedded.spool import TAKEN_BYTES, Spool, Spooled
 from flockiq.shared.errors import BadRecord, NotFound, TransientError
 from flockiq.shared.services import Services
 
@@ -17,7 +17,7 @@ log = logging.getLogger("flockiq.history")
 OF_WORKERS: Mapping[str, str] = {"FLOCKIQ_ANALYTICS_SPOOL": "true"}
 """Settings of worker processes beside the one that holds DuckDB."""
 
-_LOOK_S = 0.05
+_LOOK_S = 0.2  # between two takings: the larger they are, the less they cost; what is more than one takes is taken on
 
 
 class Taking:
@@ -49,19 +49,19 @@ class Taking:
                     taken = 0
                 if last and not taken:
                     return
-                if not taken:
+                if not last and taken < TAKEN_BYTES:
                     await _unless(self._stopping, _LOOK_S)
         finally:
             await spool.close()
 
 
 async def _take(analytics: DuckdbAnalytics, spool: Spool) -> int:
-    """Take in the oldest rows; how many ingestions that was."""
+    """Take in the oldest rows; how many bytes of them there were, packed."""
     found = await spool.first()
     if found:
         await asyncio.gather(*(_taken(analytics, one) for one in found))
         await spool.forget(found[-1].number)
-    return len(found)
+    return sum(one.size for one in found)
 
 
 async def _taken(analytics: DuckdbAnalytics, one: Spooled) -> None:

@@ -117,6 +117,11 @@ def unpacked(columns: bytes) -> arrow.Table:
     return arrow.Table.from_arrow(read_ipc_stream(io.BytesIO(columns)))
 
 
+def names(columns: bytes) -> Sequence[str]:
+    """The names of the columns that ``packed`` gave, without reading the rows."""
+    return list(read_ipc_stream(io.BytesIO(columns)).schema.names)
+
+
 def ndjson(columns: bytes) -> bytes:
     """The same rows as lines of JSON."""
     table = unpacked(columns)

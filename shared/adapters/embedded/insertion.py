@@ -13,7 +13,7 @@ import msgspec
 from flockiq.shared.adapters.embedded.tables import TYPES
 from flockiq.shared.errors import BadRecord
 from flockiq.shared.tables import Columns, known, lines
-from flockiq.shared.tabular import unpacked
+from flockiq.shared.tabular import names, unpacked
 
 GROUP_ROWS = 4096  # rows of JSON in one statement: DuckDB slows down over longer lists
 
@@ -29,12 +29,14 @@ class Insertion:
 
     def columns(self, table: str, packed: bytes) -> arrow.Table:
         """Columns to be written. NotFound for an unknown table; BadRecord for a column that it lacks."""
-        columns = known(self._tables, table)
-        rows = unpacked(packed)
-        unknown = set(rows.column_names) - columns.keys()
+        self.named(table, packed)
+        return unpacked(packed)
+
+    def named(self, table: str, packed: bytes) -> None:
+        """See that there is such a table, with such columns; errors as of ``columns``."""
+        unknown = set(names(packed)) - known(self._tables, table).keys()
         if unknown:
             raise BadRecord(f"has {', '.join(sorted(unknown))}: the table has no such column", field=table)
-        return rows
 
     def lines(self, table: str, text: bytes) -> list[bytes]:
         """NDJSON to be written. NotFound for an unknown table; BadRecord names the line of a bad row."""

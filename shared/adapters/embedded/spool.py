@@ -32,12 +32,13 @@ CREATE TABLE spooled (
 
 
 class Spooled(NamedTuple):
-    """Rows of one table, as columns or as NDJSON."""
+    """Rows of one table, as columns or as NDJSON. ``size``: of them as they are kept, in bytes."""
 
     number: int
     table: str
     columns: bool
     rows: bytes
+    size: int
 
 
 class Spool:
@@ -74,9 +75,7 @@ class Spool:
                     break
             return found
 
-        found = await self._database.read(read)
-        decompress = zstandard.ZstdDecompressor().decompress
-        return [Spooled(number, name, bool(columns), decompress(body)) for number, name, columns, body in found]
+        return await asyncio.to_thread(_opened, await self._database.read(read))
 
     async def forget(self, number: int) -> None:
         """Rows up to this number are in DuckDB."""
@@ -105,6 +104,11 @@ class Spool:
         await self._database.close()
 
 
+def _opened(found: Sequence[tuple[int, str, int, bytes]]) -> list[Spooled]:
+    decompress = zstandard.ZstdDecompressor().decompress
+    return [Spooled(number, name, bool(columns), decompress(body), len(body)) for number, name, columns, body in found]
+
+
 class SpooledAnalytics:
     """Analytics of a process beside the one that holds the DuckDB file: it can tell, and ask nothing."""
 
@@ -121,7 +125,7 @@ class SpooledAnalytics:
 
     async def ingest_columns(self, table: str, columns: bytes) -> None:
         """See ``TakesColumns.ingest_columns``."""
-        (await self._checking()).columns(table, columns)
+        (await self._checking()).named(table, columns)
         await self._spool.leave(table, columns, columns=True)
 
     async def query(self, kql: str, parameters: Mapping[str, str | int | float] | None = None) -> Table:  # noqa: ARG002 - the port's
