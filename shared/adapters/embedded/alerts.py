@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -53,9 +53,9 @@ class SqliteAlerts:
             changed = life.act(alert, action, by, at_us)
             if changed is None:
                 return alert
-            _store(connection, tenant, changed)
+            _store(connection, tenant, [changed])
             entry = HistoryEntry(at_us=at_us, by=by, change=action, status=changed.status, reason="")
-            _remember(connection, tenant, alert_id, entry)
+            _remember(connection, tenant, [(alert_id, entry)])
             return changed
 
         return await self._database.write(write)
@@ -128,16 +128,38 @@ class SqliteAlerts:
 
 
 def _apply(connection: sqlite3.Connection, tenant: str, transitions: Sequence[AlertTransition]) -> int:
-    changed = 0
+    """Apply in order; every alert is read and written once, however many of the transitions are its own."""
+    before = _stored(connection, tenant, {one for step in transitions for one in (step.id, step.replaces) if one})
+    known, changed = dict(before), dict[str, Alert]()
+    entries: list[tuple[str, HistoryEntry]] = []
     for transition in transitions:
-        inherited = _find(connection, tenant, transition.replaces) if transition.replaces else None
-        alert = life.advance(_find(connection, tenant, transition.id), transition, inherited)
-        if alert is None:
-            continue
-        _store(connection, tenant, alert)
-        _remember(connection, tenant, alert.id, life.entry(transition, alert))
-        changed += 1
-    return changed
+        alert = life.advance(known.get(transition.id), transition, known.get(transition.replaces))
+        if alert is not None:
+            known[alert.id] = changed[alert.id] = alert
+            entries.append((alert.id, life.entry(transition, alert)))
+    same = [one for one in changed.values() if one.id in before and _found_by(one) == _found_by(before[one.id])]
+    connection.executemany(  # an alert that is only seen again is found as before: no index is touched
+        "UPDATE alerts SET body = ? WHERE tenant = ? AND id = ?", [(_encode(one), tenant, one.id) for one in same]
+    )
+    for one in same:
+        del changed[one.id]
+    _store(connection, tenant, changed.values())
+    _remember(connection, tenant, entries)
+    return len(entries)
+
+
+def _found_by(alert: Alert) -> tuple[int, str, str, str]:
+    """What the columns beside an alert's body hold."""
+    return alert.opened_us, alert.rule, alert.status, alert.subject
+
+
+def _stored(connection: sqlite3.Connection, tenant: str, ids: Iterable[str]) -> dict[str, Alert]:
+    """Those of ``ids`` that there are."""
+    rows = connection.execute(
+        "SELECT id, body FROM alerts WHERE tenant = ? AND id IN (SELECT value FROM json_each(?))",
+        (tenant, _encode(list(ids)).decode()),
+    )
+    return {identity: _alert.decode(body) for identity, body in rows}
 
 
 def _find(connection: sqlite3.Connection, tenant: str, alert_id: str) -> Alert | None:
@@ -152,19 +174,19 @@ def _known(connection: sqlite3.Connection, tenant: str, alert_id: str) -> Alert:
     return alert
 
 
-def _store(connection: sqlite3.Connection, tenant: str, alert: Alert) -> None:
-    connection.execute(
+def _store(connection: sqlite3.Connection, tenant: str, alerts: Iterable[Alert]) -> None:
+    connection.executemany(
         "INSERT INTO alerts (tenant, id, opened_us, rule, status, subject, body) VALUES (?, ?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (tenant, id) DO UPDATE SET opened_us = excluded.opened_us, rule = excluded.rule,"
         " status = excluded.status, subject = excluded.subject, body = excluded.body",
-        (tenant, alert.id, alert.opened_us, alert.rule, alert.status, alert.subject, _encode(alert)),
+        [(tenant, alert.id, *_found_by(alert), _encode(alert)) for alert in alerts],
     )
 
 
-def _remember(connection: sqlite3.Connection, tenant: str, alert_id: str, entry: HistoryEntry) -> None:
-    connection.execute(
+def _remember(connection: sqlite3.Connection, tenant: str, entries: Iterable[tuple[str, HistoryEntry]]) -> None:
+    connection.executemany(
         "INSERT INTO history (tenant, id, at_us, body) VALUES (?, ?, ?, ?)",
-        (tenant, alert_id, entry.at_us, _encode(entry)),
+        [(tenant, alert, entry.at_us, _encode(entry)) for alert, entry in entries],
     )
 
 
