@@ -124,11 +124,14 @@ async def _paced(data: Path, rate: int) -> dict[str, object]:
     lead = int(rate * PACED_S * WARM)
     records = lead + int(rate * PACED_S)  # all in order: what late data shows has a cause published long before
     size = Size(records, max(records // 10, 10), seed=11, late=0.0, duplicates=0.0)
-    flat = [
-        (one.partition, line)
-        for one in workload(size, "changes").timed()
-        for line in wire.unpack(one.body).split(b"\n")
-    ]
+    flat = sorted(  # in the order in which they happened: packed, they stand partition by partition
+        (
+            (one.partition, line)
+            for one in workload(size, "changes").timed()
+            for line in wire.unpack(one.body).split(b"\n")
+        ),
+        key=lambda pair: _said(pair[1]).data.row,
+    )
     slices = [_slice(some) for some in batched(flat[lead:], max(1, int(rate * EVERY_S)), strict=False)]
     published: dict[str, float] = {}
     async with _services(data) as opened:
@@ -156,7 +159,7 @@ def _slice(some: Sequence[tuple[int, bytes]]) -> Slice:
     for partition in range(HUBS["changes"]):
         mine = [line for other, line in some if other == partition]
         events += wire.pack(partition, wire.CHANGE, mine)
-    return Slice(events, [_id(line).id for _, line in some])
+    return Slice(events, [_said(line).id for _, line in some])
 
 
 async def _publish(opened: Services, slices: Sequence[Slice], published: dict[str, float]) -> None:
@@ -170,11 +173,18 @@ async def _publish(opened: Services, slices: Sequence[Slice], published: dict[st
         await opened.events.publish("changes", one.events)
 
 
-class _Id(msgspec.Struct):
+class _Row(msgspec.Struct):
+    row: int
+
+
+class _Said(msgspec.Struct):
+    """What is read of a line here."""
+
     id: str
+    data: _Row
 
 
-_id = msgspec.json.Decoder(_Id).decode
+_said = msgspec.json.Decoder(_Said).decode
 
 
 def _look(data: Path, seconds: float) -> dict[str, float]:

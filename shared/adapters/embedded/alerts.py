@@ -98,9 +98,8 @@ class SqliteAlerts:
 
         def write(connection: sqlite3.Connection) -> None:
             connection.execute("DELETE FROM history WHERE tenant = ? AND id = ?", (tenant, alert.id))
-            _store(connection, tenant, alert)
-            for entry in history:
-                _remember(connection, tenant, alert.id, entry)
+            _store(connection, tenant, [alert])
+            _remember(connection, tenant, [(alert.id, entry) for entry in history])
 
         await self._database.write(write)
 
