@@ -88,7 +88,7 @@ async def _drain(data: Path, size: Size) -> dict[str, float]:
 
 
 def _lead(packed: Sequence[Packed]) -> int:
-    """How many events come first: WARM of the lines, at least an event of every partition."""
+    """How many events come first: WARM of the lines, at least an event of every partition; at most half of them."""
     lines = sum(one.lines for one in packed)
     seen: set[int] = set()
     told = 0
@@ -96,8 +96,8 @@ def _lead(packed: Sequence[Packed]) -> int:
         seen.add(one.partition)
         told += one.lines
         if told >= lines * WARM and len(seen) == HUBS["changes"]:
-            return number
-    return len(packed)
+            return min(number, len(packed) // 2)
+    return len(packed) // 2
 
 
 def _drained(data: Path, told: Iterator[Progress], since: float) -> Progress:
