@@ -14,6 +14,7 @@ import numpy as np
 from flockiq.compare.anomalies import Series
 from flockiq.merge.golden import Golden
 from flockiq.pipeline.world import Signs, World
+from flockiq.shared.arrays import longer, roomier
 from flockiq.shared.lanes import Bools, Int64s
 from flockiq.shared.layout import Layout
 from flockiq.signal.episodes import Episode, Episodes, Open
@@ -29,8 +30,9 @@ class Slots:
     def room(self, count: int) -> None:
         """Make room for at least this many."""
         if count > len(self.of):
-            more = max(count, 2 * len(self.of), 64) - len(self.of)
-            self.of = np.concatenate([self.of, np.full(more, -1, np.int64)])
+            there = len(self.of)
+            self.of = longer(vars(self).pop("of"), roomier(count, there))
+            self.of[there:] = -1
 
     def add(self, these: Int64s) -> Int64s:
         """Give a slot to each that has none; returns those."""

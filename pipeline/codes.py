@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flockiq.shared.lanes import Bools, Floats, Int64s, LaneType
-from flockiq.shared.layout import Field, Layout
+from flockiq.shared.layout import Field, Layout, Survival
 
 RANK, RECENT, COMPLETE, LONGEST, HIGHEST, LOWEST, FREQUENT = range(7)
 PLAIN, SCALED, BITS = range(3)
@@ -43,14 +43,17 @@ _NUMERIC_KINDS = ("decimal", "float", "integer", "date", "timestamp")
 class Codes(NamedTuple):
     """One layout. F fields, S sources, L rules in the longest cascade, T tolerances, B baselines.
 
-    cascade: int8 [F, L], -1 past its end; ranks: int64 [F, S]. Of tolerances: field int64 [T], how int8 [T]
-    (EXACT, NUMERIC, NORMALISED), form and power as below, absolute and relative float64 [T]. Of baselines:
-    field, warm_up, refractory_us, season int64 [B] (the weekly rhythm's slot, or -1), form, power, alpha.
+    cascade: int8 [F, L], -1 past its end; ranks: int64 [F, S]; recent: int64 [F], where in the cascade the
+    rule RECENT stands, -1 if nowhere; complete: bool [F], whether COMPLETE is in it. Of tolerances:
+    field int64 [T], how int8 [T] (EXACT, NUMERIC, NORMALISED), form and power as below, absolute and relative
+    float64 [T]. Of baselines: field, warm_up, refractory_us, season int64 [B] (the weekly rhythm's slot, or -1), form, power, alpha.
     A form says how a lane becomes a number: PLAIN, SCALED (over power) or BITS.
     """
 
     cascade: npt.NDArray[np.int8]
     ranks: Int64s
+    recent: Int64s
+    complete: Bools
     drift_field: Int64s
     drift_how: npt.NDArray[np.int8]
     drift_form: npt.NDArray[np.int8]
@@ -75,9 +78,8 @@ class GoldenColumns(NamedTuple):
     """The columns of ``merge.golden.Golden``, by the same names."""
 
     value: Int64s
-    us: Int64s
-    rr: Int64s
-    hash: Int64s
+    age: npt.NDArray[np.int8]
+    older: npt.NDArray[np.int32]
     seen_us: Int64s
     seen_rr: Int64s
     seen_hash: Int64s
@@ -87,6 +89,16 @@ class GoldenColumns(NamedTuple):
     golden: Int64s
     winner: npt.NDArray[np.int8]
     rule: npt.NDArray[np.int8]
+    settled: Bools
+
+
+class OlderColumns(NamedTuple):
+    """The columns of ``merge.ages.Older``, and the places that are free."""
+
+    us: Int64s
+    rr: Int64s
+    hash: Int64s
+    free: npt.NDArray[np.int32]
 
 
 class SeriesColumns(NamedTuple):
@@ -206,6 +218,8 @@ def codes(layout: Layout) -> Codes:
     return Codes(
         cascade=cascade,
         ranks=np.array(layout.ranks, np.int64).reshape(fields, sources),
+        recent=np.array([_index(rules, "recent") for rules in layout.survivorship], np.int64),
+        complete=np.array(["complete" in rules for rules in layout.survivorship], np.bool_),
         drift_field=np.array([one.field for one in layout.tolerances], np.int64),
         drift_how=np.array([_how(layout, number) for number in range(len(drifting))], np.int8),
         drift_form=np.array([_form(field) for field in drifting], np.int8),
@@ -222,6 +236,10 @@ def codes(layout: Layout) -> Codes:
             [layout.seasons.index(number) if one.zone else -1 for number, one in enumerate(layout.baselines)], np.int64
         ),
     )
+
+
+def _index(rules: tuple[Survival, ...], rule: Survival) -> int:
+    return rules.index(rule) if rule in rules else -1
 
 
 def _form(field: Field) -> int:

@@ -6,11 +6,21 @@ import numpy as np
 
 from flockiq.compare.drift import exceeded
 from flockiq.compare.seasons import hours_of
-from flockiq.pipeline.codes import NORMALISED, Codes, GoldenColumns, Out, RowColumns, SeriesColumns, codes, room
+from flockiq.pipeline.codes import (
+    NORMALISED,
+    Codes,
+    GoldenColumns,
+    OlderColumns,
+    Out,
+    RowColumns,
+    SeriesColumns,
+    codes,
+    room,
+)
 from flockiq.pipeline.compiled import Functions
 from flockiq.pipeline.rounds import Passed
 from flockiq.pipeline.world import World
-from flockiq.shared.lanes import Texts
+from flockiq.shared.lanes import Int64s, Texts
 from flockiq.shared.lanetable import Lookup, places
 from flockiq.shared.layout import Layout
 from flockiq.shared.rows import Rows
@@ -19,21 +29,34 @@ from flockiq.signal.seen import Observed
 
 def in_one_pass(functions: Functions, world: World, layout: Layout, rows: Rows, texts: Texts) -> Passed:
     """Fold rows, sorted by group and position, into ``world`` in place."""
-    told = codes(layout)
-    out, series = room(layout, len(rows)), world.series
-    judged, deltas, observed = functions.fold_rows(
-        RowColumns._make(np.ascontiguousarray(getattr(rows, name)) for name in RowColumns._fields),
-        GoldenColumns._make(getattr(world.golden, name) for name in GoldenColumns._fields),
-        world.signs.drift,
-        SeriesColumns(
-            series.count, series.mean, series.variance, series.quiet_us, series.offset, series.hits, series.spread
-        ),
-        hours_of(layout, rows.us),
-        told,
-        _lengths(functions, texts, told),
-        out,
+    n, told = len(rows), codes(layout)
+    out, series, aged = room(layout, n), world.series, world.golden.aged
+    lengths, hours = _lengths(functions, texts, told), hours_of(layout, rows.us)
+    columns = RowColumns._make(getattr(rows, name) for name in RowColumns._fields)
+    golden = GoldenColumns._make(getattr(world.golden, name) for name in GoldenColumns._fields)
+    weekly = SeriesColumns(
+        series.count, series.mean, series.variance, series.quiet_us, series.offset, series.hits, series.spread
     )
-    _normalised(world, layout, rows, texts, told, out, judged)
+    begin = judged = deltas = observed = 0
+    while begin < n:  # until no place for older positions is left
+        aged.room(1)
+        begin, judged, deltas, observed, aged.left = functions.fold_rows(
+            begin,
+            judged,
+            deltas,
+            observed,
+            aged.left,
+            columns,
+            golden,
+            OlderColumns(aged.us, aged.rr, aged.hash, aged.free),
+            world.signs.drift,
+            weekly,
+            hours,
+            told,
+            lengths,
+            out,
+        )
+    _normalised(world, layout, rows.entity, texts, told, out, judged)
     return Passed(
         judged=out.judged[:judged],
         golden=out.golden[:judged],
@@ -57,7 +80,7 @@ def _lengths(functions: Functions, texts: Texts, told: Codes) -> Lookup:
 _NO_LENGTHS = places(0)
 
 
-def _normalised(world: World, layout: Layout, rows: Rows, texts: Texts, told: Codes, out: Out, judged: int) -> None:
+def _normalised(world: World, layout: Layout, entity: Int64s, texts: Texts, told: Codes, out: Out, judged: int) -> None:
     """Where texts differ as they stand, ask again of their normal forms."""
     for number, how in enumerate(told.drift_how.tolist()):
         if how != NORMALISED:
@@ -66,8 +89,9 @@ def _normalised(world: World, layout: Layout, rows: Rows, texts: Texts, told: Co
         if len(suspect):
             found = exceeded(out.said[suspect, number], layout, layout.tolerances[number], texts)
             out.drift[suspect, number] = found
-            entity = rows.entity[out.judged[:judged]]
-            world.signs.drift[entity, number] = out.drift[:judged, number]  # an entity's last row is what stays
+            world.signs.drift[entity[out.judged[:judged]], number] = out.drift[
+                :judged, number
+            ]  # an entity's last row is what stays
 
 
 def _observed(layout: Layout, out: Out, count: int) -> list[Observed]:

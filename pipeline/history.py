@@ -13,7 +13,7 @@ import numpy as np
 
 from flockiq.pipeline import compiled
 from flockiq.pipeline.codes import LogColumns, MarkColumns
-from flockiq.shared.arrays import Arrays
+from flockiq.shared.arrays import Arrays, longer, roomier
 from flockiq.shared.lanes import ABSENT, Bools, Int64s
 from flockiq.shared.rows import Rows, in_order
 
@@ -40,12 +40,10 @@ class Marks(Arrays):
         nothing = {name: np.full(n, ABSENT, np.int64) for name in cls.names if name != "head"}
         return cls(head=np.full(n, -1, np.int64), **nothing)
 
-    def grow(self, groups: int) -> Marks:
-        """Marks with room for at least this many groups."""
-        if groups <= len(self):
-            return self
-        more = max(groups, 2 * len(self), 64)
-        return self.grown(Marks.empty(more - len(self)), more)
+    def grow(self, groups: int) -> None:
+        """Make room for at least this many groups."""
+        if groups > len(self):
+            self.extend(Marks.empty(roomier(groups, len(self)) - len(self)))
 
 
 def beyond(rows: Rows, us: Int64s, rr: Int64s, tie: Int64s) -> Bools:
@@ -78,15 +76,9 @@ class History:
             return
         start, end = self.count, self.count + len(rows)
         if end > len(self.rows):
-            more = max(end, 2 * len(self.rows), 1024) - len(self.rows)
-            filler = Rows(
-                **{
-                    name: np.empty((more, *getattr(rows, name).shape[1:]), getattr(rows, name).dtype)
-                    for name in Rows.names
-                }
-            )
-            self.rows = self.rows.grown(filler, len(self.rows) + more)
-            self.previous = np.concatenate([self.previous, np.full(more, -1, np.int64)])
+            size = roomier(end, len(self.rows))
+            self.rows.lengthen(size)
+            self.previous = longer(vars(self).pop("previous"), size)
         for name in Rows.names:
             getattr(self.rows, name)[start:end] = getattr(rows, name)
         self.count = end

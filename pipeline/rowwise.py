@@ -1,6 +1,6 @@
 """Fold and compare, row by row, compiled: the same results as pipeline/rounds.py, many times as fast.
 
-Imported only by shared/compiled.py, which gives it a folder of its own to keep machine code in. The
+Imported only by pipeline/compiled.py, which gives it a folder of its own to keep machine code in. The
 functions take arrays and fill arrays; they allocate little and never call Python.
 """
 
@@ -11,149 +11,15 @@ import numpy as np
 from flockiq.compare.drift import ROUNDING
 from flockiq.merge.golden import DELETED, PRESENT, UNSEEN
 from flockiq.merge.survivorship import OVERRIDDEN
-from flockiq.pipeline.codes import (
-    COMPLETE,
-    HIGHEST,
-    LONGEST,
-    LOWEST,
-    NUMERIC,
-    RANK,
-    RECENT,
-)
+from flockiq.pipeline.codes import NUMERIC
+from flockiq.pipeline.rowchoose import choose, stays
 from flockiq.pipeline.rowscore import number, observe
+from flockiq.pipeline.rowtake import end_override, take
 from flockiq.shared.lanes import ABSENT, NULL
-from flockiq.shared.lanetable import NOTHING
-from flockiq.shared.machine.code import Array, Columns, Whole, compiled, find, newer
+from flockiq.shared.machine.code import Array, Columns, compiled, newer
 from flockiq.shared.rows import DELETE, ENDS
 
-_NOTHING = np.int64(NOTHING)  # scores below every lane
 _ADDED, _REMOVED, _CHANGED = 0, 1, 2
-
-
-@compiled
-def _filled(e: int, source: int, value: Array) -> Whole:
-    """How many fields of a source's record have a value."""
-    count = np.int64(0)
-    for field in range(value.shape[2]):
-        lane = value[e, source, field]
-        count += lane != ABSENT and lane != NULL
-    return count
-
-
-@compiled
-def _same(e: int, source: int, field: int, value: Array, candidate: Array) -> Whole:
-    """How many candidates say what a source says."""
-    count = np.int64(0)
-    for other in range(len(candidate)):
-        count += candidate[other] and value[e, other, field] == value[e, source, field]
-    return count
-
-
-@compiled
-def _length(lane: int, keys: Array, lengths: Array) -> Whole:
-    """How long a text is; 0 where there is none."""
-    at = find(keys, lane)
-    return lengths[at] if at >= 0 else np.int64(0)
-
-
-@compiled
-def _recent(e: int, field: int, us: Array, rr: Array, tie: Array, candidate: Array) -> Whole:
-    """Keep the candidates of the greatest position; how many stay."""
-    best = -1
-    for source in range(len(candidate)):
-        if candidate[source] and (
-            best < 0
-            or newer(
-                us[e, source, field],
-                rr[e, source, field],
-                tie[e, source, field],
-                us[e, best, field],
-                rr[e, best, field],
-                tie[e, best, field],
-            )
-        ):
-            best = source
-    left = 0
-    for source in range(len(candidate)):
-        candidate[source] = (
-            candidate[source]
-            and us[e, source, field] == us[e, best, field]
-            and rr[e, source, field] == rr[e, best, field]
-            and tie[e, source, field] == tie[e, best, field]
-        )
-        left += candidate[source]
-    return left
-
-
-@compiled
-def _keep_best(candidate: Array, score: Array) -> Whole:
-    """Keep the candidates of the greatest score; how many stay."""
-    best = _NOTHING
-    for source in range(len(candidate)):
-        if candidate[source]:
-            best = max(best, score[source])
-    left = 0
-    for source in range(len(candidate)):
-        candidate[source] = candidate[source] and score[source] == best
-        left += candidate[source]
-    return left
-
-
-@compiled
-def _candidates(e: int, field: int, value: Array, candidate: Array) -> Whole:
-    """Which sources' values may win: those that are not empty, else those that say anything; how many."""
-    left = 0
-    for source in range(len(candidate)):
-        lane = value[e, source, field]
-        candidate[source] = lane != ABSENT and lane != NULL
-        left += candidate[source]
-    if not left:
-        for source in range(len(candidate)):
-            candidate[source] = value[e, source, field] != ABSENT
-            left += candidate[source]
-    return left
-
-
-@compiled
-def _take(
-    i: int,
-    e: int,
-    s: int,
-    deleted: bool,
-    newest: bool,
-    said: Array,
-    said_us: Array,
-    said_rr: Array,
-    said_tie: Array,
-    value: Array,
-    us: Array,
-    rr: Array,
-    tie: Array,
-) -> bool:
-    """Fold one row's values; returns whether a value of its source changed."""
-    moved = False
-    for field in range(said.shape[1]):
-        lane = said[i, field]
-        if lane == ABSENT and not deleted:
-            continue
-        if newest or newer(said_us[i], said_rr[i], said_tie[i], us[e, s, field], rr[e, s, field], tie[e, s, field]):
-            moved = moved or value[e, s, field] != lane
-            value[e, s, field] = lane
-            us[e, s, field] = said_us[i]
-            rr[e, s, field] = said_rr[i]
-            tie[e, s, field] = said_tie[i]
-    return moved
-
-
-@compiled
-def _end(i: int, e: int, s: int, override: int, said: Array, value: Array, tie: Array) -> bool:
-    """End the override that row i names, where it is what a person says last; returns whether it was."""
-    ended = False
-    for field in range(said.shape[1]):
-        if said[i, field] != ABSENT and tie[e, s, field] == override and value[e, s, field] != ABSENT:
-            value[e, s, field] = ABSENT
-            ended = True
-    return ended
 
 
 @compiled
@@ -199,30 +65,44 @@ def _apart(
 
 @compiled
 def fold_rows(
+    begin: int,
+    m: int,
+    d: int,
+    k: int,
+    left: int,
     rows: Columns,
     golden: Columns,
+    aged: Columns,
     drift: Array,
     series: Columns,
     hours: Array,
     codes: Columns,
     lengths: Columns,
     out: Columns,
-) -> tuple[int, int, int]:
-    """Fold rows, sorted by group and position, in place; returns how much of ``out`` is filled.
+) -> tuple[int, int, int, int, int]:
+    """Fold rows, sorted by group and position, in place, from the ``begin``-th on.
 
-    (judged rows, deltas, observations). ``hours``: int64 [Z, n], see ``compare.seasons.hours_of``.
+    ``m``, ``d`` and ``k`` judged rows, deltas and observations are in ``out``; ``left`` places for older
+    positions are free. Returns the row it has come to, which is before the last where no place is left,
+    and the four as they are then. ``hours``: int64 [Z, n], see ``compare.seasons.hours_of``.
     """
     # Locals, because a column asked of its tuple again and again is counted as a reference each time.
-    entity, origin, op, said = rows.entity, rows.source, rows.op, rows.value
-    said_us, said_rr, said_tie = rows.us, rows.rr, rows.hash
-    value, us, rr, tie, state = golden.value, golden.us, golden.rr, golden.hash, golden.state
+    entity, group, origin, op, said = rows.entity, rows.group, rows.source, rows.op, rows.value
+    said_us, said_rr, said_tie, row_key, row_event = rows.us, rows.rr, rows.hash, rows.key, rows.event
+    value, age, older, state, settled = golden.value, golden.age, golden.older, golden.state, golden.settled
     seen_us, seen_rr, seen_tie = golden.seen_us, golden.seen_rr, golden.seen_hash
+    key, event = golden.key, golden.event
+    older_us, older_rr, older_tie, free = aged.us, aged.rr, aged.hash, aged.free
     best, winner_of, rule_of = golden.golden, golden.winner, golden.rule
     cascade, ranks, keys, sizes = codes.cascade, codes.ranks, lengths.keys, lengths.values
+    recent, complete = codes.recent, codes.complete
     drift_field, drift_how = codes.drift_field, codes.drift_how
+    drift_form, drift_power = codes.drift_form, codes.drift_power
+    drift_absolute, drift_relative = codes.drift_absolute, codes.drift_relative
     base_field, base_form, base_power = codes.base_field, codes.base_form, codes.base_power
     row_, field_, old_, new_, source_, kind_ = out.row, out.field, out.old, out.new, out.source, out.kind
-    drift_, said_, golden_ = out.drift, out.said, out.golden
+    judged_, fresh_, drift_, said_, golden_ = out.judged, out.fresh, out.drift, out.said, out.golden
+    seen_row_, seen_base_ = out.seen_row, out.seen_base
     counts_ = series.learnt
     means_ = series.mean
     variances_ = series.variance
@@ -239,72 +119,100 @@ def fold_rows(
     seen_expected_ = out.seen_expected
     seen_low_ = out.seen_low
     seen_high_ = out.seen_high
-    tellers, fields, rules = value.shape[1], value.shape[2], cascade.shape[1]
+    tellers, fields = value.shape[1], value.shape[2]
     sources = ranks.shape[1]
     people = tellers > sources  # then what they say stands after the sources
     candidate, score = np.zeros(sources, np.bool_), np.zeros(sources, np.int64)
+    news = np.zeros(fields, np.int8)
     bits = np.zeros(1, np.int64)
     double = bits.view(np.float64)
-    m = d = k = 0
-    for i in range(len(entity)):
+    for i in range(begin, len(entity)):
+        if not left:
+            return i, m, d, k, left
         e, s = entity[i], origin[i]
         unseen = True
         for teller in range(tellers):
             unseen = unseen and state[e, teller] == UNSEEN
         deleted = op[i] == DELETE
+        more = np.int64(0)
         if op[i] == ENDS:
-            newest = False
-            moved = _end(i, e, s, rows.key[i], said, value, tie)
+            moved = end_override(
+                i,
+                e,
+                s,
+                row_key[i],
+                said,
+                value,
+                age,
+                older,
+                seen_us,
+                seen_rr,
+                seen_tie,
+                older_us,
+                older_rr,
+                older_tie,
+                news,
+            )
         else:
             newest = newer(said_us[i], said_rr[i], said_tie[i], seen_us[e, s], seen_rr[e, s], seen_tie[e, s])
-            moved = _take(i, e, s, deleted, newest, said, said_us, said_rr, said_tie, value, us, rr, tie)
-        if newest:
-            seen_us[e, s], seen_rr[e, s], seen_tie[e, s] = said_us[i], said_rr[i], said_tie[i]
-            state[e, s] = DELETED if deleted else PRESENT
-            golden.key[e, s] = rows.key[i]
-            golden.event[e, s] = rows.event[i]
+            moved, more, left = take(
+                i,
+                e,
+                s,
+                deleted,
+                newest,
+                said,
+                said_us,
+                said_rr,
+                said_tie,
+                value,
+                age,
+                older,
+                seen_us,
+                seen_rr,
+                seen_tie,
+                older_us,
+                older_rr,
+                older_tie,
+                free,
+                left,
+                news,
+            )
+            if newest:
+                seen_us[e, s], seen_rr[e, s], seen_tie[e, s] = said_us[i], said_rr[i], said_tie[i]
+                state[e, s] = DELETED if deleted else PRESENT
+                key[e, s] = row_key[i]
+                event[e, s] = row_event[i]
         first = d
+        anew = not settled[e]
+        settled[e] = True
         for field in range(fields):
-            left = _candidates(e, field, value, candidate)
-            decided = 0 if left == 1 else -1
-            rule = 0
-            while decided < 0 and left and rule < rules and cascade[field, rule] >= 0:
-                how = cascade[field, rule]
-                if how == RECENT:
-                    left = _recent(e, field, us, rr, tie, candidate)
-                else:
-                    for source in range(sources):
-                        if how == RANK:
-                            score[source] = -ranks[field, source]
-                        elif how == COMPLETE:
-                            score[source] = _filled(e, source, value)
-                        elif how == HIGHEST:
-                            score[source] = value[e, source, field]
-                        elif how == LOWEST:
-                            score[source] = -value[e, source, field]
-                        elif how == LONGEST:
-                            score[source] = _length(value[e, source, field], keys, sizes)
-                        else:
-                            score[source] = _same(e, source, field, value, candidate)
-                    left = _keep_best(candidate, score)
-                if left == 1:
-                    decided = rule
-                rule += 1
-            if left > 1:
-                for source in range(sources):
-                    score[source] = -ranks[field, source]
-                _keep_best(candidate, score)
-                decided = rule
-            old = best[e, field]
+            if not anew and not (more and complete[field]):
+                if stays(news[field], s, winner_of[e, field], rule_of[e, field], recent[field]):
+                    continue
+            winner, decided = choose(
+                e,
+                field,
+                value,
+                age,
+                older,
+                seen_us,
+                seen_rr,
+                seen_tie,
+                older_us,
+                older_rr,
+                older_tie,
+                cascade,
+                ranks,
+                keys,
+                sizes,
+                candidate,
+                score,
+            )
+            new = value[e, winner, field] if winner >= 0 else ABSENT
             if people and value[e, sources, field] != ABSENT:
                 winner, new, decided = sources, value[e, sources, field], OVERRIDDEN
-            elif left:
-                winner = 0
-                while not candidate[winner]:
-                    winner += 1
-                new = value[e, winner, field]
-            else:
-                winner, new = -1, ABSENT
+            old = best[e, field]
             best[e, field], winner_of[e, field], rule_of[e, field] = new, winner, decided
             old = NULL if old == ABSENT else old
             new = NULL if new == ABSENT else new
@@ -322,10 +230,10 @@ def fold_rows(
                     e,
                     field,
                     sources,
-                    codes.drift_form[t],
-                    codes.drift_power[t],
-                    codes.drift_absolute[t],
-                    codes.drift_relative[t],
+                    drift_form[t],
+                    drift_power[t],
+                    drift_absolute[t],
+                    drift_relative[t],
                     value,
                     bits,
                     double,
@@ -342,7 +250,7 @@ def fold_rows(
                     observe(
                         b,
                         i,
-                        rows.group[i],
+                        group[i],
                         said_us[i],
                         real,
                         counts_,
@@ -364,10 +272,10 @@ def fold_rows(
                         hours,
                         k,
                     )
-                    out.seen_row[k], out.seen_base[k] = i, b
+                    seen_row_[k], seen_base_[k] = i, b
                     k += 1
-        out.judged[m], out.fresh[m] = i, unseen
+        judged_[m], fresh_[m] = i, unseen
         for field in range(fields):
             golden_[m, field] = best[e, field]
         m += 1
-    return m, d, k
+    return len(entity), m, d, k, left

@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from flockiq.compare.anomalies import Series
+from flockiq.merge.ages import Older
 from flockiq.merge.golden import Golden
 from flockiq.pipeline.history import Marks
 from flockiq.pipeline.overrides import Override
@@ -22,6 +23,7 @@ from flockiq.pipeline.world import Signs, World
 from flockiq.shared.arrays import Packed
 from flockiq.shared.lanes import ABSENT, NULL, Int64s, LaneType, Texts
 from flockiq.shared.layout import Field, Layout
+from flockiq.shared.positions import hash_id
 from flockiq.shared.rows import Rows
 from flockiq.signal.episodes import Episode, Open
 
@@ -51,6 +53,7 @@ class Entry(msgspec.Struct, kw_only=True, omit_defaults=True):
     baselines: list[str]
     seasons: list[str] = []  # the fields of those with a weekly rhythm, and its zone
     judged_by: str = ""
+    chosen_by: str = ""  # the survivorship rules that golden values follow from
     ids: list[str] = []  # of entities new since the entry before
     match_keys: list[str] = []
     group_of: list[int] = []
@@ -78,6 +81,7 @@ def entry_of(state: TypeState, known: tuple[int, int], entities: Int64s, groups:
         baselines=[layout.fields[one.field].name for one in layout.baselines],
         seasons=_seasons(layout),
         judged_by=state.judged_by,
+        chosen_by=_chosen_by(layout),
         ids=state.ids.names[ids:],
         match_keys=state.match_keys[ids:],
         group_of=state.group_of[ids:].tolist(),
@@ -135,7 +139,11 @@ def _referred(state: TypeState) -> set[int]:
         return set()
     people = len(state.plan.layout.sources)
     rows, kept = state.history.live(), state.base.kept(state.base.entities.kept, state.base.groups.kept)
-    worlds = [world.golden.hash[:, people].reshape(-1) for world in (state.live, kept)]
+    field = np.arange(len(state.plan.layout.fields))
+    worlds = [
+        world.golden.positions(np.arange(len(world.golden))[:, None], np.int64(people), field)[2].reshape(-1)
+        for world in (state.live, kept)
+    ]
     return set(np.unique(np.concatenate([rows.event[rows.source == people], *worlds])).tolist())
 
 
@@ -212,6 +220,7 @@ class _Carry:
         self.texts = texts
         self.fields = _moved(entry.fields, [field.name for field in layout.fields])
         self.retyped = _retyped(entry, layout)
+        self.chosen_anew = entry.chosen_by != _chosen_by(layout)
         self.sources = _moved(entry.sources, list(layout.tellers))
         self.states = [watch for watch in state.plan.watches if watch.is_state]
         self.rules = _moved(entry.rules, [watch.name for watch in state.plan.watches])
@@ -222,6 +231,8 @@ class _Carry:
     def golden(self, packed: Packed, n: int) -> Golden:
         """Golden state by field and source."""
         old = Golden.unpacked(packed)
+        if self.chosen_anew:
+            old.settled[:] = False
         for (number, was_field), now_field in self.retyped:
             old.value[:, :, number] = retyped(old.value[:, :, number], was_field, now_field, self.texts)
             old.golden[:, number] = retyped(old.golden[:, number], was_field, now_field, self.texts)
@@ -235,12 +246,19 @@ class _Carry:
                     for old_source, source in self.sources.pairs:
                         for old_field, field in self.fields.pairs:
                             now[:, source, field] = was[:, old_source, old_field]
+                case 1, _:
+                    now[:] = was
                 case 2, "golden" | "winner" | "rule":
                     for old_field, field in self.fields.pairs:
                         now[:, field] = was[:, old_field]
                 case _:
                     for old_source, source in self.sources.pairs:
                         now[:, source] = was[:, old_source]
+        new.aged = Older.empty(len(self.layout.fields))
+        new.aged.lengthen(len(old.aged))
+        for name in Older.names:
+            for old_field, field in self.fields.pairs:
+                getattr(new.aged, name)[:, field] = getattr(old.aged, name)[:, old_field]
         renumbered = dict(self.sources.pairs)
         new.winner = np.vectorize(lambda source: renumbered.get(source, -1), otypes=[np.int8])(new.winner)
         return new
@@ -287,6 +305,12 @@ class _Carry:
         source = np.array([renumbered.get(number, -1) for number in rows.source.tolist()], np.int64)
         rows.source = source
         return rows.take(source >= 0)
+
+
+def _chosen_by(layout: Layout) -> str:
+    """What golden values follow from: where it differs, they are chosen anew."""
+    by_field = zip(layout.fields, layout.survivorship, layout.ranks, strict=True)
+    return hash_id(*layout.tellers, *(f"{field} {rules} {ranks}" for field, rules, ranks in by_field))
 
 
 def _seasons(layout: Layout) -> list[str]:

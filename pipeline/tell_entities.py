@@ -108,12 +108,14 @@ def _provenance(pool: Pool, state: TypeState, golden: Golden) -> list[Int64s]:
     """Members that tell each golden field's source, rule and position: heads and positions in turns, int64 [n]."""
     layout, people = state.plan.layout, len(state.plan.layout.sources)
     heads, places = _by_rule(pool, layout, golden)
-    for row, number in np.argwhere(golden.winner == people).tolist():
-        override = state.overrides.by_event.get(int(golden.hash[row, people, number]))
+    at = np.argwhere(golden.winner == people)
+    said_us, _, said_by = golden.positions(at[:, 0], people, at[:, 1])
+    for (row, number), us, event in zip(at.tolist(), said_us.tolist(), said_by.tolist(), strict=True):
+        override = state.overrides.by_event.get(event)
         if override is not None:
             name, who = _json(layout.fields[number].name), _json(override.by)
             heads[number][row] = pool.text(
-                f'{COMMA}{name}:{{"source":{who},"rule":"{OVERRIDE}","us":{golden.us[row, people, number]},"run":0,'
+                f'{COMMA}{name}:{{"source":{who},"rule":"{OVERRIDE}","us":{us},"run":0,'
                 f'"row":0,"until":{override.until_us},"override":"{override.id}"}}'
             )
             places[number][row] = EMPTY
@@ -126,7 +128,7 @@ def _by_rule(pool: Pool, layout: Layout, golden: Golden) -> tuple[list[Int64s], 
     there = golden.golden != ABSENT
     winner = np.where(there, golden.winner, 0).astype(np.int64)
     row, column = np.arange(n)[:, None], np.arange(fields)[None, :]
-    us, rr = golden.us[row, winner, column], golden.rr[row, winner, column]
+    us, rr, _ = golden.positions(row, winner, column)
     value = golden.value[:, : len(layout.sources)]
     filled = ((value != ABSENT) & (value != NULL)).sum(axis=1)
     sources = [_json(name) for name in layout.tellers]

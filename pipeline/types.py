@@ -170,7 +170,7 @@ class TypeState:
         entities, groups = len(self.ids), len(self.groups)
         self.live.grow(self.plan.layout, entities, groups)
         self.base.room(entities, groups)
-        self.history.marks = self.history.marks.grow(groups)
+        self.history.marks.grow(groups)
 
     def process(self, rows: Rows, texts: Texts, clock_us: int) -> Effect:
         """Fold a batch of rows, in any order: late, repeated and revised ones included."""

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from flockiq.compare.anomalies import Series
 from flockiq.compare.findings import Findings
 from flockiq.merge.golden import Golden
-from flockiq.shared.arrays import Arrays
+from flockiq.shared.arrays import Arrays, roomier
 from flockiq.shared.lanes import NULL, Bools, Int64s
 from flockiq.shared.lateness import USUAL, Lateness
 from flockiq.shared.layout import Layout
@@ -123,15 +123,14 @@ class World:
         )
 
     def grow(self, layout: Layout, entities: int, groups: int) -> None:
-        """Make room for at least this many entities and groups; room doubles."""
+        """Make room for at least this many entities and groups, and some more if there is too little."""
         n, g = len(self.golden), len(self.series)
         if entities > n:
-            more = max(entities, 2 * n, 64)
-            self.golden = self.golden.grown(Golden.empty(layout, more - n), more)
-            self.signs = self.signs.grown(Signs.empty(layout, more - n), more)
+            more = roomier(entities, n) - n
+            self.golden.extend(Golden.empty(layout, more))
+            self.signs.extend(Signs.empty(layout, more))
         if groups > g:
-            more = max(groups, 2 * g, 64)
-            self.series = self.series.grown(Series.empty(layout, more - g), more)
+            self.series.extend(Series.empty(layout, roomier(groups, g) - g))
 
     def part(self, entities: Int64s, groups: Int64s) -> World:
         """A copy of some entities and groups, numbered anew from 0 in the order given."""

@@ -11,6 +11,40 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 Packed = Mapping[str, tuple[str, list[int], bytes]]
 
+_GROWTH = 1.25  # times as much room as there was: a quarter at most lies idle
+_FEW = 64
+
+
+def roomier(needed: int, there: int) -> int:
+    """How many rows to make room for, so that growing row by row costs little a row and leaves little idle."""
+    return max(needed, int(_GROWTH * there), _FEW)
+
+
+def longer(column: Array, size: int) -> Array:
+    """The column with ``size`` rows, the new ones of any content; what was given may be used up.
+
+    Memory that nothing else refers to is made longer in place, which for a large column moves no byte.
+    """
+    try:
+        column.resize((size, *column.shape[1:]))
+    except ValueError:  # it is part of another array, or another looks at it
+        made = np.empty((size, *column.shape[1:]), column.dtype)
+        made[: len(column)] = column
+        return made
+    return column
+
+
+def distinct(numbers: npt.NDArray[np.int64], below: int) -> npt.NDArray[np.int64]:
+    """Each of the dense numbers once, ascending; all are from 0 and less than ``below``."""
+    if below > _SPARSE * len(numbers):
+        return np.unique(numbers)
+    there = np.zeros(below, np.bool_)
+    there[numbers] = True
+    return np.flatnonzero(there)
+
+
+_SPARSE = 64  # where less than one number in so many is asked for, sorting them is less work
+
 
 class Arrays:
     """Columns that share their first axis; a subclass names them by annotation."""
@@ -35,6 +69,18 @@ class Arrays:
         """Overwrite these rows with ``other``'s."""
         for name in self.names:
             getattr(self, name)[rows] = getattr(other, name)
+
+    def lengthen(self, size: int) -> None:
+        """Make room for ``size`` rows in all, the new ones of any content."""
+        for name in self.names:
+            vars(self)[name] = longer(vars(self).pop(name), size)  # popped: so nothing refers to it
+
+    def extend(self, blank: Self) -> None:
+        """Add ``blank``'s rows after these."""
+        before = len(self)
+        self.lengthen(before + len(blank))
+        for name in self.names:
+            getattr(self, name)[before:] = getattr(blank, name)
 
     def grown(self, blank: Self, size: int) -> Self:
         """The same rows followed by ``blank``'s, ``size`` in all; ``blank`` holds size - len(self)."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 import msgspec
+import numpy as np
 
 from flockiq.compare.deltas import KINDS
 from flockiq.merge.golden import DELETED, UNSEEN
@@ -130,13 +131,15 @@ def entity_rows(state: TypeState, entities: Int64s, texts: Texts) -> Iterator[Ro
     """Golden records with the source of every field and what each source says."""
     layout, golden = state.plan.layout, state.live.golden.take(entities)
     value = golden.value
+    rows, sources, numbers = (np.arange(size) for size in value.shape)
+    said_us, said_rr, _ = golden.positions(rows[:, None, None], sources[:, None], numbers)
     filled = ((value != ABSENT) & (value != NULL)).sum(axis=1).tolist()
     columns = zip(
         entities.tolist(),
         golden.golden.tolist(),
         value.tolist(),
-        golden.us.tolist(),
-        golden.rr.tolist(),
+        said_us.tolist(),
+        said_rr.tolist(),
         golden.winner.tolist(),
         golden.rule.tolist(),
         golden.state.tolist(),

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from flockiq.bench.engine import Engine
 from flockiq.bench.history import Size
 from flockiq.bench.workload import Workload, batches, plan, workload
+from flockiq.merge.golden import Golden
 from flockiq.pipeline import compiled
 from flockiq.pipeline.decode import lines_of, rows_of
 from flockiq.pipeline.types import TypeState
@@ -53,10 +54,15 @@ def _run(mode: compiled.Mode, work: Workload, size: int) -> tuple[Engine, list[A
 
 
 def _worlds(engine: Engine) -> list[World]:
-    """The live world and the base."""
+    """The live world and the base, copied: so that what is kept in some place is found in the same one."""
     state = engine.types["account"]
     everything = np.arange(len(state.ids)), np.arange(len(state.groups))
-    return [state.live, state.base.part(state.live, *everything)]
+    return [state.live.part(*everything), state.base.part(state.live, *everything)]
+
+
+def _positions(golden: Golden) -> tuple[Any, ...]:
+    entities, sources, fields = (np.arange(size) for size in golden.value.shape)
+    return golden.positions(entities[:, None, None], sources[:, None], fields)
 
 
 @pytest.mark.parametrize(
@@ -78,6 +84,7 @@ def test_a_workload_ends_in_the_same_state_and_tells_the_same(size: Size, batch:
             ours, its = getattr(mine, part), getattr(theirs, part)
             for column in ours.names:
                 np.testing.assert_array_equal(getattr(ours, column), getattr(its, column), err_msg=column)
+        np.testing.assert_array_equal(_positions(mine.golden), _positions(theirs.golden))
 
 
 @settings(deadline=None)

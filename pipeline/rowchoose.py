@@ -1,0 +1,172 @@
+"""Survivorship, compiled: what ``merge.survivorship`` does, one field of one entity at a time.
+
+Imported only by pipeline/compiled.py, through pipeline/rowwise.py.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from flockiq.pipeline.codes import COMPLETE, HIGHEST, LONGEST, LOWEST, RANK, RECENT
+from flockiq.pipeline.rowtake import MOVED, SAME, said_at
+from flockiq.shared.lanes import ABSENT, NULL
+from flockiq.shared.lanetable import NOTHING
+from flockiq.shared.machine.code import Array, Truth, Whole, compiled, find, newer
+
+_NOTHING = np.int64(NOTHING)  # scores below every lane
+
+
+@compiled
+def _filled(e: int, source: int, value: Array) -> Whole:
+    """How many fields of a source's record have a value."""
+    count = np.int64(0)
+    for field in range(value.shape[2]):
+        lane = value[e, source, field]
+        count += lane != ABSENT and lane != NULL
+    return count
+
+
+@compiled
+def _same(e: int, source: int, field: int, value: Array, candidate: Array) -> Whole:
+    """How many candidates say what a source says."""
+    count = np.int64(0)
+    for other in range(len(candidate)):
+        count += candidate[other] and value[e, other, field] == value[e, source, field]
+    return count
+
+
+@compiled
+def _length(lane: int, keys: Array, lengths: Array) -> Whole:
+    """How long a text is; 0 where there is none."""
+    at = find(keys, lane)
+    return lengths[at] if at >= 0 else np.int64(0)
+
+
+@compiled
+def _recent(
+    e: int,
+    field: int,
+    age: Array,
+    older: Array,
+    seen_us: Array,
+    seen_rr: Array,
+    seen_tie: Array,
+    older_us: Array,
+    older_rr: Array,
+    older_tie: Array,
+    candidate: Array,
+) -> Whole:
+    """Keep the candidates of the greatest position; how many stay."""
+    left = 0
+    best_us = best_rr = best_tie = np.int64(ABSENT)
+    for source in range(len(candidate)):
+        if not candidate[source]:
+            continue
+        us, rr, tie = said_at(e, source, field, age, older, seen_us, seen_rr, seen_tie, older_us, older_rr, older_tie)
+        if not left or newer(us, rr, tie, best_us, best_rr, best_tie):
+            for other in range(source):
+                candidate[other] = False
+            best_us, best_rr, best_tie = us, rr, tie
+            left = 1
+        elif us == best_us and rr == best_rr and tie == best_tie:
+            left += 1
+        else:
+            candidate[source] = False
+    return left
+
+
+@compiled
+def _keep_best(candidate: Array, score: Array) -> Whole:
+    """Keep the candidates of the greatest score; how many stay."""
+    best = _NOTHING
+    for source in range(len(candidate)):
+        if candidate[source]:
+            best = max(best, score[source])
+    left = 0
+    for source in range(len(candidate)):
+        candidate[source] = candidate[source] and score[source] == best
+        left += candidate[source]
+    return left
+
+
+@compiled
+def _candidates(e: int, field: int, value: Array, candidate: Array) -> Whole:
+    """Which sources' values may win: those that are not empty, else those that say anything; how many."""
+    left = 0
+    for source in range(len(candidate)):
+        lane = value[e, source, field]
+        candidate[source] = lane != ABSENT and lane != NULL
+        left += candidate[source]
+    if not left:
+        for source in range(len(candidate)):
+            candidate[source] = value[e, source, field] != ABSENT
+            left += candidate[source]
+    return left
+
+
+@compiled
+def stays(news: int, s: int, winner: int, rule: int, recent: int) -> Truth:
+    """Whether a field's golden value stays, source and rule included, after a row of source s.
+
+    A value that is said again can only win, or win otherwise, by being more recent.
+    """
+    if news == MOVED:
+        return False
+    return news == SAME or recent < 0 or rule < recent or (rule == recent and winner == s)
+
+
+@compiled
+def choose(
+    e: int,
+    field: int,
+    value: Array,
+    age: Array,
+    older: Array,
+    seen_us: Array,
+    seen_rr: Array,
+    seen_tie: Array,
+    older_us: Array,
+    older_rr: Array,
+    older_tie: Array,
+    cascade: Array,
+    ranks: Array,
+    keys: Array,
+    sizes: Array,
+    candidate: Array,
+    score: Array,
+) -> tuple[Whole, Whole]:
+    """The source whose value of a field survives, or -1, and the rule that decided; people are left out."""
+    sources = len(candidate)
+    left = _candidates(e, field, value, candidate)
+    decided, rule = np.int64(0 if left == 1 else -1), np.int64(0)
+    while decided < 0 and left and rule < cascade.shape[1] and cascade[field, rule] >= 0:
+        how = cascade[field, rule]
+        if how == RECENT:
+            left = _recent(e, field, age, older, seen_us, seen_rr, seen_tie, older_us, older_rr, older_tie, candidate)
+        else:
+            for source in range(sources):
+                if how == RANK:
+                    score[source] = -ranks[field, source]
+                elif how == COMPLETE:
+                    score[source] = _filled(e, source, value)
+                elif how == HIGHEST:
+                    score[source] = value[e, source, field]
+                elif how == LOWEST:
+                    score[source] = -value[e, source, field]
+                elif how == LONGEST:
+                    score[source] = _length(value[e, source, field], keys, sizes)
+                else:
+                    score[source] = _same(e, source, field, value, candidate)
+            left = _keep_best(candidate, score)
+        if left == 1:
+            decided = rule
+        rule += 1
+    if left > 1:
+        for source in range(sources):
+            score[source] = -ranks[field, source]
+        _keep_best(candidate, score)
+        decided = rule
+    for source in range(sources):
+        if candidate[source]:
+            return np.int64(source), decided
+    return np.int64(-1), decided
