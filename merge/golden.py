@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from flockiq.merge.ages import NEVER, NEWEST, NOWHERE, OLDER, Older, Places
 from flockiq.merge.survivorship import survivors
-from flockiq.shared.arrays import Array, Arrays, Packed
+from flockiq.shared.arrays import Array, Arrays, Packed, Whole
 from flockiq.shared.lanes import ABSENT, NULL, Bools, Int64s, Texts
 from flockiq.shared.layout import Layout
 from flockiq.shared.rows import DELETE, ENDS, Rows
@@ -74,7 +74,7 @@ class Golden(Arrays):
             settled=np.ones(n, np.bool_),
         )
 
-    def positions(self, entity: Int64s, source: Int64s, field: Int64s) -> Positions:
+    def positions(self, entity: Int64s, source: Int64s | int, field: Int64s) -> Positions:
         """The positions (us, rr, hash) of fields of sources of entities, in the shape that the three broadcast to."""
         entity, source, field = np.broadcast_arrays(entity, source, field)
         age = self.age[entity, source, field]
@@ -92,7 +92,7 @@ class Golden(Arrays):
             found.append(column)
         return found[0], found[1], found[2]
 
-    def take(self, rows: Int64s | Bools) -> Self:
+    def take(self, rows: Whole | Bools) -> Self:
         """A copy of these rows."""
         part = super().take(rows)
         there = part.older != NOWHERE
@@ -101,7 +101,7 @@ class Golden(Arrays):
         part.older[there] = places
         return part
 
-    def put(self, rows: Int64s, other: Self) -> None:
+    def put(self, rows: Whole, other: Self) -> None:
         """Overwrite these rows, each given once, with ``other``'s."""
         mine, theirs = self.older[rows], other.older
         self.aged.freed(mine[mine != NOWHERE])
@@ -123,7 +123,7 @@ class Golden(Arrays):
     def unpacked(cls, packed: Packed) -> Self:
         """The rows that ``packed`` gave."""
         aged = Older.unpacked({name: packed[_OLDER + name] for name in Older.names})
-        rows = Arrays.unpacked.__func__(cls, {name: packed[name] for name in cls.names})
+        rows = super().unpacked({name: packed[name] for name in cls.names})
         rows.aged = aged
         return rows
 

@@ -46,7 +46,8 @@ class Codes(NamedTuple):
     cascade: int8 [F, L], -1 past its end; ranks: int64 [F, S]; recent: int64 [F], where in the cascade the
     rule RECENT stands, -1 if nowhere; complete: bool [F], whether COMPLETE is in it. Of tolerances:
     field int64 [T], how int8 [T] (EXACT, NUMERIC, NORMALISED), form and power as below, absolute and relative
-    float64 [T]. Of baselines: field, warm_up, refractory_us, season int64 [B] (the weekly rhythm's slot, or -1), form, power, alpha.
+    float64 [T]. Of baselines: field, warm_up, refractory_us, season int64 [B] (the weekly rhythm's slot, or -1),
+    form, power, alpha.
     A form says how a lane becomes a number: PLAIN, SCALED (over power) or BITS.
     """
 
@@ -151,6 +152,28 @@ class MarkColumns(NamedTuple):
     floor_rr: Int64s
     floor_hash: Int64s
     clock_us: Int64s
+
+
+class Scratch(NamedTuple):
+    """What a fold works with for one row: candidate bool [S], score int64 [S], news int8 [F], a word as two types."""
+
+    candidate: Bools
+    score: Int64s
+    news: npt.NDArray[np.int8]
+    bits: Int64s
+    double: Floats
+
+
+def scratch(layout: Layout) -> Scratch:
+    """Room for one row's work."""
+    sources, bits = len(layout.sources), np.zeros(1, np.int64)
+    return Scratch(
+        np.zeros(sources, np.bool_),
+        np.zeros(sources, np.int64),
+        np.zeros(len(layout.fields), np.int8),
+        bits,
+        bits.view(np.float64),
+    )
 
 
 class Out(NamedTuple):

@@ -16,6 +16,7 @@ from flockiq.pipeline.codes import (
     SeriesColumns,
     codes,
     room,
+    scratch,
 )
 from flockiq.pipeline.compiled import Functions
 from flockiq.pipeline.rounds import Passed
@@ -37,6 +38,7 @@ def in_one_pass(functions: Functions, world: World, layout: Layout, rows: Rows, 
     weekly = SeriesColumns(
         series.count, series.mean, series.variance, series.quiet_us, series.offset, series.hits, series.spread
     )
+    work = scratch(layout)
     begin = judged = deltas = observed = 0
     while begin < n:  # until no place for older positions is left
         aged.room(1)
@@ -54,6 +56,7 @@ def in_one_pass(functions: Functions, world: World, layout: Layout, rows: Rows, 
             hours,
             told,
             lengths,
+            work,
             out,
         )
     _normalised(world, layout, rows.entity, texts, told, out, judged)

@@ -11,12 +11,12 @@ from flockiq.pipeline.codes import COMPLETE, HIGHEST, LONGEST, LOWEST, RANK, REC
 from flockiq.pipeline.rowtake import MOVED, SAME, said_at
 from flockiq.shared.lanes import ABSENT, NULL
 from flockiq.shared.lanetable import NOTHING
-from flockiq.shared.machine.code import Array, Truth, Whole, compiled, find, newer
+from flockiq.shared.machine.code import Array, Truth, Whole, borrowing, find, newer
 
 _NOTHING = np.int64(NOTHING)  # scores below every lane
 
 
-@compiled
+@borrowing
 def _filled(e: int, source: int, value: Array) -> Whole:
     """How many fields of a source's record have a value."""
     count = np.int64(0)
@@ -26,7 +26,7 @@ def _filled(e: int, source: int, value: Array) -> Whole:
     return count
 
 
-@compiled
+@borrowing
 def _same(e: int, source: int, field: int, value: Array, candidate: Array) -> Whole:
     """How many candidates say what a source says."""
     count = np.int64(0)
@@ -35,14 +35,14 @@ def _same(e: int, source: int, field: int, value: Array, candidate: Array) -> Wh
     return count
 
 
-@compiled
+@borrowing
 def _length(lane: int, keys: Array, lengths: Array) -> Whole:
     """How long a text is; 0 where there is none."""
     at = find(keys, lane)
     return lengths[at] if at >= 0 else np.int64(0)
 
 
-@compiled
+@borrowing
 def _recent(
     e: int,
     field: int,
@@ -58,7 +58,9 @@ def _recent(
 ) -> Whole:
     """Keep the candidates of the greatest position; how many stay."""
     left = 0
-    best_us = best_rr = best_tie = np.int64(ABSENT)
+    best_us: Whole = ABSENT
+    best_rr: Whole = ABSENT
+    best_tie: Whole = ABSENT
     for source in range(len(candidate)):
         if not candidate[source]:
             continue
@@ -75,7 +77,7 @@ def _recent(
     return left
 
 
-@compiled
+@borrowing
 def _keep_best(candidate: Array, score: Array) -> Whole:
     """Keep the candidates of the greatest score; how many stay."""
     best = _NOTHING
@@ -89,7 +91,7 @@ def _keep_best(candidate: Array, score: Array) -> Whole:
     return left
 
 
-@compiled
+@borrowing
 def _candidates(e: int, field: int, value: Array, candidate: Array) -> Whole:
     """Which sources' values may win: those that are not empty, else those that say anything; how many."""
     left = 0
@@ -104,7 +106,7 @@ def _candidates(e: int, field: int, value: Array, candidate: Array) -> Whole:
     return left
 
 
-@compiled
+@borrowing
 def stays(news: int, s: int, winner: int, rule: int, recent: int) -> Truth:
     """Whether a field's golden value stays, source and rule included, after a row of source s.
 
@@ -115,7 +117,7 @@ def stays(news: int, s: int, winner: int, rule: int, recent: int) -> Truth:
     return news == SAME or recent < 0 or rule < recent or (rule == recent and winner == s)
 
 
-@compiled
+@borrowing
 def choose(
     e: int,
     field: int,

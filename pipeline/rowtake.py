@@ -9,12 +9,12 @@ import numpy as np
 
 from flockiq.merge.ages import NEWEST, NOWHERE, OLDER
 from flockiq.shared.lanes import ABSENT, NULL
-from flockiq.shared.machine.code import Array, Truth, Whole, compiled, newer
+from flockiq.shared.machine.code import Array, Truth, Whole, borrowing, newer
 
 SAME, SAID, MOVED = 0, 1, 2  # of a field: nothing was said of it, the same was said again, it has another value
 
 
-@compiled
+@borrowing
 def said_at(
     e: int,
     source: int,
@@ -38,7 +38,7 @@ def said_at(
     return np.int64(ABSENT), np.int64(ABSENT), np.int64(ABSENT)
 
 
-@compiled
+@borrowing
 def take(
     i: int,
     e: int,
@@ -115,7 +115,7 @@ def take(
     return moved, more, left
 
 
-@compiled
+@borrowing
 def end_override(
     i: int,
     e: int,

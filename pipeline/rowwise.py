@@ -16,13 +16,13 @@ from flockiq.pipeline.rowchoose import choose, stays
 from flockiq.pipeline.rowscore import number, observe
 from flockiq.pipeline.rowtake import end_override, take
 from flockiq.shared.lanes import ABSENT, NULL
-from flockiq.shared.machine.code import Array, Columns, compiled, newer
+from flockiq.shared.machine.code import Array, Columns, borrowing, newer
 from flockiq.shared.rows import DELETE, ENDS
 
 _ADDED, _REMOVED, _CHANGED = 0, 1, 2
 
 
-@compiled
+@borrowing
 def _differ(e: int, field: int, sources: int, value: Array) -> bool:
     """Whether two sources say different things."""
     several = False
@@ -37,7 +37,7 @@ def _differ(e: int, field: int, sources: int, value: Array) -> bool:
     return differ
 
 
-@compiled
+@borrowing
 def _apart(
     e: int,
     field: int,
@@ -63,7 +63,7 @@ def _apart(
     return high - low > max(absolute, relative * larger) + ROUNDING * larger
 
 
-@compiled
+@borrowing
 def fold_rows(
     begin: int,
     m: int,
@@ -78,6 +78,7 @@ def fold_rows(
     hours: Array,
     codes: Columns,
     lengths: Columns,
+    scratch: Columns,
     out: Columns,
 ) -> tuple[int, int, int, int, int]:
     """Fold rows, sorted by group and position, in place, from the ``begin``-th on.
@@ -86,7 +87,6 @@ def fold_rows(
     positions are free. Returns the row it has come to, which is before the last where no place is left,
     and the four as they are then. ``hours``: int64 [Z, n], see ``compare.seasons.hours_of``.
     """
-    # Locals, because a column asked of its tuple again and again is counted as a reference each time.
     entity, group, origin, op, said = rows.entity, rows.group, rows.source, rows.op, rows.value
     said_us, said_rr, said_tie, row_key, row_event = rows.us, rows.rr, rows.hash, rows.key, rows.event
     value, age, older, state, settled = golden.value, golden.age, golden.older, golden.state, golden.settled
@@ -119,13 +119,10 @@ def fold_rows(
     seen_expected_ = out.seen_expected
     seen_low_ = out.seen_low
     seen_high_ = out.seen_high
+    candidate, score, news, bits, double = scratch
     tellers, fields = value.shape[1], value.shape[2]
     sources = ranks.shape[1]
     people = tellers > sources  # then what they say stands after the sources
-    candidate, score = np.zeros(sources, np.bool_), np.zeros(sources, np.int64)
-    news = np.zeros(fields, np.int8)
-    bits = np.zeros(1, np.int64)
-    double = bits.view(np.float64)
     for i in range(begin, len(entity)):
         if not left:
             return i, m, d, k, left
@@ -187,9 +184,9 @@ def fold_rows(
         anew = not settled[e]
         settled[e] = True
         for field in range(fields):
-            if not anew and not (more and complete[field]):
-                if stays(news[field], s, winner_of[e, field], rule_of[e, field], recent[field]):
-                    continue
+            anyhow = anew or (more and complete[field])
+            if not anyhow and stays(news[field], s, winner_of[e, field], rule_of[e, field], recent[field]):
+                continue
             winner, decided = choose(
                 e,
                 field,

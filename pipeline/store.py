@@ -20,7 +20,7 @@ from flockiq.pipeline.overrides import Override
 from flockiq.pipeline.retype import retyped
 from flockiq.pipeline.types import TypeState
 from flockiq.pipeline.world import Signs, World
-from flockiq.shared.arrays import Packed
+from flockiq.shared.arrays import Array, Packed
 from flockiq.shared.lanes import ABSENT, NULL, Int64s, LaneType, Texts
 from flockiq.shared.layout import Field, Layout
 from flockiq.shared.positions import hash_id
@@ -141,7 +141,7 @@ def _referred(state: TypeState) -> set[int]:
     rows, kept = state.history.live(), state.base.kept(state.base.entities.kept, state.base.groups.kept)
     field = np.arange(len(state.plan.layout.fields))
     worlds = [
-        world.golden.positions(np.arange(len(world.golden))[:, None], np.int64(people), field)[2].reshape(-1)
+        world.golden.positions(np.arange(len(world.golden))[:, None], people, field)[2].reshape(-1)
         for world in (state.live, kept)
     ]
     return set(np.unique(np.concatenate([rows.event[rows.source == people], *worlds])).tolist())
@@ -240,20 +240,7 @@ class _Carry:
             return old
         new = Golden.empty(self.layout, n)
         for name in Golden.names:
-            was, now = getattr(old, name), getattr(new, name)
-            match was.ndim, name:
-                case 3, _:
-                    for old_source, source in self.sources.pairs:
-                        for old_field, field in self.fields.pairs:
-                            now[:, source, field] = was[:, old_source, old_field]
-                case 1, _:
-                    now[:] = was
-                case 2, "golden" | "winner" | "rule":
-                    for old_field, field in self.fields.pairs:
-                        now[:, field] = was[:, old_field]
-                case _:
-                    for old_source, source in self.sources.pairs:
-                        now[:, source] = was[:, old_source]
+            self._golden_column(name, getattr(old, name), getattr(new, name))
         new.aged = Older.empty(len(self.layout.fields))
         new.aged.lengthen(len(old.aged))
         for name in Older.names:
@@ -262,6 +249,21 @@ class _Carry:
         renumbered = dict(self.sources.pairs)
         new.winner = np.vectorize(lambda source: renumbered.get(source, -1), otypes=[np.int8])(new.winner)
         return new
+
+    def _golden_column(self, name: str, was: Array, now: Array) -> None:
+        match was.ndim, name:
+            case 3, _:
+                for old_source, source in self.sources.pairs:
+                    for old_field, field in self.fields.pairs:
+                        now[:, source, field] = was[:, old_source, old_field]
+            case 1, _:
+                now[:] = was
+            case 2, "golden" | "winner" | "rule":
+                for old_field, field in self.fields.pairs:
+                    now[:, field] = was[:, old_field]
+            case _:
+                for old_source, source in self.sources.pairs:
+                    now[:, source] = was[:, old_source]
 
     def signs(self, packed: Packed, n: int) -> Signs:
         """Drift and condition bits by field and rule."""

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
+Whole = npt.NDArray[np.integer[Any]]
 Packed = Mapping[str, tuple[str, list[int], bytes]]
 
 _GROWTH = 1.25  # times as much room as there was: a quarter at most lies idle
@@ -61,11 +62,11 @@ class Arrays:
     def __len__(self) -> int:
         return len(getattr(self, self.names[0]))
 
-    def take(self, rows: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> Self:
+    def take(self, rows: Whole | npt.NDArray[np.bool_]) -> Self:
         """A copy of these rows."""
         return type(self)(**{name: getattr(self, name)[rows] for name in self.names})
 
-    def put(self, rows: npt.NDArray[np.int64], other: Self) -> None:
+    def put(self, rows: Whole, other: Self) -> None:
         """Overwrite these rows with ``other``'s."""
         for name in self.names:
             getattr(self, name)[rows] = getattr(other, name)

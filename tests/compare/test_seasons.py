@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flockiq.compare.anomalies import CLIP, Season, Series, observe
@@ -110,6 +110,7 @@ def test_the_hour_is_that_of_the_zones_clocks() -> None:
 _ZONES = st.sampled_from(["UTC", "America/St_Johns", "Pacific/Kiritimati", "Australia/Lord_Howe"])
 
 
+@settings(deadline=None)  # time zones are read from disk at first
 @given(st.datetimes(dt.datetime(1950, 1, 1), dt.datetime(2100, 1, 1)), _ZONES)  # noqa: DTZ001 - made UTC below
 def test_the_hour_is_what_a_calendar_says(at: dt.datetime, zone: str) -> None:
     """At any moment, the hours around a change of clocks included."""

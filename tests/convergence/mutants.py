@@ -240,7 +240,7 @@ def _any_override_ended() -> AbstractContextManager[Any]:
     end = golden._end
 
     def whatever(state: Any, rows: Any) -> Any:
-        people = np.int64(state.value.shape[1] - 1)
+        people = state.value.shape[1] - 1
         field = (rows.value != ABSENT).argmax(axis=1)
         _, _, rows.key = state.positions(rows.entity, people, field)
         return end(state, rows)
