@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from flockiq.shared.lanes import Bools, Floats, Int64s, LaneType
+from flockiq.shared.lanes import Bools, Floats, Int64s
 from flockiq.shared.layout import Field, Layout, Survival
 
 RANK, RECENT, COMPLETE, LONGEST, HIGHEST, LOWEST, FREQUENT = range(7)
 PLAIN, SCALED, BITS = range(3)
-STRING, JSON, DECIMAL, INTEGER, FLOAT, BOOLEAN, DATE, TIMESTAMP = range(8)
 EXACT, NUMERIC, NORMALISED = range(3)
 ON_TIME, REPEATED, LATE, TOO_LATE, REVISING = range(5)
 
@@ -26,16 +24,6 @@ _RULES = {
     "highest": HIGHEST,
     "lowest": LOWEST,
     "frequent": FREQUENT,
-}
-_KINDS: Mapping[LaneType, int] = {
-    "string": STRING,
-    "json": JSON,
-    "decimal": DECIMAL,
-    "integer": INTEGER,
-    "float": FLOAT,
-    "boolean": BOOLEAN,
-    "date": DATE,
-    "timestamp": TIMESTAMP,
 }
 _NUMERIC_KINDS = ("decimal", "float", "integer", "date", "timestamp")
 
@@ -68,11 +56,6 @@ class Codes(NamedTuple):
     base_warm_up: Int64s
     base_refractory_us: Int64s
     base_season: Int64s
-
-    @property
-    def by_length(self) -> bool:
-        """Whether a cascade asks how long texts are."""
-        return bool((self.cascade == LONGEST).any())
 
 
 class GoldenColumns(NamedTuple):
@@ -274,96 +257,3 @@ def _how(layout: Layout, number: int) -> int:
     if layout.fields[tolerance.field].kind in _NUMERIC_KINDS and (tolerance.absolute or tolerance.relative):
         return NUMERIC
     return NORMALISED if tolerance.ignore or tolerance.as_set else EXACT
-
-
-class Named(NamedTuple):
-    """Names as bytes, one after the other: ``names`` uint8, ``bounds`` int64 [n + 1]."""
-
-    names: npt.NDArray[np.uint8]
-    bounds: Int64s
-
-
-@lru_cache(maxsize=256)
-def named(names: tuple[str, ...]) -> Named:
-    """Names for compiled code."""
-    encoded = [name.encode() for name in names]
-    bounds = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
-    return Named(np.frombuffer(b"".join(encoded) or b" ", np.uint8), bounds)
-
-
-class Shape(NamedTuple):
-    """The fields of a layout as they stand in a line: names (see ``Named``), kind int8 and scale int64 [F]."""
-
-    names: npt.NDArray[np.uint8]
-    bounds: Int64s
-    kind: npt.NDArray[np.int8]
-    scale: Int64s
-
-
-@lru_cache(maxsize=256)
-def shape(layout: Layout) -> Shape:
-    """The shape of a layout's lines."""
-    said = named(tuple(field.name for field in layout.fields))
-    return Shape(
-        said.names,
-        said.bounds,
-        np.array([_KINDS[field.kind] for field in layout.fields], np.int8),
-        np.array([field.scale for field in layout.fields], np.int64),
-    )
-
-
-class Parts(NamedTuple):
-    """Where the parts of n lines stand in a text: int64 [n], but op int8. See ``rowread.scan``."""
-
-    line: Int64s
-    begin: Int64s
-    end: Int64s
-    id_begin: Int64s
-    id_end: Int64s
-    source_begin: Int64s
-    source_end: Int64s
-    entity_begin: Int64s
-    entity_end: Int64s
-    entity_id_begin: Int64s
-    entity_id_end: Int64s
-    match_begin: Int64s
-    match_end: Int64s
-    group_begin: Int64s
-    group_end: Int64s
-    stream_begin: Int64s
-    stream_end: Int64s
-    key_begin: Int64s
-    key_end: Int64s
-    fields_begin: Int64s
-    fields_end: Int64s
-    us: Int64s
-    rr: Int64s
-    revision: Int64s
-    op: npt.NDArray[np.int8]
-    left: Int64s
-    left_begin: Int64s
-    left_end: Int64s
-    counts: Int64s
-
-
-def parts(n: int) -> Parts:
-    """Room for the parts of n lines."""
-    made = {name: np.empty(n, np.int64) for name in Parts._fields}
-    return Parts(**(made | {"op": np.empty(n, np.int8), "counts": np.zeros(2, np.int64)}))  # type: ignore[arg-type]
-
-
-class Others(NamedTuple):
-    """What reading the values of n lines leaves to others, and the texts that are new. See ``rowread.read_fields``."""
-
-    row: Int64s
-    field: Int64s
-    begin: Int64s
-    end: Int64s
-    new_lane: Int64s
-    new_begin: Int64s
-    new_end: Int64s
-
-
-def others(n: int) -> Others:
-    """Room for n values, and the mark that a record is left as a whole."""
-    return Others._make(np.empty(n, np.int64) for _ in Others._fields)

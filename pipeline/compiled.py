@@ -15,15 +15,12 @@ __all__ = ["Functions", "Mode", "failure", "loading", "ready", "use"]
 class Functions(NamedTuple):
     """The compiled functions that Python calls."""
 
-    insert: Function
+    reindex: Function
     fold_rows: Function
     scan: Function
     which: Function
-    ids: Function
-    known: Function
-    missing: Function
-    keys_of: Function
     read_fields: Function
+    enter: Function
     logged: Function
     sort_out: Function
     chain: Function
@@ -41,6 +38,8 @@ loading = Loading(
         "flockiq.shared.machine.writing",
         "flockiq.pipeline.rowwise",
         "flockiq.pipeline.rowread",
+        "flockiq.pipeline.rowfields",
+        "flockiq.pipeline.rowenter",
         "flockiq.pipeline.rowlog",
     ),
     made_from=(
@@ -50,7 +49,10 @@ loading = Loading(
         "merge/golden.py",
         "merge/survivorship.py",
         "pipeline/codes.py",
+        "pipeline/parts.py",
         "pipeline/rowchoose.py",
+        "pipeline/rowenter.py",
+        "pipeline/rowfields.py",
         "pipeline/rowlog.py",
         "pipeline/rowread.py",
         "pipeline/rowscore.py",

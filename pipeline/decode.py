@@ -180,22 +180,22 @@ def _columns(
     ids, source = zip(*map(_head, found), strict=True)
     columns = zip(*map(_data, [line.data for line in found]), strict=True)
     op, entity_id, match_key, group, stream, key, ts_us, run, row, rev = columns
-    entity = np.fromiter(map(state.ids.index.get, entity_id, repeat(-1)), np.int64, n)
+    entity = state.ids.find_all(entity_id)
     for at in np.flatnonzero(entity < 0).tolist():
         shown = key[at] if match_key[at] == own_key(source[at], stream[at], key[at]) else match_key[at]
-        entity[at], _ = state.entity(entity_id[at], match_key[at], group[at], texts.lane(shown))
+        entity[at] = state.entities.add(entity_id[at], match_key[at], group[at], texts.lane(shown))
     event = events(ids, texts)
     lanes = texts.lanes.__getitem__
     return Rows(
         entity=entity,
-        group=np.frombuffer(state.group_of, np.int64)[entity],
+        group=state.group_of[entity],
         source=np.fromiter(map(sources.__getitem__, source), np.int64, n),
         op=np.fromiter(map(_OPS.get, op, repeat(UPSERT)), np.int8, n),
         us=np.array(ts_us, np.int64),
         rr=np.array(run, np.int64) << 32 | np.array(row, np.int64),
         hash=event,
         key=np.fromiter(map(lanes, map("{}/{}".format, stream, key)), np.int64, n),
-        shown=np.frombuffer(state.shown, np.int64)[entity],
+        shown=state.shown[entity],
         event=event,
         value=value,
         arrived_us=np.full(n, now_us, np.int64),

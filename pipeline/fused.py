@@ -22,7 +22,6 @@ from flockiq.pipeline.compiled import Functions
 from flockiq.pipeline.rounds import Passed
 from flockiq.pipeline.world import World
 from flockiq.shared.lanes import Int64s, Texts
-from flockiq.shared.lanetable import Lookup, places
 from flockiq.shared.layout import Layout
 from flockiq.shared.rows import Rows
 from flockiq.signal.seen import Observed
@@ -32,7 +31,7 @@ def in_one_pass(functions: Functions, world: World, layout: Layout, rows: Rows, 
     """Fold rows, sorted by group and position, into ``world`` in place."""
     n, told = len(rows), codes(layout)
     out, series, aged = room(layout, n), world.series, world.golden.aged
-    lengths, hours = _lengths(functions, texts, told), hours_of(layout, rows.us)
+    lengths, hours = texts.columns(functions.reindex), hours_of(layout, rows.us)
     columns = RowColumns._make(getattr(rows, name) for name in RowColumns._fields)
     golden = GoldenColumns._make(getattr(world.golden, name) for name in GoldenColumns._fields)
     weekly = SeriesColumns(
@@ -73,14 +72,6 @@ def in_one_pass(functions: Functions, world: World, layout: Layout, rows: Rows, 
         source=out.source[:deltas],
         observed=_observed(layout, out, observed),
     )
-
-
-def _lengths(functions: Functions, texts: Texts, told: Codes) -> Lookup:
-    """The lengths of all texts, where a cascade asks for them."""
-    return texts.table(functions.insert) if told.by_length else _NO_LENGTHS
-
-
-_NO_LENGTHS = places(0)
 
 
 def _normalised(world: World, layout: Layout, entity: Int64s, texts: Texts, told: Codes, out: Out, judged: int) -> None:

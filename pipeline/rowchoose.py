@@ -10,10 +10,9 @@ import numpy as np
 from flockiq.pipeline.codes import COMPLETE, HIGHEST, LONGEST, LOWEST, RANK, RECENT
 from flockiq.pipeline.rowtake import MOVED, SAME, said_at
 from flockiq.shared.lanes import ABSENT, NULL
-from flockiq.shared.lanetable import NOTHING
-from flockiq.shared.machine.code import Array, Truth, Whole, borrowing, find, newer
+from flockiq.shared.machine.code import Array, Truth, Whole, borrowing, newer, number_of
 
-_NOTHING = np.int64(NOTHING)  # scores below every lane
+_NOTHING = np.int64(np.iinfo(np.int64).min)  # scores below every lane
 
 
 @borrowing
@@ -36,10 +35,10 @@ def _same(e: int, source: int, field: int, value: Array, candidate: Array) -> Wh
 
 
 @borrowing
-def _length(lane: int, keys: Array, lengths: Array) -> Whole:
+def _length(lane: int, places: Array, lanes: Array, chars: Array) -> Whole:
     """How long a text is; 0 where there is none."""
-    at = find(keys, lane)
-    return lengths[at] if at >= 0 else np.int64(0)
+    number = number_of(places, lanes, lane)
+    return np.int64(chars[number]) if number >= 0 else np.int64(0)
 
 
 @borrowing
@@ -132,8 +131,9 @@ def choose(
     older_tie: Array,
     cascade: Array,
     ranks: Array,
-    keys: Array,
-    sizes: Array,
+    places: Array,
+    lanes: Array,
+    chars: Array,
     candidate: Array,
     score: Array,
 ) -> tuple[Whole, Whole]:
@@ -156,7 +156,7 @@ def choose(
                 elif how == LOWEST:
                     score[source] = -value[e, source, field]
                 elif how == LONGEST:
-                    score[source] = _length(value[e, source, field], keys, sizes)
+                    score[source] = _length(value[e, source, field], places, lanes, chars)
                 else:
                     score[source] = _same(e, source, field, value, candidate)
             left = _keep_best(candidate, score)

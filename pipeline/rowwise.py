@@ -94,7 +94,8 @@ def fold_rows(
     key, event = golden.key, golden.event
     older_us, older_rr, older_tie, free = aged.us, aged.rr, aged.hash, aged.free
     best, winner_of, rule_of = golden.golden, golden.winner, golden.rule
-    cascade, ranks, keys, sizes = codes.cascade, codes.ranks, lengths.keys, lengths.values
+    cascade, ranks = codes.cascade, codes.ranks
+    places, lanes, chars = lengths.places, lengths.lanes, lengths.chars
     recent, complete = codes.recent, codes.complete
     drift_field, drift_how = codes.drift_field, codes.drift_how
     drift_form, drift_power = codes.drift_form, codes.drift_power
@@ -201,8 +202,9 @@ def fold_rows(
                 older_tie,
                 cascade,
                 ranks,
-                keys,
-                sizes,
+                places,
+                lanes,
+                chars,
                 candidate,
                 score,
             )

@@ -149,15 +149,8 @@ def _referred(state: TypeState) -> set[int]:
 
 def apply(state: TypeState, entry: Entry, texts: Texts, clock_us: int) -> None:
     """Bring ``state`` to what an entry says; a snapshot's comes first, to an empty state."""
-    for name in entry.ids:
-        state.ids.number(name)
+    state.entities.restore(entry.ids, entry.match_keys, entry.group_of, entry.shown, entry.groups)
     state.judged_by = entry.judged_by
-    state.match_keys += entry.match_keys
-    state.group_of.extend(entry.group_of)
-    state.shown.extend(entry.shown)
-    for name in entry.groups:
-        known = state.ids.find(name)  # a group of one entity has its name: one text, kept once
-        state.groups.number(name if known is None else state.ids.names[known])
     state.overrides.restore(entry.overrides)
     state.room()
     carry = _Carry(state, entry, texts)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from array import array
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -13,15 +12,13 @@ from flockiq.compare.findings import Findings
 from flockiq.merge.golden import UNSEEN
 from flockiq.pipeline.arrivals import arrived
 from flockiq.pipeline.base import Base
-from flockiq.pipeline.compiled import Functions
+from flockiq.pipeline.entities import Entities
 from flockiq.pipeline.history import History
 from flockiq.pipeline.overrides import Overrides
 from flockiq.pipeline.play import judge_again, play
 from flockiq.pipeline.reader import Reader
 from flockiq.pipeline.world import DeltaRows, Plan, World
-from flockiq.shared.lanes import ABSENT, NULL, Bools, Int64s, Texts
-from flockiq.shared.lanetable import NOTHING, Lookup, places
-from flockiq.shared.positions import event_lane, is_id, signed_rest
+from flockiq.shared.lanes import Bools, Int64s, Texts
 from flockiq.shared.rows import VOID, Rows
 from flockiq.signal.episodes import Step, corrected
 
@@ -47,48 +44,13 @@ class Effect(NamedTuple):
     timed: list[int]
 
 
-class Names:
-    """Dense numbers for texts, given in the order of their first use."""
-
-    def __init__(self, names: Sequence[str] = ()) -> None:
-        self.names = list(names)
-        self.index = {name: number for number, name in enumerate(self.names)}
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def number(self, name: str) -> int:
-        """The name's number; a new name gets the next."""
-        known = self.index.get(name)
-        if known is None:
-            known = self.index[name] = len(self.names)
-            self.names.append(name)
-        return known
-
-    def find(self, name: str) -> int | None:
-        """The name's number, or None."""
-        return self.index.get(name)
-
-    def rename(self, number: int, name: str) -> None:
-        """Give a number another name, which is nobody's yet; the old one is new again."""
-        del self.index[self.names[number]]
-        self.names[number] = name
-        self.index[name] = number
-
-
 class TypeState:
     """The state of one entity type: the live world, the base it can be replayed from, the log between."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.ids = Names()
-        self.match_keys: list[str] = []
-        self.groups = Names()
-        self.group_of = array("q")  # the group each entity belongs to: that of its first row
-        self.shown = array("q")  # text lane of what people call it
-        self._rest = array("q")  # the second half of its id; the first is what ``table`` finds it by
-        self._table = places(0)
-        self._tabled = 0
+        self.entities = Entities()
+        self.ids, self.groups, self.match_keys = self.entities.ids, self.entities.groups, self.entities.match_keys
         self.reader = Reader(plan.layout)
         self.overrides = Overrides()
         self.judged_by = plan.fingerprint  # the rules that the entities were judged by
@@ -99,45 +61,24 @@ class TypeState:
 
     def entity(self, entity_id: str, match_key: str, group: str, shown: int) -> tuple[int, int]:
         """The dense numbers of an entity and its group; a new one is remembered, with the lane of its name."""
-        number = self.ids.number(entity_id)
-        if number == len(self.match_keys):
-            self.match_keys.append(match_key)
-            self.group_of.append(self.groups.number(entity_id if group == entity_id else group))  # one text, kept once
-            self.shown.append(shown)
-        return number, self.group_of[number]
+        number = self.entities.add(entity_id, match_key, group, shown)
+        return number, int(self.group_of[number])
 
-    def table(self, module: Functions) -> Lookup:
-        """Entities by the lane of their id, for compiled code; those whose ids are no ids stay out."""
-        names, first = self.ids.names, self._tabled
-        if first < len(names):
-            lanes = np.array([event_lane(name) if is_id(name) else ABSENT for name in names[first:]], np.int64)
-            self._rest.extend(
-                signed_rest(name) if lane != ABSENT else 0
-                for name, lane in zip(names[first:], lanes.tolist(), strict=True)
-            )
-            if 2 * len(names) > len(self._table.keys):
-                old, self._table = self._table, places(2 * len(names))
-                there = old.keys != NOTHING
-                module.insert(*self._table, old.keys[there], old.values[there])
-            numbers = np.arange(first, len(names))
-            module.insert(*self._table, lanes[lanes != ABSENT], numbers[lanes != ABSENT])
-            self._tabled = len(names)
-        return self._table
+    @property
+    def group_of(self) -> Int64s:
+        """The group each entity belongs to: int64 [n]."""
+        return self.entities.group_of
 
-    def rest(self) -> Int64s:
-        """The second halves of the ids of the entities in ``table``, int64 [n], signed."""
-        return np.frombuffer(self._rest, np.int64) if self._rest else np.zeros(1, np.int64)
+    @property
+    def shown(self) -> Int64s:
+        """The text lane of what people call each entity: int64 [n]."""
+        return self.entities.shown
 
     def unname(self, entities: Int64s) -> Int64s:
         """Take entities' names from them, and from the groups that are theirs alone, which are given back."""
-        gone, of = set(entities.tolist()), np.frombuffer(self.group_of, np.int64)
+        of = self.group_of
         theirs = np.setdiff1d(of[entities], np.delete(of, entities))
-        for entity in gone:
-            self.ids.rename(entity, f"~erased/{entity}")  # numbers are never given twice
-            self.match_keys[entity], self.shown[entity] = "", NULL
-        for group in theirs.tolist():
-            self.groups.rename(group, f"~erased/{group}")
-        self._table, self._tabled, self._rest = places(0), 0, array("q")
+        self.entities.unname(entities, theirs)
         return theirs
 
     def forget_removed_rules(self) -> None:
@@ -154,7 +95,7 @@ class TypeState:
     def judge_again(self, texts: Texts) -> tuple[Int64s, list[Step]]:
         """Judge every entity by today's rules; returns the entities and what alerts go through."""
         self.room()
-        shown = np.frombuffer(self.shown, np.int64)
+        shown = self.shown
         everything, groups = np.arange(len(self.ids)), np.zeros(0, np.int64)
         base = self.base.part(self.live, everything, groups)
         before = np.flatnonzero((base.golden.state != UNSEEN).any(axis=1))

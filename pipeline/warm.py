@@ -13,6 +13,7 @@ from flockiq.pipeline.fused import in_one_pass
 from flockiq.pipeline.types import TypeState
 from flockiq.pipeline.world import Plan
 from flockiq.shared import wire
+from flockiq.shared.laneindex import FREE
 from flockiq.shared.lanes import Texts
 from flockiq.shared.layout import Baseline, Field, Layout, Tolerance
 from flockiq.shared.pool import DECIMAL, Pool
@@ -59,6 +60,7 @@ def warm(functions: Functions) -> None:
     (event,) = wire.pack(0, wire.RESOLVED, [_line()])
     lines = scanned_lines(functions, [event.body], 0)
     rows, letters = rows_of(lines, {"thing": state}, texts, 0)
+    functions.reindex(np.full(2, FREE, np.int32), np.zeros(1, np.int64), 0, 1)
     if letters or lines.resolved:
         raise AssertionError("the compiled reader does not take a plain line")
     state.room()

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 import msgspec
@@ -26,10 +26,10 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
-from flockiq.shared.ids import Ids
+from flockiq.shared.ids import IdColumns, Ids
 from flockiq.shared.instants import EARLIEST_US, LATEST_US, rfc3339
-from flockiq.shared.lanetable import NOTHING, Lookup, places
-from flockiq.shared.stored_texts import Block, StoredTexts, block
+from flockiq.shared.laneindex import Reindex
+from flockiq.shared.stored_texts import Block, StoredTexts, TextColumns
 
 Int64s = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -80,7 +80,7 @@ class _TextLanes(dict[object, int]):
 
 
 class Texts:
-    """The texts behind string lanes, each kept once; ``added`` are those since the last ``taken``.
+    """The texts behind string lanes, each kept once, and the ids behind theirs.
 
     ``lanes`` maps a text (None, UNSET) to its lane and keeps it: the way for whole columns.
     """
@@ -89,10 +89,6 @@ class Texts:
         self._texts = StoredTexts()
         self._ids = Ids()
         self.lanes: dict[object, int] = _TextLanes(self)
-        self.added: dict[int, str] = {}
-        self._unmeasured: list[Int64s] = []
-        self._lengths = places(0)
-        self._measured = 0
 
     def __len__(self) -> int:
         return len(self._texts)
@@ -107,8 +103,6 @@ class Texts:
     def keep(self, texts: Mapping[int, str]) -> None:
         """Keep texts under lanes of the caller's making."""
         self._texts.add(texts)
-        self.added.update(texts)
-        self._unmeasured.append(np.fromiter(texts, np.int64, len(texts)))
 
     def keep_ids(self, ids: Int64s) -> None:
         """Keep ids under their lanes: int64 [n, 2], the lane and the second half of each (shared.positions.id_of)."""
@@ -121,8 +115,7 @@ class Texts:
 
     def many(self, lanes: Int64s) -> list[str]:
         """``text`` of each of int64 [n] lanes."""
-        wanted = lanes.tolist()
-        found = self._texts.many(wanted)
+        found = self._texts.many(lanes)
         unknown = [row for row, text in enumerate(found) if text is None]
         if unknown:
             for row, text in zip(unknown, self._ids.many(lanes[unknown]), strict=True):
@@ -131,24 +124,19 @@ class Texts:
 
     def lengths(self, lanes: Int64s) -> Int64s:
         """The length of each lane's text in characters; 0 for lanes without one."""
-        unique, where = np.unique(lanes, return_inverse=True)
-        return self._texts.lengths(unique)[where].reshape(lanes.shape)
+        return self._texts.lengths(lanes.reshape(-1)).reshape(lanes.shape)
 
-    def table(self, insert: Callable[[Int64s, Int64s, Int64s, Int64s], int]) -> Lookup:
-        """The lengths by lane, as a table for compiled code; ``insert`` puts keys with values into one."""
-        if self._unmeasured:
-            new, self._unmeasured = np.concatenate(self._unmeasured), []
-            if 2 * (self._measured + len(new)) > len(self._lengths.keys):
-                old, self._lengths = self._lengths, places(self._measured + len(new))
-                there = old.keys != NOTHING
-                insert(*self._lengths, old.keys[there], old.values[there])
-            self._measured += insert(*self._lengths, new, self._texts.lengths(new))
-        return self._lengths
+    def columns(self, reindex: Reindex, more: int = 0, size: int = 0) -> TextColumns:
+        """The texts for compiled code, with room for as many more, and bytes of them."""
+        return self._texts.columns(more, size, reindex)
+
+    def id_columns(self, reindex: Reindex, more: int) -> IdColumns:
+        """The ids for compiled code, with room for as many more."""
+        return self._ids.columns(more, reindex)
 
     def taken(self) -> Block:
-        """What was added since the last call."""
-        added, self.added = self.added, {}
-        return block(added)
+        """The texts added since the last call."""
+        return self._texts.taken()
 
     def taken_ids(self) -> Int64s:
         """The ids added since the last call, int64 [n, 2]."""
@@ -161,14 +149,13 @@ class Texts:
     def restore(self, stored: Block) -> None:
         """Know texts again, as read from a state log."""
         self._texts.restore(stored)
-        self._unmeasured.append(np.frombuffer(stored.lanes, np.int64))
 
     def only(self, lanes: Iterable[int]) -> Texts:
         """The texts and ids of these lanes alone, for a snapshot that forgets the others."""
         wanted = np.fromiter(lanes, np.int64)
         kept = Texts()
-        kept.restore(self._texts.only(wanted).all())
-        kept.restore_ids(self._ids.only(wanted))
+        kept._texts = self._texts.only(wanted)
+        kept._ids.restore(self._ids.only(wanted))
         return kept
 
     def all(self) -> tuple[Block, Int64s]:

@@ -1,23 +1,28 @@
-"""Texts behind their lanes: many in one block of bytes with sorted columns, those of late in a dict.
+"""Texts behind their lanes, in one stretch of bytes: a text takes its bytes and some 30 more.
 
-A block takes a text's bytes and 16 more; as Python objects in a dict it would be ten times that.
+As Python objects in a dict it would be five times that. Compiled code finds and adds texts in the same
+columns; a Python text is made when somebody asks for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-Int64s = npt.NDArray[np.int64]
+from flockiq.shared.laneindex import LaneIndex, Places, Reindex, grown, reindexed
 
-_MANY = 4096  # texts restored at once that are worth a block
+Int64s = npt.NDArray[np.int64]
+Utf8 = npt.NDArray[np.uint8]
+
+PADDING = 64  # bytes of room behind all texts, so that compiled code may read and write many at once
 
 
 class Block(msgspec.Struct, frozen=True, array_like=True):
-    """Texts by ascending lane: lanes and ends int64, the ends in bytes of UTF-8 from the beginning of ``utf8``."""
+    """Texts: lanes and ends int64, the ends in bytes of UTF-8 from the beginning of ``utf8``."""
 
     lanes: bytes = b""
     ends: bytes = b""
@@ -26,89 +31,160 @@ class Block(msgspec.Struct, frozen=True, array_like=True):
 
 def block(texts: Mapping[int, str]) -> Block:
     """Some texts as a block."""
-    lanes = sorted(texts)
-    encoded = [texts[lane].encode("utf-8", "surrogatepass") for lane in lanes]
+    encoded = [_encoded(text) for text in texts.values()]
     ends = np.cumsum([len(text) for text in encoded], dtype=np.int64)
-    return Block(np.array(lanes, np.int64).tobytes(), ends.tobytes(), b"".join(encoded))
+    return Block(np.fromiter(texts, np.int64, len(texts)).tobytes(), ends.tobytes(), b"".join(encoded))
+
+
+class TextColumns(NamedTuple):
+    """Texts as compiled code reads and adds them.
+
+    A LaneIndex; where each begins and the last one ends in ``utf8``: int64 [n + 1]; how many
+    characters each has: int32 [n].
+    """
+
+    places: Places
+    lanes: Int64s
+    counts: Int64s
+    bounds: Int64s
+    chars: npt.NDArray[np.int32]
+    utf8: Utf8
 
 
 class StoredTexts:
     """Texts by lane."""
 
     def __init__(self) -> None:
-        self._recent: dict[int, str] = {}
-        self._lanes, self._bounds, self._utf8 = np.zeros(0, np.int64), np.zeros(1, np.int64), b""
+        self._index = LaneIndex()
+        self._bounds: Int64s = np.zeros(1, np.int64)
+        self._chars: npt.NDArray[np.int32] = np.empty(0, np.int32)
+        self._utf8: Utf8 = np.empty(PADDING, np.uint8)
+        self._taken = 0
+        self._untaken: list[tuple[int, int]] = []  # before ``_taken``: numbers from, to
 
     def __len__(self) -> int:
-        return len(self._recent) + len(self._lanes)
+        return len(self._index)
 
     def __contains__(self, lane: int) -> bool:
-        return lane in self._recent or self._place(lane) >= 0
+        return self._index.one(lane) >= 0
+
+    def columns(self, more: int, size: int, reindex: Reindex = reindexed) -> TextColumns:
+        """The columns, with room for as many texts more, and bytes of them."""
+        self._index.room(more, reindex)
+        self._room(len(self), size)
+        index = self._index
+        return TextColumns(index.places, index.lanes, index.counts, self._bounds, self._chars, self._utf8)
 
     def add(self, texts: Mapping[int, str]) -> None:
         """Keep texts."""
-        self._recent.update(texts)
+        self._append(block(texts))
 
     def restore(self, stored: Block) -> None:
-        """Know a block's texts again."""
-        lanes = np.frombuffer(stored.lanes, np.int64)
-        bounds = np.r_[0, np.frombuffer(stored.ends, np.int64)]
-        if not len(self._lanes) and len(lanes) >= _MANY:
-            self._lanes, self._bounds, self._utf8 = lanes, bounds, stored.utf8
-            return
-        pairs = zip(lanes.tolist(), bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)
-        self._recent.update({lane: _decoded(stored.utf8[begin:end]) for lane, begin, end in pairs})
+        """Know a block's texts again; they are not told again."""
+        first = len(self)
+        self._append(stored)
+        if self._taken < first:
+            self._untaken.append((self._taken, first))
+        self._taken = len(self)
+
+    def taken(self) -> Block:
+        """What was added since the last call."""
+        spans = [*self._untaken, (self._taken, len(self))]
+        self._untaken, self._taken = [], len(self)
+        return self._block(np.concatenate([np.arange(*span) for span in spans]))
 
     def get(self, lane: int) -> str | None:
         """The text of a lane, or None."""
-        text = self._recent.get(lane)
-        if text is None:
-            at = self._place(lane)
-            if at >= 0:
-                text = _decoded(self._utf8[self._bounds[at] : self._bounds[at + 1]])
-        return text
+        number = self._index.one(lane)
+        return None if number < 0 else _decoded(self._utf8[self._bounds[number] : self._bounds[number + 1]])
 
-    def many(self, lanes: Iterable[int]) -> list[str | None]:
-        """``get`` of each lane."""
-        wanted = list(lanes)
-        found = list(map(self._recent.get, wanted))
-        if len(self._lanes) and None in found:
-            rows = np.array([row for row, text in enumerate(found) if text is None])
-            asked = np.array(wanted, np.int64)[rows]
-            at = np.minimum(np.searchsorted(self._lanes, asked), len(self._lanes) - 1)
-            there = self._lanes[at] == asked
-            begins, ends = self._bounds[at[there]].tolist(), self._bounds[at[there] + 1].tolist()
-            for row, begin, end in zip(rows[there].tolist(), begins, ends, strict=True):
-                found[row] = _decoded(self._utf8[begin:end])
+    def many(self, lanes: Int64s) -> list[str | None]:
+        """``get`` of each of int64 [n] lanes."""
+        number = self._index.find(lanes)
+        there = number >= 0
+        texts = self._texts(number[there])
+        if len(texts) == len(lanes):
+            return [*texts]
+        found: list[str | None] = [None] * len(lanes)
+        for row, text in zip(np.flatnonzero(there).tolist(), texts, strict=True):
+            found[row] = text
         return found
 
     def only(self, lanes: Int64s) -> StoredTexts:
-        """Those of these lanes, in a block."""
-        wanted = np.unique(lanes)
-        texts = self.many(wanted.tolist())
+        """Those of these lanes."""
+        number = np.unique(self._index.find(lanes))
         kept = StoredTexts()
-        kept.restore(block({lane: text for lane, text in zip(wanted.tolist(), texts, strict=True) if text is not None}))
+        kept.restore(self._block(number[number >= 0]))
         return kept
 
     def all(self) -> Block:
         """Every text as a block."""
-        if not self._recent:
-            return Block(self._lanes.tobytes(), self._bounds[1:].tobytes(), self._utf8)
-        texts = dict(zip(self._lanes.tolist(), self.many(self._lanes.tolist()), strict=True)) | self._recent
-        return block({lane: text for lane, text in texts.items() if text is not None})
-
-    def lanes(self) -> Int64s:
-        """Every lane."""
-        return np.concatenate([self._lanes, np.fromiter(self._recent, np.int64, len(self._recent))])
+        n = len(self)
+        utf8 = self._utf8[: self._bounds[n]]
+        return Block(self._index.lanes[:n].tobytes(), self._bounds[1 : n + 1].tobytes(), utf8.tobytes())
 
     def lengths(self, lanes: Int64s) -> Int64s:
         """The length of each lane's text in characters; 0 for lanes without one."""
-        return np.array([0 if text is None else len(text) for text in self.many(lanes.tolist())], np.int64)
+        number = self._index.find(lanes)
+        found = np.zeros(len(lanes), np.int64)
+        found[number >= 0] = self._chars[number[number >= 0]]
+        return found
 
-    def _place(self, lane: int) -> int:
-        at = int(np.searchsorted(self._lanes, lane))
-        return at if at < len(self._lanes) and self._lanes[at] == lane else -1
+    def _append(self, stored: Block) -> None:
+        """Keep those texts of a block that are not known."""
+        lanes, ends = np.frombuffer(stored.lanes, np.int64), np.frombuffer(stored.ends, np.int64)
+        utf8, first = np.frombuffer(stored.utf8, np.uint8), len(self)
+        begin = int(self._bounds[first])
+        new = self._index.add(lanes)
+        chars = _chars(stored.utf8, ends)
+        if len(new) < len(lanes):
+            begins = np.r_[0, ends[:-1]]
+            utf8, ends = _gathered(utf8, begins[new], ends[new])
+            chars = chars[new]
+        self._room(first, len(utf8))
+        self._utf8[begin : begin + len(utf8)] = utf8
+        self._bounds[first + 1 : len(self) + 1] = ends + begin
+        self._chars[first : len(self)] = chars
+
+    def _room(self, count: int, size: int) -> None:
+        """Room for as many texts as the index has room for, and for so many bytes behind the first ``count``."""
+        room, end = len(self._index.lanes), int(self._bounds[count])
+        self._bounds, self._chars = grown(self._bounds, count + 1, room + 1), grown(self._chars, count, room)
+        self._utf8 = grown(self._utf8, end, end + size + PADDING)
+
+    def _block(self, number: Int64s) -> Block:
+        """Texts by their numbers, as a block."""
+        utf8, ends = _gathered(self._utf8, self._bounds[number], self._bounds[number + 1])
+        return Block(self._index.lanes[number].tobytes(), ends.tobytes(), utf8.tobytes())
+
+    def _texts(self, number: Int64s) -> list[str]:
+        utf8 = memoryview(self._utf8)
+        begins, ends = self._bounds[number].tolist(), self._bounds[number + 1].tolist()
+        return [str(utf8[begin:end], "utf-8", "surrogatepass") for begin, end in zip(begins, ends, strict=True)]
 
 
-def _decoded(utf8: bytes) -> str:
-    return utf8.decode("utf-8", "surrogatepass")
+def _gathered(utf8: Utf8, begins: Int64s, ends: Int64s) -> tuple[Utf8, Int64s]:
+    """Some stretches one after the other, and where each ends then."""
+    sizes = ends - begins
+    new_ends = np.cumsum(sizes)
+    if len(begins) and (begins[1:] == ends[:-1]).all():
+        return utf8[begins[0] : ends[-1]], new_ends
+    at = np.repeat(begins - (new_ends - sizes), sizes)
+    at += np.arange(len(at))
+    return utf8[at], new_ends
+
+
+def _chars(utf8: bytes, ends: Int64s) -> Int64s:
+    """How many characters each text has."""
+    if not utf8.isascii():
+        starts = (np.frombuffer(utf8, np.uint8) & 0xC0) != 0x80  # noqa: PLR2004  # what is no later byte of one
+        ends = np.r_[0, np.cumsum(starts, dtype=np.int64)][ends]
+    return np.diff(ends, prepend=0)
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _decoded(utf8: Utf8) -> str:
+    return utf8.tobytes().decode("utf-8", "surrogatepass")

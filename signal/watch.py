@@ -50,7 +50,9 @@ def column(kind: LaneType, scale: int, lanes: Int64s, texts: Texts) -> Column:
     match kind:
         case "string" | "json":
             unique, where = np.unique(np.where(null, NULL, lanes), return_inverse=True)
-            known = np.array([None if lane == NULL else texts.text(lane) for lane in unique.tolist()], object)
+            some = unique != NULL
+            known = np.full(len(unique), None, object)
+            known[some] = texts.many(unique[some])
             return Column(known[where.reshape(-1)], null)
         case "decimal" | "float":
             return Column(numbers(kind, scale, lanes), null)

@@ -12,7 +12,7 @@ from typing import Any, cast
 import numpy as np
 from numba import njit
 
-from flockiq.shared.lanetable import NOTHING
+from flockiq.shared.laneindex import FREE, SPREAD
 
 
 def compiled[F: Callable[..., Any]](function: F) -> F:
@@ -30,16 +30,21 @@ def borrowing[F: Callable[..., Any]](function: F) -> F:
     return cast("F", njit(**how)(function))
 
 
+def inlined[F: Callable[..., Any]](function: F) -> F:
+    """The function as machine code that becomes a part of what calls it: its arrays need not be handed over."""
+    return cast("F", njit(cache=True, nogil=True, error_model="numpy", forceinline=True)(function))
+
+
 Columns = Any  # a NamedTuple of arrays
 Array = Any
 Whole = Any  # an int64
 Real = Any  # a float64
 Truth = Any  # a boolean
 
-_NOTHING = np.int64(NOTHING)
+_SPREAD = np.uint64(SPREAD)
 
 
-@compiled
+@inlined
 def newer(us: int, rr: int, tie: int, than_us: int, than_rr: int, than_tie: int) -> bool:
     """Whether a position is greater than another."""
     if us != than_us:
@@ -49,30 +54,27 @@ def newer(us: int, rr: int, tie: int, than_us: int, than_rr: int, than_tie: int)
     return tie > than_tie
 
 
+@inlined
+def begin_at(lane: int, mask: int) -> Whole:
+    """Where a LaneIndex looks for a lane first; ``mask``: how many places it has, less one."""
+    return np.int64((np.uint64(lane) * _SPREAD) >> np.uint64(32)) & mask
+
+
 @compiled
-def find(keys: Array, key: int) -> Whole:
-    """Where an open-addressing table holds a key, or -1. ``keys``: a power of two of them."""
-    mask = len(keys) - 1
-    at = (key * np.int64(-7046029254386353131)) >> np.int64(20) & mask
-    while True:
-        there = keys[at]
-        if there == key:
-            return at
-        if there == _NOTHING:
-            return -1
+def number_of(places: Array, lanes: Array, lane: int) -> Whole:
+    """The number that a LaneIndex has for a lane, or -1."""
+    mask = len(places) - 1
+    at = begin_at(lane, mask)
+    while places[at] != FREE and lanes[places[at]] != lane:
         at = (at + 1) & mask
+    return np.int64(places[at])
 
 
 @compiled
-def insert(keys: Array, values: Array, new_keys: Array, new_values: Array) -> Whole:
-    """Put keys with their values into an open-addressing table that has room; how many were new."""
-    mask = len(keys) - 1
-    added = 0
-    for i in range(len(new_keys)):
-        key = new_keys[i]
-        at = (key * np.int64(-7046029254386353131)) >> np.int64(20) & mask
-        while keys[at] != _NOTHING and keys[at] != key:
-            at = (at + 1) & mask
-        added += keys[at] == _NOTHING
-        keys[at], values[at] = key, new_values[i]
-    return added
+def reindex(places: Array, lanes: Array, first: int, end: int) -> None:
+    """Put lanes number ``first`` up to ``end`` into a table that has room for them (shared.laneindex.Reindex)."""
+    for number in range(first, end):
+        at = begin_at(lanes[number], len(places) - 1)
+        while places[at] != FREE:
+            at = (at + 1) & (len(places) - 1)
+        places[at] = number

@@ -23,13 +23,17 @@ Function = Callable[..., Any]
 
 SHARED = (
     "shared/instants.py",
+    "shared/laneindex.py",
     "shared/lanes.py",
     "shared/lanetable.py",
     "shared/machine/code.py",
     "shared/machine/hashes.py",
+    "shared/machine/memory.py",
     "shared/machine/moments.py",
+    "shared/machine/stretches.py",
     "shared/machine/tokens.py",
     "shared/rows.py",
+    "shared/stored_texts.py",
     "shared/wire.py",
 )
 """Modules that machine code of more than one stage is made from."""

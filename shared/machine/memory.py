@@ -1,0 +1,181 @@
+"""Memory for compiled code: loads of eight bytes and comparisons of 32 at once, that LLVM makes vectors of.
+
+What is read and written is named by its address, an int64: an array that is handed on is counted as a
+reference each time, which takes longer than what is done with it here. Whoever takes an address keeps the array.
+Nothing here checks bounds: a text that is read has PADDING bytes behind its end.
+
+Imported only by where machine code is loaded (shared/machine/loading.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir  # type: ignore[import-untyped]
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+WIDE = 32  # bytes compared at once: at most PADDING
+
+_BYTE, _PLACE, _WORD, _DOUBLE = ir.IntType(8), ir.IntType(32), ir.IntType(64), ir.DoubleType()
+_MANY = ir.VectorType(_BYTE, WIDE)
+
+
+def _intrinsic(function: Callable[..., Any]) -> Any:
+    """What numba calls to make code: for it, a function of the arguments but the first."""
+    return intrinsic(function)
+
+
+def _pointer(builder: Any, address: Any, at: Any, kind: Any = _BYTE) -> Any:
+    """A pointer to value number ``at`` from an address."""
+    return builder.gep(builder.inttoptr(address, kind.as_pointer()), [at])
+
+
+def _mask(builder: Any, pointer: Any, test: Callable[[Any, Any], Any]) -> Any:
+    """A bit for each of 32 bytes that passes a test, as int64."""
+    many = builder.load(builder.bitcast(pointer, _MANY.as_pointer()), align=1)
+    return builder.zext(builder.bitcast(test(builder, many), ir.IntType(WIDE)), _WORD)
+
+
+def _every(byte: int) -> Any:
+    return ir.Constant(_MANY, [byte] * WIDE)
+
+
+def _is_stop(builder: Any, many: Any) -> Any:
+    quote = builder.icmp_unsigned("==", many, _every(34))
+    backslash = builder.icmp_unsigned("==", many, _every(92))
+    control = builder.icmp_unsigned("<", many, _every(32))
+    return builder.or_(builder.or_(quote, backslash), control)
+
+
+def _is_high(builder: Any, many: Any) -> Any:
+    return builder.icmp_unsigned(">=", many, _every(128))
+
+
+def _is_newline(builder: Any, many: Any) -> Any:
+    return builder.icmp_unsigned("==", many, _every(10))
+
+
+def _asked(test: Callable[[Any, Any], Any]) -> Any:
+    def asked(typing: Any, text: Any, p: Any) -> Any:  # as numba calls it
+        def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return _mask(builder, _pointer(builder, *args), test)
+
+        return types.int64(types.int64, types.int64), code
+
+    return asked
+
+
+stops = _intrinsic(_asked(_is_stop))
+"""stops(text, p): which of 32 bytes end a text or are no part of one as they are: quote, backslash, control."""
+highs = _intrinsic(_asked(_is_high))
+"""highs(text, p): which of 32 bytes are beyond ASCII."""
+newlines = _intrinsic(_asked(_is_newline))
+"""newlines(text, p): which of 32 bytes are newlines."""
+
+
+@_intrinsic
+def lowest(typing: Any, mask: Any) -> Any:
+    """The number of a mask's lowest bit; 64 where there is none."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.int64(types.int64), code
+
+
+@_intrinsic
+def word(typing: Any, text: Any, p: Any) -> Any:
+    """Eight bytes as uint64, little end first."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.load(builder.bitcast(_pointer(builder, *args), _WORD.as_pointer()), align=1)
+
+    return types.uint64(types.int64, types.int64), code
+
+
+@_intrinsic
+def byte(typing: Any, text: Any, p: Any) -> Any:
+    """One byte as int64."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.zext(builder.load(_pointer(builder, *args)), _WORD)
+
+    return types.int64(types.int64, types.int64), code
+
+
+@_intrinsic
+def put(typing: Any, text: Any, p: Any, value: Any) -> Any:
+    """Write one byte."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        builder.store(builder.trunc(args[2], _BYTE), _pointer(builder, *args[:2]))
+        return context.get_dummy_value()
+
+    return types.none(types.int64, types.int64, types.int64), code
+
+
+@_intrinsic
+def load(typing: Any, column: Any, at: Any) -> Any:
+    """Value number ``at`` of a column of int64."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.load(_pointer(builder, args[0], args[1], _WORD))
+
+    return types.int64(types.int64, types.int64), code
+
+
+@_intrinsic
+def store(typing: Any, column: Any, at: Any, value: Any) -> Any:
+    """Write value number ``at`` of a column of int64."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        builder.store(args[2], _pointer(builder, args[0], args[1], _WORD))
+        return context.get_dummy_value()
+
+    return types.none(types.int64, types.int64, types.int64), code
+
+
+@_intrinsic
+def load_place(typing: Any, column: Any, at: Any) -> Any:
+    """Value number ``at`` of a column of int32."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.sext(builder.load(_pointer(builder, args[0], args[1], _PLACE)), _WORD)
+
+    return types.int64(types.int64, types.int64), code
+
+
+@_intrinsic
+def store_place(typing: Any, column: Any, at: Any, value: Any) -> Any:
+    """Write value number ``at`` of a column of int32."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        builder.store(builder.trunc(args[2], _PLACE), _pointer(builder, args[0], args[1], _PLACE))
+        return context.get_dummy_value()
+
+    return types.none(types.int64, types.int64, types.int64), code
+
+
+@_intrinsic
+def bits_of(typing: Any, real: Any) -> Any:
+    """A float64 as the int64 of the same bits."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.bitcast(args[0], _WORD)
+
+    return types.int64(types.float64), code
+
+
+@_intrinsic
+def copy(typing: Any, to: Any, at: Any, text: Any, p: Any, size: Any) -> Any:
+    """Copy ``size`` bytes from ``p`` in one text to ``at`` behind another address."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        cgutils.raw_memcpy(  # type: ignore[no-untyped-call]
+            builder, _pointer(builder, *args[:2]), _pointer(builder, *args[2:4]), args[4], 1
+        )
+        return context.get_dummy_value()
+
+    return types.none(*[types.int64] * 5), code
