@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 from bisect import bisect_right
 from collections.abc import Buffer, Iterable, Iterator, Sequence
+from itertools import accumulate
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -25,6 +26,11 @@ from flockiq.shared.ports import OutgoingEvent
 WIRE_VERSION = "1"
 PACKED_BYTES = 60_000  # of a body: one Event Hubs billing unit is 64 KB
 _PLAIN_BYTES = PACKED_BYTES * 5  # of text that is packed: compressed lines are about a fifth, never over a MB
+_COMPRESSION: Final = zstandard.ZstdCompressionParameters.from_level(
+    1,
+    hash_log=12,  # fits the first cache: a fifth faster for two bytes in a hundred
+    write_checksum=True,  # a flipped bit must not become a value
+)
 MAX_LINE_BYTES = 900_000  # of a line, uncompressed: a publication holds at most 1 MB
 MAX_BODY_BYTES = 8_000_000  # of an unpacked body: a larger one is a decompression bomb, packing makes a tenth
 MAX_FIELDS_BYTES = 200_000  # of a record's mapped fields together: what is told of its entity must fit a line
@@ -231,31 +237,19 @@ class Work(Envelope, frozen=True, kw_only=True):
 encode = msgspec.json.Encoder().encode
 
 
-def pack(partition: int, kind: str, lines: Iterable[bytes], *, level: int = 1) -> Iterator[OutgoingEvent]:
+def pack(partition: int, kind: str, lines: Iterable[bytes]) -> Iterator[OutgoingEvent]:
     """Pack encoded lines for one partition into events of about PACKED_BYTES each.
 
     Raises BadRecord for a line over MAX_LINE_BYTES; lines before it have been yielded.
     """
-    compressor = zstandard.ZstdCompressor(level=level, write_checksum=True)  # a flipped bit must not become a value
-    held: list[bytes] = []
-    size = 0
-    for line in lines:
-        if len(line) > MAX_LINE_BYTES:
-            raise BadRecord(f"a line of {len(line):,} bytes is over the limit of {MAX_LINE_BYTES:,}")
-        if held and size + len(line) > _PLAIN_BYTES:
-            yield _event(compressor, partition, kind, b"\n".join(held), len(held))
-            held, size = [], 0
-        held.append(line)
-        size += len(line) + 1
-    if held:
-        yield _event(compressor, partition, kind, b"\n".join(held), len(held))
+    held = list(lines)
+    ends = list(accumulate(len(line) + 1 for line in held))
+    yield from pack_text(partition, kind, b"\n".join([*held, b""]), ends)
 
 
-def pack_text(
-    partition: int, kind: str, text: Buffer, ends: Sequence[int], *, level: int = 1
-) -> Iterator[OutgoingEvent]:
+def pack_text(partition: int, kind: str, text: Buffer, ends: Sequence[int]) -> Iterator[OutgoingEvent]:
     """``pack`` of lines that stand one after the other, each with its newline: ``ends`` says where they end."""
-    compressor = zstandard.ZstdCompressor(level=level, write_checksum=True)
+    compressor = zstandard.ZstdCompressor(compression_params=_COMPRESSION)
     whole = memoryview(text).cast("B")
     first = begin = 0
     while first < len(ends):
