@@ -28,12 +28,11 @@ class Outbox(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 async def publish(services: Services, outbox: Outbox) -> None:
-    """Give it all out, to the hubs first; returns once everything is acknowledged. Raises what the ports raise."""
-    for hub, events in outbox.events.items():
-        await services.events.publish(hub, events)
+    """Give it all out at once; returns once everything is acknowledged. Raises what the ports raise."""
     ways: list[Awaitable[object]] = []
     if outbox.transitions:
         ways.append(_tell(services, outbox.transitions))
+    ways += [services.events.publish(hub, events) for hub, events in outbox.events.items()]
     ways += [_ingest_rows(services.analytics, table, rows) for table, rows in outbox.rows.items()]
     ways += [_ingest(services.analytics, table, columns) for table, columns in outbox.columns.items()]
     for error in await asyncio.gather(*ways, return_exceptions=True):  # all have ended before anything is tried again

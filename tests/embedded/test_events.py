@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing as closing_at_once
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import pytest
 
 from flockiq.shared.adapters.embedded import events as module
 from flockiq.shared.adapters.embedded.events import SqliteEvents
-from flockiq.shared.errors import ConfigError, NotFound
+from flockiq.shared.errors import ConfigError, HubUnavailable, NotFound
 from flockiq.shared.ports import OutgoingEvent
 
 type Keep = Callable[[Any], SqliteEvents]
@@ -108,6 +110,7 @@ async def test_a_publication_of_this_process_wakes_at_once(
 ) -> None:
     """Without asking the file: here that happens only once a minute."""
     monkeypatch.setattr(module, "NOTICE_S", 60.0)
+    monkeypatch.setattr(module, "SOON_S", 60.0)
     events = closing(SqliteEvents(tmp_path / "events.db", {"changes": 2}))
     waiting = asyncio.ensure_future(events.wait("changes", 1, 1, 30.0))
     other = asyncio.ensure_future(events.wait("changes", 0, 0, 0.3))
@@ -141,6 +144,18 @@ async def test_waiting_ends_when_its_time_is_over(tmp_path: Path, closing: Keep)
     assert not await events.wait("changes", 0, 0, 0.2)
     assert 0.15 < time.perf_counter() - begun < 5
     assert not any(events._waiters.values())
+
+
+async def test_a_file_that_can_t_be_read_ends_the_waiting(tmp_path: Path, closing: Keep) -> None:
+    """Everybody who waits hears of it, rather than waiting for what nobody can see."""
+    events = closing(SqliteEvents(tmp_path / "events.db", {"changes": 2}))
+    waiting = [asyncio.ensure_future(events.wait("changes", number, 0, 30.0)) for number in range(2)]
+    await asyncio.sleep(0.05)
+    with closing_at_once(sqlite3.connect(tmp_path / "events.db")) as other:
+        other.execute("DROP TABLE partitions")
+        other.commit()
+    found = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 10)
+    assert [type(error) for error in found] == [HubUnavailable, HubUnavailable]
 
 
 async def test_waiting_on_an_unknown_hub_is_not_found(tmp_path: Path, closing: Keep) -> None:

@@ -20,6 +20,7 @@ from flockiq.shared.errors import ConfigError, FlockIQError, Problem, StateCorru
 
 BUSY_S = 30.0  # how long another process may hold the write lock before a call fails
 GROUP = 256  # writes a transaction: bounds how long a reader of the result waits
+_WATCH = "watch"  # the connection that is asked whether others have written, by whoever asks
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 type Operation[T] = Callable[[sqlite3.Connection], T]
@@ -75,11 +76,27 @@ class Database:
         self._refuse_closed()
         await asyncio.wrap_future(self._threads["write"].submit(self._scrub))
 
+    async def version(self) -> int | None:
+        """A number that is another one when anything was committed, by whatever process; None while it can't be told.
+
+        Asked of the shared memory of the file's log, which takes some microseconds.
+        """
+        self._refuse_closed()
+        if _WATCH not in self._connections:
+            await asyncio.wrap_future(self._threads["read"].submit(self._watching))
+        try:
+            return int(self._connections[_WATCH].execute("PRAGMA data_version").fetchone()[0])
+        except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:  # it is being recovered, or reset
+                return None
+            raise self._translated(error) from error
+
     async def close(self) -> None:
         """Finish the writes in hand and close the file. Closing twice is harmless."""
         if self._closed:
             return
         self._closed = True
+        self._shut(_WATCH)
         for role, thread in self._threads.items():
             await asyncio.wrap_future(thread.submit(self._shut, role))
             thread.shutdown()
@@ -87,6 +104,12 @@ class Database:
     def _refuse_closed(self) -> None:
         if self._closed:
             raise self._unavailable(f"{self.path} has been closed; open it again")
+
+    def _watching(self) -> None:
+        try:
+            self._connection(_WATCH).execute("PRAGMA busy_timeout=0")
+        except (sqlite3.Error, OSError) as error:
+            raise self._translated(error) from error
 
     def _read[T](self, operation: Operation[T]) -> T:
         try:

@@ -10,18 +10,20 @@ import asyncio
 import sqlite3
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
 from flockiq.shared.adapters.embedded.database import Database
-from flockiq.shared.errors import BadRecord, ConfigError, HubUnavailable, NotFound, Problem
+from flockiq.shared.errors import BadRecord, ConfigError, FlockIQError, HubUnavailable, NotFound, Problem
 from flockiq.shared.ports import Bounds, OutgoingEvent, StoredEvent
 
 MAX_EVENT_BYTES = 1_048_576  # of a body with its properties, as Event Hubs counts a publication
 READ_BYTES = 16_000_000  # of bodies in one answer, which then holds fewer events than were asked for
-NOTICE_S = 0.05  # how often the file is asked what other processes wrote, while somebody waits
+NOTICE_S = 0.02  # how often the file is asked whether other processes wrote, while somebody waits
+SOON_S = 0.002  # and just after they have
+SLOWER = 1.5  # from one to the other
 SWEEP_S = 5.0
 SWEPT = 10_000  # events a partition and sweep: bounds how long a publication waits for one
 
@@ -63,7 +65,8 @@ class SqliteEvents:
         self._ids: dict[Key, int] = {}
         self._swept = time.monotonic()
         self._ends: dict[Key, int] = {}
-        self._noticed = 0.0
+        self._noticed: int | None = None
+        self._watching: asyncio.Task[None] | None = None
         self._waiters: dict[Key, set[asyncio.Future[None]]] = defaultdict(set)
 
     async def partition_count(self, hub: str) -> int:
@@ -134,7 +137,7 @@ class SqliteEvents:
     async def wait(self, hub: str, partition: int, sequence: int, timeout_s: float) -> bool:
         """Whether the partition has come to hold ``sequence``, within ``timeout_s``.
 
-        A publication of this process wakes at once; another's is noticed within 100 ms.
+        A publication of this process wakes at once; another's is noticed within NOTICE_S.
         """
         self._check(hub, partition)
         key = (hub, partition)
@@ -146,12 +149,12 @@ class SqliteEvents:
                 return False
             woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiters[key].add(woken)
+            self._watch()
             try:
-                await asyncio.wait({woken}, timeout=min(left, NOTICE_S))
+                await asyncio.wait({woken}, timeout=left)
             finally:
                 self._waiters[key].discard(woken)
-            if not woken.done():
-                await self._notice()
+            await self._notice()
         return True
 
     async def close(self) -> None:
@@ -257,24 +260,45 @@ class SqliteEvents:
                 connection.execute("DELETE FROM events WHERE position >= ? AND position < ?", (low, kept))
                 connection.execute("UPDATE partitions SET bytes = ? WHERE id = ?", (left, identity))
 
-    async def _notice(self) -> None:
-        """Learn how far every partition is, unless that was asked a moment ago."""
-        if time.monotonic() - self._noticed < NOTICE_S / 2:
-            return
-        self._noticed = time.monotonic()
+    def _watch(self) -> None:
+        """See that somebody watches for those who wait on this loop."""
+        if self._watching is None or self._watching.done() or self._watching.get_loop() != asyncio.get_running_loop():
+            self._watching = asyncio.create_task(self._watched())
+
+    async def _watched(self) -> None:
+        """Look what other processes wrote, while somebody waits; those who wait ask for themselves what is wrong."""
+        pause = SOON_S
+        while any(self._waiters.values()):
+            await asyncio.sleep(min(pause, NOTICE_S))
+            try:
+                pause = SOON_S if await self._notice() else pause * SLOWER
+            except FlockIQError:
+                self._wake(list(self._waiters))
+                return
+
+    async def _notice(self) -> bool:
+        """Learn how far every partition is, if anybody has written since it was asked; whether that was so."""
+        version = await self._database.version()
+        if version is not None and version == self._noticed:
+            return False
         found = await self._database.read(
             lambda connection: connection.execute("SELECT hub, partition, next FROM partitions").fetchall()
         )
+        self._noticed = version
         self._advance({(hub, number): end for hub, number, end in found})
+        return True
 
     def _advance(self, ends: Mapping[Key, int]) -> None:
-        for key, end in ends.items():
-            if end > self._ends.get(key, 0):
-                self._ends[key] = end
-                for woken in list(self._waiters[key]):
-                    woken.get_loop().call_soon_threadsafe(_wake, woken)
+        further = [key for key, end in ends.items() if end > self._ends.get(key, 0)]
+        self._ends |= {key: ends[key] for key in further}
+        self._wake(further)
+
+    def _wake(self, keys: Iterable[Key]) -> None:
+        for key in keys:
+            for woken in list(self._waiters[key]):
+                woken.get_loop().call_soon_threadsafe(_end, woken)
 
 
-def _wake(woken: asyncio.Future[None]) -> None:
+def _end(woken: asyncio.Future[None]) -> None:
     if not woken.done():
         woken.set_result(None)
