@@ -21,7 +21,7 @@ from flockiq.shared.progress import noted
 from flockiq.shared.rules import failing
 from flockiq.shared.services import Services
 from flockiq.shared.settings import HUBS
-from flockiq.shared.sweeps import Left, Sweeps
+from flockiq.shared.sweeps import NOTHING, Left, Sweeps
 
 Status = Literal["ok", "degraded", "down"]
 
@@ -80,26 +80,23 @@ async def _dependencies(services: Services) -> list[Check]:
         ("state", "the state store", "down", lambda: services.state.logs("health-probe/")),
         ("alerts", "the alert store", "down", lambda: services.alerts.query(tenant, AlertQuery(limit=1))),
         ("registry", "the registry", "down", lambda: services.registry.get("health-probe")),
+        ("analytics", "the Eventhouse", "degraded", lambda: services.analytics.query("print Answer = 1")),
         ("secrets", "the secret store", "degraded", secrets),
         ("blobs", "the blob store", "degraded", lambda: services.blobs.list("health-probe/", limit=1)),
     ]
-    *others, analytics = await asyncio.gather(*(_probe(*probe) for probe in probes), _analytics(services))
-    return [*others, analytics]
+    probing = asyncio.gather(*(_probe(*probe) for probe in probes))
+    checks, left = await asyncio.gather(probing, _left(services))
+    now_us = time.time_ns() // 1000
+    return [waiting(check, left, now_us) if check.name == "analytics" else check for check in checks]
 
 
-async def _analytics(services: Services) -> Check:
-    """Whether the history answers, and what waits for it."""
-    check = await _probe(
-        "analytics", "the Eventhouse", "degraded", lambda: services.analytics.query("print Answer = 1")
-    )
-    if not isinstance(services.analytics, Sweeps):
-        return check
+async def _left(services: Services) -> Left:
+    """What waits for the history; nothing, as far as is known, if the blobs do not answer: their own check says so."""
     try:
         async with asyncio.timeout(PROBE_TIMEOUT_S):
-            left = await services.analytics.left()
+            return await services.analytics.left() if isinstance(services.analytics, Sweeps) else NOTHING
     except (TimeoutError, FlockIQError):
-        return check  # the check of the blobs says so
-    return waiting(check, left, time.time_ns() // 1000)
+        return NOTHING
 
 
 def waiting(check: Check, left: Left, now_us: int) -> Check:

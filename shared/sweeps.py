@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 
 class Left(NamedTuple):
@@ -11,6 +11,9 @@ class Left(NamedTuple):
     batches: int  # as far as they were looked at: ``all_seen`` says whether that is all
     oldest_us: int  # since when the oldest of those waits; 0 when there is none
     all_seen: bool
+
+
+NOTHING: Final = Left(0, 0, all_seen=True)
 
 
 @runtime_checkable
