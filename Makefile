@@ -1,6 +1,6 @@
 # Everything one does with FlockIQ. Each command works from a bare clone with Python 3.13 and make.
 .DEFAULT_GOAL := help
-.PHONY: help run check test lint types format schemas kill-test backfill-test azure-storm convergence bench cost package clean
+.PHONY: help run check test lint types format schemas kill-test backfill-test azure-storm test-emulators test-live convergence bench cost package clean
 MAKEFLAGS += --no-print-directory
 
 PYTHON := .venv/bin/python
@@ -9,7 +9,7 @@ DEV := .venv/.dev
 N ?= 20
 
 help: ## List the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 run: $(LOCAL) ## Run FlockIQ here with its sample systems; ARGS="--duration 60 --summary out.json", ARGS=--help
 	@$(PYTHON) -m flockiq run $(ARGS)
@@ -46,6 +46,12 @@ backfill-test: $(DEV) ## Kill the app N times (N=20) in a backfill of 100,000 re
 azure-storm: N = 6
 azure-storm: $(DEV) ## Storm the app on Azure's adapters: faults at every port, N kills (N=6); SEED=1, ARGS="--ports events"
 	@$(PYTHON) -m tests.azure.storm.main --kills $(N) --seed $(or $(SEED),1) $(ARGS)
+
+test-emulators: $(DEV) ## Conformance over Microsoft's emulators, in containers; ARGS="--keep -k events"
+	@$(PYTHON) -m tests.endpoints.main emulators $(ARGS)
+
+test-live: $(DEV) ## Conformance over a real resource group, by az login; ARGS="--group NAME"
+	@$(PYTHON) -m tests.endpoints.main live $(ARGS)
 
 convergence: N = 1000
 convergence: $(DEV) ## Hold N histories (N=1000) in every order against a row-by-row reference; ARGS="--seed 7"

@@ -2,7 +2,8 @@
 
 A family makes a place for data and opens adapters over it, as often as a test asks: two opened
 adapters are two owners, one opened after another was closed is a restart. A new family is one
-more entry of FAMILIES; it says of which ports it is.
+more entry of FAMILIES; it says of which ports it is. With FLOCKIQ_TEST_PLACE (``tests.endpoints``) the suites
+run over the endpoints named there, and over nothing else.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import ClassVar, Protocol
@@ -21,6 +22,8 @@ from flockiq.shared.ports import AlertStore, Analytics, Blobs, EventStream, Regi
 from flockiq.shared.services import Services, connect
 from flockiq.shared.settings import PORTS, read
 from tests.azure.identities import find_here, trust
+from tests.endpoints.family import AtPlace
+from tests.endpoints.place import named
 from tests.peers.key_vault.peer import HOST as VAULT_HOST
 from tests.peers.peers import Peers
 from tests.peers.storage.azurite import Missing
@@ -39,12 +42,31 @@ class Family(Protocol):
         """The settings that choose these adapters over this test's data."""
         ...
 
-    def set_secret(self, name: str, value: str) -> None:
+    async def begin(self) -> None:
+        """Called before a test's first adapter is opened."""
+        ...
+
+    def apart(self, services: Services) -> Services:
+        """Opened services as the test is to see them."""
+        ...
+
+    async def set_secret(self, name: str, value: str) -> None:
         """Set a secret as an operator would."""
         ...
 
 
-class Embedded:
+class Alone:
+    """What is a test's alone from the start."""
+
+    async def begin(self) -> None:
+        """See ``Family.begin``."""
+
+    def apart(self, services: Services) -> Services:
+        """See ``Family.apart``."""
+        return services
+
+
+class Embedded(Alone):
     """sqlite, DuckDB and folders in a temporary folder."""
 
     ports: ClassVar[Collection[str]] = PORTS
@@ -61,12 +83,12 @@ class Embedded:
         """See ``Family.environment``."""
         return {"FLOCKIQ_ADAPTERS": "embedded", "FLOCKIQ_DATA": str(self._folder), **PARTITIONS}
 
-    def set_secret(self, name: str, value: str) -> None:
+    async def set_secret(self, name: str, value: str) -> None:
         """See ``Family.set_secret``."""
         self._monkeypatch.setenv(f"FLOCKIQ_SECRET_{name.upper().replace('-', '_')}", value)
 
 
-class Azure:
+class Azure(Alone):
     """Microsoft's SDK for one port, against its peer; the other ports are embedded."""
 
     ports: ClassVar[Collection[str]] = PORTS
@@ -91,7 +113,7 @@ class Azure:
         """See ``Family.environment``."""
         return {**self._embedded.environment(), f"FLOCKIQ_ADAPTERS_{self._port.upper()}": "azure"}
 
-    def set_secret(self, name: str, value: str) -> None:
+    async def set_secret(self, name: str, value: str) -> None:
         """See ``Family.set_secret``."""
         self._peers.key_vault.set(name, value)
 
@@ -102,7 +124,12 @@ FAMILIES: Mapping[str, type[Embedded | Azure]] = {"embedded": Embedded, "azure":
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run the suite in test_PORT.py over the families that have that port."""
     if "family" in metafunc.fixturenames:
-        having = [name for name, family in FAMILIES.items() if _port(metafunc.module.__name__) in family.ports]
+        port = _port(metafunc.module.__name__)
+        place = named()
+        if place is not None:
+            having = ["place"] if port in place.ports else []
+        else:
+            having = [name for name, family in FAMILIES.items() if port in family.ports]
         metafunc.parametrize("family", having, indirect=True)
 
 
@@ -113,17 +140,24 @@ def _port(module: str) -> str:
 @pytest.fixture
 def family(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Family]:
     """One family of adapters over data of this test alone."""
+    port = _port(request.module.__name__)
+    place = named()
     with ExitStack() as stack:
-        yield FAMILIES[request.param](tmp_path, monkeypatch, stack, _port(request.module.__name__))
+        if place is not None:
+            embedded = Embedded(tmp_path, monkeypatch, stack, port).environment()
+            yield AtPlace(place, port, embedded, monkeypatch)
+        else:
+            yield FAMILIES[request.param](tmp_path, monkeypatch, stack, port)
 
 
 @pytest.fixture
 async def another(family: Family) -> AsyncIterator[Callable[[], Services]]:
     """Opens the adapters over the test's data once more; all are closed at the end."""
     opened: list[Services] = []
+    await family.begin()
 
     def open_services() -> Services:
-        opened.append(connect(read(family.environment())))
+        opened.append(family.apart(connect(read(family.environment()))))
         return opened[-1]
 
     yield open_services
@@ -132,7 +166,7 @@ async def another(family: Family) -> AsyncIterator[Callable[[], Services]]:
 
 
 @pytest.fixture
-def set_secret(family: Family) -> Callable[[str, str], None]:
+def set_secret(family: Family) -> Callable[[str, str], Awaitable[None]]:
     """Sets a secret as an operator would."""
     return family.set_secret
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -10,18 +10,20 @@ from flockiq.shared.errors import ConfigError, NotFound
 from flockiq.shared.ports import Secrets
 from flockiq.shared.services import Services
 
+type Sets = Callable[[str, str], Awaitable[None]]
 
-async def test_a_secret_is_what_was_set(set_secret: Callable[[str, str], None], secrets: Secrets) -> None:
+
+async def test_a_secret_is_what_was_set(set_secret: Sets, secrets: Secrets) -> None:
     """By the name that config gives it."""
-    set_secret("erp-password", "s3cr=t ü")
+    await set_secret("erp-password", "s3cr=t ü")
     assert await secrets.get("erp-password") == "s3cr=t ü"
 
 
-async def test_a_fresh_secret_is_the_newest(set_secret: Callable[[str, str], None], secrets: Secrets) -> None:
+async def test_a_fresh_secret_is_the_newest(set_secret: Sets, secrets: Secrets) -> None:
     """After a rotation, whatever was cached."""
-    set_secret("erp-password", "old")
+    await set_secret("erp-password", "old")
     await secrets.get("erp-password")
-    set_secret("erp-password", "new")
+    await set_secret("erp-password", "new")
     assert await secrets.get("erp-password", fresh=True) == "new"
 
 

@@ -23,7 +23,7 @@ transactional batches, indexing policies, time to live and status codes
 
 Does not model: creating databases and containers (they are given); regions, failover and replicas, but for a
 read that lags; throughput (throttling is a fault here, never load); change feeds, stored procedures, patches,
-unique keys, composite indexes; plans of anything but SELECT * … ORDER BY across partitions, and the gateway's own
+unique keys, composite indexes; plans of anything but SELECT * across partitions, and the gateway's own
 fan-out of simpler queries; aggregates other than COUNT; the rights of an identity.
 
 Faults (``faults``; at ``CONTAINER/read``, ``…/create``, ``…/replace``, ``…/delete``, ``…/batch`` or ``…/query``):

@@ -184,9 +184,11 @@ def parse(text: str, parameters: Sequence[Mapping[str, Any]] = ()) -> Query:
 
 
 def plan(query: Query) -> Mapping[str, Any]:
-    """How a client asks each partition, and merges: of queries with ORDER BY alone."""
-    if query.aggregates or query.distinct or query.top is not None or query.select.data != "star" or not query.order:
-        raise Refused("across partitions only SELECT * … ORDER BY is modelled")
+    """How a client asks each partition, and merges: by ORDER BY, or one after another as they come."""
+    if query.aggregates or query.distinct or query.top is not None or query.select.data != "star":
+        raise Refused("across partitions only SELECT * is modelled, with or without ORDER BY")
+    if not query.order:
+        return _plan([], [], "")
     upper = query.text.upper()
     start, end = upper.find(" WHERE "), upper.index(" ORDER BY ")
     where = query.text[start + 7 : end] if start >= 0 else "true"
@@ -197,6 +199,10 @@ def plan(query: Query) -> Mapping[str, Any]:
     )
     select = f"SELECT c._rid, [{items}] AS orderByItems, c AS payload FROM c"  # noqa: S608 - of a parsed query
     rewritten = f"{select} WHERE ({where}) AND ({FILTER}) ORDER BY {ordered}"
+    return _plan(["Descending" if down else "Ascending" for _, down in query.order], paths, rewritten)
+
+
+def _plan(orders: Sequence[str], paths: Sequence[str], rewritten: str) -> Mapping[str, Any]:
     return {
         "partitionedQueryExecutionInfoVersion": 2,
         "queryInfo": {
@@ -204,7 +210,7 @@ def plan(query: Query) -> Mapping[str, Any]:
             "top": None,
             "offset": None,
             "limit": None,
-            "orderBy": ["Descending" if down else "Ascending" for _, down in query.order],
+            "orderBy": orders,
             "orderByExpressions": paths,
             "groupByExpressions": [],
             "groupByAliases": [],
