@@ -10,12 +10,15 @@ import numpy.typing as npt
 from flockiq.pipeline import compiled
 from flockiq.pipeline.codes import LATE, ON_TIME, REPEATED, REVISING, TOO_LATE
 from flockiq.pipeline.history import History, beyond
+from flockiq.pipeline.ordered import order_of
 from flockiq.shared.lanes import Bools
 from flockiq.shared.rows import Rows
 
 
 class Arrived(NamedTuple):
-    """A batch sorted out. rows: each once; late, too_late, revises: bool [n]; repeated: how many rows went.
+    """A batch sorted out.
+
+    rows: each once, by group and position; late, too_late, revises: bool [n]; repeated: how many rows went.
 
     A row of a group in which a row is late, or revises, is late itself; it is too late where the log
     does not reach back to it.
@@ -31,15 +34,15 @@ class Arrived(NamedTuple):
 def arrived(history: History, rows: Rows) -> Arrived:
     """Sort out a batch."""
     came = _came(history, rows)
-    stay = came != REPEATED
-    if not stay.all():
-        rows, came = rows.take(stay), came[stay]
+    order = order_of(rows)
+    order = order[came[order] != REPEATED]
+    came = came[order]
     return Arrived(
-        rows=rows,
+        rows=rows.take(order),
         late=came != ON_TIME,
         too_late=came == TOO_LATE,
         revises=came == REVISING,
-        repeated=len(stay) - len(came),
+        repeated=len(rows) - len(came),
     )
 
 

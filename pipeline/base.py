@@ -79,10 +79,18 @@ class Base:
         """A copy of some entities and groups, numbered anew from 0 in the order given."""
         slots, series = self.entities.of[entities], self.groups.of[groups]
         here, there = np.flatnonzero(slots >= 0), np.flatnonzero(series >= 0)
-        golden, signs, of_groups = live.golden.take(entities), live.signs.take(entities), live.series.take(groups)
-        golden.put(here, self._world.golden.take(slots[here]))
-        signs.put(here, self._world.signs.take(slots[here]))
-        of_groups.put(there, self._world.series.take(series[there]))
+        base = self._world
+        if len(here) == len(entities):
+            golden, signs = base.golden.take(slots), base.signs.take(slots)
+        else:
+            golden, signs = live.golden.take(entities), live.signs.take(entities)
+            golden.put(here, base.golden.take(slots[here]))
+            signs.put(here, base.signs.take(slots[here]))
+        if len(there) == len(groups):
+            of_groups = base.series.take(series)
+        else:
+            of_groups = live.series.take(groups)
+            of_groups.put(there, base.series.take(series[there]))
         mine = {new: copy.deepcopy(self.open[old]) for new, old in enumerate(entities.tolist()) if old in self.open}
         return World(golden, signs, of_groups, Episodes(mine))
 

@@ -124,6 +124,16 @@ class LogColumns(NamedTuple):
     revision: Int64s
 
 
+class DeltaColumns(NamedTuple):
+    """Those columns of ``pipeline.world.DeltaRows`` by which two deltas are one."""
+
+    event: Int64s
+    field: Int64s
+    entity: Int64s
+    old: Int64s
+    new: Int64s
+
+
 class MarkColumns(NamedTuple):
     """The columns of ``pipeline.history.Marks``."""
 

@@ -24,6 +24,8 @@ class Functions(NamedTuple):
     logged: Function
     sort_out: Function
     chain: Function
+    put_in_order: Function
+    shared: Function
     joined: Function
     numbered: Function
     written: Function
@@ -41,6 +43,7 @@ loading = Loading(
         "flockiq.pipeline.rowfields",
         "flockiq.pipeline.rowenter",
         "flockiq.pipeline.rowlog",
+        "flockiq.pipeline.roworder",
     ),
     made_from=(
         "compare/anomalies.py",
@@ -54,6 +57,7 @@ loading = Loading(
         "pipeline/rowenter.py",
         "pipeline/rowfields.py",
         "pipeline/rowlog.py",
+        "pipeline/roworder.py",
         "pipeline/rowread.py",
         "pipeline/rowscore.py",
         "pipeline/rowtake.py",

@@ -43,7 +43,7 @@ class Marks(Arrays):
     def grow(self, groups: int) -> None:
         """Make room for at least this many groups."""
         if groups > len(self):
-            self.extend(Marks.empty(roomier(groups, len(self)) - len(self)))
+            self.extend(Marks.empty(1), roomier(groups, len(self)))
 
 
 def beyond(rows: Rows, us: Int64s, rr: Int64s, tie: Int64s) -> Bools:
@@ -76,7 +76,7 @@ class History:
             return
         start, end = self.count, self.count + len(rows)
         if end > len(self.rows):
-            size = roomier(end, len(self.rows))
+            size = roomier(end, len(self.rows), times=2)
             self.rows.lengthen(size)
             self.previous = longer(vars(self).pop("previous"), size)
         for name in Rows.names:

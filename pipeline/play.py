@@ -8,10 +8,11 @@ from flockiq.compare.drift import disagree
 from flockiq.pipeline import compiled
 from flockiq.pipeline.findings import drifted, found
 from flockiq.pipeline.fused import in_one_pass
+from flockiq.pipeline.ordered import ordered
 from flockiq.pipeline.rounds import Passed, in_rounds
 from flockiq.pipeline.world import DeltaRows, Plan, World
 from flockiq.shared.lanes import Bools, Int64s, Texts
-from flockiq.shared.rows import ACTION, Rows, in_order
+from flockiq.shared.rows import ACTION, Rows
 from flockiq.signal.conditions import evaluate
 from flockiq.signal.seen import Act, Seen
 
@@ -23,7 +24,7 @@ def play(world: World, plan: Plan, rows: Rows, texts: Texts, *, judging: bool = 
     """
     if not len(rows):
         return DeltaRows.joined([])
-    rows = rows.take(in_order(rows))
+    rows = ordered(rows)
     acted = rows.op == ACTION
     acts, folded = [], rows
     place = np.arange(len(rows))

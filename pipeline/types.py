@@ -14,11 +14,13 @@ from flockiq.pipeline.arrivals import arrived
 from flockiq.pipeline.base import Base
 from flockiq.pipeline.entities import Entities
 from flockiq.pipeline.history import History
+from flockiq.pipeline.ordered import shared, starts
 from flockiq.pipeline.overrides import Overrides
 from flockiq.pipeline.play import judge_again, play
 from flockiq.pipeline.reader import Reader
 from flockiq.pipeline.world import DeltaRows, Plan, World
-from flockiq.shared.lanes import Bools, Int64s, Texts
+from flockiq.shared.arrays import distinct
+from flockiq.shared.lanes import Int64s, Texts
 from flockiq.shared.rows import VOID, Rows
 from flockiq.signal.episodes import Step, corrected
 
@@ -121,7 +123,7 @@ class TypeState:
         on_time = (~late | too_late) & (rows.op != VOID)
 
         logged = rows.take(~too_late) if too_late.any() else rows
-        self.base.keep(self.live, np.unique(logged.entity), np.unique(logged.group))
+        self.base.keep(self.live, distinct(logged.entity, len(self.ids)), logged.group[starts(logged.group)])
         self._fold_base(rows.take(on_time & too_late), texts)
         told = play(self.live, self.plan, rows.take(on_time), texts)
         parts, gone, touched = [told], [], rows.entity
@@ -142,8 +144,8 @@ class TypeState:
             found=self.live.found(),
             unfound=Findings.joined(unfound),
             steps=self.live.episodes.taken(),
-            entities=np.unique(touched),
-            groups=np.unique(rows.group),
+            entities=distinct(touched, len(self.ids)),
+            groups=rows.group[starts(rows.group)],
             logged=logged,
             duplicates=repeated,
             too_late=int(too_late.sum()),
@@ -198,14 +200,11 @@ class TypeState:
         for step in steps + by_time:
             ended[step.entity].append(step)
         for number, entity in enumerate(entities.tolist()):
-            self.live.episodes.steps += corrected(
-                entity,
-                self.live.episodes.open.get(entity, {}),
-                after.episodes.open.get(number, {}),
-                ended[number],
-            )
+            was_open, is_open = self.live.episodes.open.get(entity, {}), after.episodes.open.get(number, {})
+            if was_open or is_open:
+                self.live.episodes.steps += corrected(entity, was_open, is_open, ended[number])
         self.live.replace(entities, groups, after)
-        same_old, same_new = _shared(old, new)
+        same_old, same_new = shared(old, new)
         was, now = before.found(), after.found()
         self.live.findings.append(_global(now.but(was), entities))
         wrong = _global(old.where(~same_old), entities)
@@ -268,16 +267,3 @@ def _local(rows: Rows, entities: Int64s, groups: Int64s) -> Rows:
 
 def _global[Told: (DeltaRows, Findings)](told: Told, entities: Int64s) -> Told:
     return told._replace(entity=entities[told.entity]) if len(told.entity) else told
-
-
-def _shared(old: DeltaRows, new: DeltaRows) -> tuple[Bools, Bools]:
-    """Which of the old deltas are among the new, and which of the new among the old."""
-    columns = [
-        np.concatenate([getattr(old, name), getattr(new, name)]) for name in ("event", "field", "entity", "old", "new")
-    ]
-    order = np.lexsort(columns[::-1])
-    differs = np.any([column[order][1:] != column[order][:-1] for column in columns], axis=0)
-    which = np.empty(len(order), np.int64)
-    which[order] = np.cumsum(np.r_[False, differs]) if len(order) else which
-    of_old, of_new = which[: len(old.entity)], which[len(old.entity) :]
-    return np.isin(of_old, of_new), np.isin(of_new, of_old)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from flockiq.pipeline.codes import REPEATED
+from flockiq.pipeline.codes import REPEATED, DeltaColumns
 from flockiq.pipeline.compiled import Functions
 from flockiq.pipeline.decode import rows_of, scanned_lines
 from flockiq.pipeline.fused import in_one_pass
@@ -64,6 +64,10 @@ def warm(functions: Functions) -> None:
     if letters or lines.resolved:
         raise AssertionError("the compiled reader does not take a plain line")
     state.room()
+    record, order = rows["thing"], np.empty(1, np.int64)
+    functions.put_in_order(record.group, record.us, record.rr, record.hash, order)
+    told = DeltaColumns(*np.zeros((len(DeltaColumns._fields), 1), np.int64))
+    functions.shared(told, told, np.empty(1, np.bool_), np.empty(1, np.bool_))
     passed = in_one_pass(functions, state.live, LAYOUT, rows["thing"], texts)
     state.history.append(rows["thing"])
     came, found = np.empty(1, np.int8), np.empty(1, np.int64)

@@ -126,11 +126,11 @@ class World:
         """Make room for at least this many entities and groups, and some more if there is too little."""
         n, g = len(self.golden), len(self.series)
         if entities > n:
-            more = roomier(entities, n) - n
-            self.golden.extend(Golden.empty(layout, more))
-            self.signs.extend(Signs.empty(layout, more))
+            size = roomier(entities, n)
+            self.golden.extend(Golden.empty(layout, 1), size)
+            self.signs.extend(Signs.empty(layout, 1), size)
         if groups > g:
-            self.series.extend(Series.empty(layout, roomier(groups, g) - g))
+            self.series.extend(Series.empty(layout, 1), roomier(groups, g))
 
     def part(self, entities: Int64s, groups: Int64s) -> World:
         """A copy of some entities and groups, numbered anew from 0 in the order given."""

@@ -12,13 +12,15 @@ Array = npt.NDArray[Any]
 Whole = npt.NDArray[np.integer[Any]]
 Packed = Mapping[str, tuple[str, list[int], bytes]]
 
-_GROWTH = 1.25  # times as much room as there was: a quarter at most lies idle
 _FEW = 64
 
 
-def roomier(needed: int, there: int) -> int:
-    """How many rows to make room for, so that growing row by row costs little a row and leaves little idle."""
-    return max(needed, int(_GROWTH * there), _FEW)
+def roomier(needed: int, there: int, times: float = 1.25) -> int:
+    """How many rows to make room for, so that growing row by row costs little a row and leaves little idle.
+
+    ``times`` as much room as there was: more for what grows fast and is soon made smaller.
+    """
+    return max(needed, int(times * there), _FEW)
 
 
 def longer(column: Array, size: int) -> Array:
@@ -76,10 +78,10 @@ class Arrays:
         for name in self.names:
             vars(self)[name] = longer(vars(self).pop(name), size)  # popped: so nothing refers to it
 
-    def extend(self, blank: Self) -> None:
-        """Add ``blank``'s rows after these."""
+    def extend(self, blank: Self, size: int) -> None:
+        """Make room for ``size`` rows in all, the new ones as the one row of ``blank``."""
         before = len(self)
-        self.lengthen(before + len(blank))
+        self.lengthen(size)
         for name in self.names:
             getattr(self, name)[before:] = getattr(blank, name)
 
