@@ -15,25 +15,10 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from itertools import repeat
 from typing import Final
 
-import msgspec
-import zstandard
-
 from flockiq.shared.ports import Blobs
+from flockiq.shared.segments import FOLDER, Segment, packed, unpacked
 
 SEGMENTS: Final = 256  # of a set before they are folded
-_MAX_SEGMENT_BYTES: Final = 2_000_000_000  # decompressed; our own writing, so only a guard
-
-
-class Segment(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Keys that a batch added and removed; ``whole`` when it holds all there were until then."""
-
-    added: list[str] = []
-    fingerprints: list[int] = []  # of the added, in their order; none are kept if it is empty
-    removed: list[str] = []
-    whole: bool = False
-
-
-_decode = msgspec.msgpack.Decoder(Segment).decode
 
 
 class KeySets:
@@ -41,7 +26,7 @@ class KeySets:
 
     def __init__(self, blobs: Blobs, tenant: str, source: str, stream: str) -> None:
         self._blobs = blobs
-        self._folder = f"capture/keys/{tenant}/{source}/{stream}"
+        self._folder = f"{FOLDER}/{tenant}/{source}/{stream}"
 
     async def note(self, key_set: int, run: int, part: int, added: Mapping[str, int], removed: Collection[str]) -> None:
         """Keep what a batch of ``run`` added (key → fingerprint, 0 for unknown) and removed.
@@ -87,14 +72,10 @@ class KeySets:
             after = names[-1]
 
     async def _put(self, name: str, segment: Segment) -> None:
-        body = await asyncio.to_thread(lambda: zstandard.compress(msgspec.msgpack.encode(segment), 1))
-        await self._blobs.put(name, body)
+        await self._blobs.put(name, await asyncio.to_thread(packed, segment))
 
     async def _get(self, name: str) -> Segment:
-        body = await self._blobs.get(name)
-        return await asyncio.to_thread(
-            lambda: _decode(zstandard.ZstdDecompressor().decompress(body, max_output_size=_MAX_SEGMENT_BYTES))
-        )
+        return await asyncio.to_thread(unpacked, await self._blobs.get(name))
 
 
 def _segment(added: Mapping[str, int], removed: Collection[str], *, whole: bool = False) -> Segment:

@@ -56,12 +56,13 @@ async def ask[T](
     kind: type[T],
     parameters: dict[str, str | int] | None = None,
     *,
+    body: dict[str, str] | None = None,
     conflict: type[FlockIQError] = Conflict,
 ) -> T:
     """What the app answers. NotReached if it does not; NotFound, ``conflict`` or FlockIQError with what it says."""
     url = app.base_url
     try:
-        answer = await app.request(method, path, params=parameters)
+        answer = await app.request(method, path, params=parameters, json=body)
     except httpx.HTTPError as error:
         raise NotReached(f"{url} can't be asked ({type(error).__name__} {error}): does FlockIQ run there?") from error
     if answer.is_success:

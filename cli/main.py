@@ -87,9 +87,28 @@ def parser() -> argparse.ArgumentParser:
     )
     past.add_argument("--port", type=_port, default=0, metavar="N", help="where the app listens; 0: any (%(default)s)")
     past.add_argument("--seed", type=_whole, default=1, metavar="N", help="when it is killed, and what records hold")
+    _erase_parser(commands, config)
     _dead_letters_parser(commands, config)
     _sources_parser(commands, config)
     return top
+
+
+def _erase_parser(commands: Subparsers, config: argparse.ArgumentParser) -> None:
+    erase = commands.add_parser(
+        "erase",
+        parents=[config],
+        help="remove a person or company from every store, and say what was removed where",
+        description="Removes what is known under a key from state, alerts, dead letters, raw history and the history. "
+        "Erase it in the sources first: what they tell of it afterwards is new. The same command again goes on with "
+        "what was interrupted.",
+    )
+    erase.add_argument(
+        "keys", nargs="+", metavar="KEY", help="an entity's id or match key, or a record: source/stream/key"
+    )
+    erase.add_argument("--type", dest="kind", default="", metavar="TYPE", help="only an entity of this type")
+    erase.add_argument("--data", type=Path, default=Path("data"), metavar="DIR", help="of the app (%(default)s)")
+    erase.add_argument("--url", default="", help="of an app elsewhere, in place of --data")
+    erase.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _dead_letters_parser(commands: Subparsers, config: argparse.ArgumentParser) -> None:
@@ -228,6 +247,13 @@ def _dead_letters(options: argparse.Namespace) -> int:
     return dead_letters.replay(where, options.ids, which if chosen else None)
 
 
+def _erase(options: argparse.Namespace) -> int:
+    from flockiq.cli import erase  # noqa: PLC0415 - loads the engine
+
+    asked = (options.data, options.config, options.url, tuple(dict.fromkeys(options.keys)), options.kind, options.json)
+    return erase.run(erase.Options(*asked))
+
+
 def _sources(options: argparse.Namespace) -> int:
     if options.verb == "backfill":
         from flockiq.cli import backfill  # noqa: PLC0415 - asks the app, and loads no capture
@@ -253,6 +279,7 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "check": _check,
     "kill-test": _kill_test,
     "backfill-test": _backfill_test,
+    "erase": _erase,
     "dead-letters": _dead_letters,
     "sources": _sources,
 }

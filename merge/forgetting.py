@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from flockiq.merge.chain import WHOLE
-from flockiq.merge.mapping import StreamPlan, mapped
+from flockiq.merge.mapping import MISSING, StreamPlan, mapped
 from flockiq.merge.match import Places
 from flockiq.merge.records import Records
 from flockiq.shared import wire
@@ -39,6 +39,8 @@ def erase(
         ]
         versions = sum(len(records.chains[number]) - 1 for number in gone)
         mine = Tombstones()
+        for name in said.records:
+            mine.put_digest(salt, bytes.fromhex(name), said.at_us)
         for text in (*entities, *(records.names[number] for number in gone)):
             mine.put(salt, text, said.at_us)
         tombstones.restore(mine.stored())
@@ -94,7 +96,7 @@ def refuse(
         rows = [row for row in range(len(placed)) if row not in table.bad]
         nothing = [None] * len(placed)
         columns = [table.columns.get(name, nothing) for name in plan.placing]
-        where = [tuple(column[row] for column in columns) for row in rows]
+        where = [tuple(None if column[row] is MISSING else column[row] for column in columns) for row in rows]
         keys = [placed[row][0].data.key for row in rows]
         for row, place in zip(rows, places.of(keys, where), strict=True):
             if _from_us(placed[row][0]) <= tombstones.until_us(place.entity_id):

@@ -30,7 +30,7 @@ SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _CALLER: Final = "flockiq.caller"
 _NAME_CHARACTERS: Final = 200
 _PRINCIPAL_BYTES: Final = 64_000
-_ADMIN: Final = ("/api/sources/",)  # reading a system's whole past costs, there and here
+_ADMIN: Final = ("/api/sources/", "/api/erasures")  # reading a whole past costs, there and here; erasing is for ever
 
 
 class Caller(NamedTuple):

@@ -8,7 +8,7 @@ from typing import Annotated
 import msgspec
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from flockiq.serve import backfills, overrides
+from flockiq.serve import backfills, erasures, overrides
 from flockiq.serve.actions import Verb, act, operator
 from flockiq.serve.backfills import BackfillShown
 from flockiq.serve.deadletters import MOST as LETTERS_PER_PAGE_MOST
@@ -23,6 +23,7 @@ from flockiq.serve.summary import Summary, summary
 from flockiq.serve.view import View, now_us
 from flockiq.shared.alerts import Alert, AlertPage, AlertQuery, HistoryEntry, Status
 from flockiq.shared.config.load import config
+from flockiq.shared.erasure import Erasure
 from flockiq.shared.instants import instant_us
 
 ALERTS_PER_PAGE = 100
@@ -66,6 +67,7 @@ KINDS = (
     BackfillsShown,
     EntitiesFound,
     Entity,
+    Erasure,
     OverrideTold,
     Streams,
     DeadLetterPage,
@@ -125,6 +127,7 @@ def routes(view: View) -> APIRouter:  # noqa: C901 - one short route after anoth
         return Json(Streams(await view.streams.get()))
 
     api.include_router(overrides.routes(view))
+    api.include_router(erasures.routes(view))
     _backfills(api, view)
 
     @api.get(

@@ -12,3 +12,11 @@ class Scrubs(Protocol):
     async def scrub(self) -> None:
         """Leave nothing of what was removed in the files. StoreUnavailable if somebody else holds them too long."""
         ...
+
+
+@runtime_checkable
+class Lingers(Protocol):
+    """An adapter over a service that keeps what was removed for a while, for whoever restores it."""
+
+    lingers: str
+    """How long, and where, in words."""

@@ -44,6 +44,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     compiled: Literal["background", "wait", "off"] = "background"  # FLOCKIQ_COMPILED: when machine code is loaded
     analytics_spool: bool = False  # FLOCKIQ_ANALYTICS_SPOOL: leave rows to the process that holds the DuckDB file
     entity_hubs: bool = True  # FLOCKIQ_ENTITY_HUBS: tell golden records and deltas on hubs entities and deltas
+    hub_retention_h: float = 24.0  # FLOCKIQ_HUB_RETENTION_H: for how long hubs keep events, in hours
     access: Access = "local"  # FLOCKIQ_ACCESS
     lease_s: float = 10.0  # FLOCKIQ_LEASE_S: how long what a killed process was reading waits for another
     requests_per_s: float = 50.0  # FLOCKIQ_REQUESTS_PER_S: of one caller to page and API

@@ -50,7 +50,11 @@ class Tombstones:
 
     def put(self, salt: bytes, text: str, at_us: int) -> None:
         """Refuse ``text`` up to ``at_us``; of two tombstones of one text the later stands."""
-        self._put(salt, digest(salt, text), Tombstone(at_us, at_us + KEPT_US))
+        self.put_digest(salt, digest(salt, text), at_us)
+
+    def put_digest(self, salt: bytes, name: bytes, at_us: int) -> None:
+        """Likewise, of a text whose hash is known."""
+        self._put(salt, name, Tombstone(at_us, at_us + KEPT_US))
 
     def until_us(self, text: str) -> int:
         """Up to when nothing of ``text`` counts; NEVER if nothing is refused."""

@@ -50,6 +50,8 @@ class CosmosAlerts:
     some of it, and is told again.
     """
 
+    lingers = "the account's continuous backup keeps 7 days, as infra/ deploys it"
+
     def __init__(self, cosmos: Cosmos) -> None:
         self._cosmos = cosmos
         self._at_once = asyncio.Semaphore(AT_ONCE)

@@ -26,10 +26,11 @@ class Embedded:
         self._data = settings.data
         self._partitions = settings.partitions
         self._spool = settings.analytics_spool
+        self._retention_s = settings.hub_retention_h * 3600.0
 
     def events(self, _blobs: Blobs) -> SqliteEvents:
         """Hubs as a sqlite log."""
-        return SqliteEvents(self._data / "events.db", self._partitions)
+        return SqliteEvents(self._data / "events.db", self._partitions, retention_s=self._retention_s)
 
     def state(self) -> SqliteState:
         """State logs in one sqlite file."""

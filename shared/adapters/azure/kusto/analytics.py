@@ -47,6 +47,12 @@ class KustoAnalytics:
     ``tables`` is where the tables are declared, as they were deployed.
     """
 
+    lingers = (
+        "rows are deleted for good, and files that held them may keep their bytes until the table's retention ends; "
+        "in Azure Data Explorer an admin removes those too, with .purge. Rows that were queued in the last 5 minutes "
+        "may follow: erase again then"
+    )
+
     def __init__(
         self,
         cluster: Cluster,

@@ -26,6 +26,8 @@ _READS: Final = 20  # of a blob that is replaced while it is read in pieces
 class AccountBlobs:
     """Blobs over a storage account's container ``blobs``. A path is names joined by ``/``; BadRecord for any other."""
 
+    lingers = "the storage account's soft delete keeps removed blobs for 7 days, as infra/ deploys it"
+
     def __init__(self, account: Account) -> None:
         self._account = account
         self._places: OrderedDict[tuple[str, str], str] = OrderedDict()

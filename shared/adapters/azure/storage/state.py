@@ -62,6 +62,8 @@ class AppendBlobState:
     Damage raises StateCorrupt; an entry or a snapshot over its limit BadRecord.
     """
 
+    lingers = "the storage account's soft delete keeps removed blobs for 7 days, as infra/ deploys it"
+
     def __init__(self, account: Account, *, block_bytes: int = BLOCK_BYTES, roll_blocks: int = ROLL_BLOCKS) -> None:
         self._blobs = AppendBlobs(account)
         self._block_bytes = block_bytes
