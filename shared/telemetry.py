@@ -20,13 +20,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Final, NamedTuple, Protocol
 
+import zstandard
+
 from flockiq.shared import wire
-from flockiq.shared.errors import ConfigError, Problem
+from flockiq.shared.errors import BadRecord, ConfigError, Problem
 
 CONNECTION: Final = "APPLICATIONINSIGHTS_CONNECTION_STRING"
 WHERE: Final = "FLOCKIQ_TELEMETRY"
 MAX_LINKS: Final = 32  # traces a batch's span refers to
 MAX_BODIES: Final = 16  # of a batch's events are looked into
+HEAD: Final = 4_096  # bytes of a line, in which it says when it was captured
 
 LAG: Final = "flockiq.lag"
 LAG_EVENTS: Final = "flockiq.lag_events"
@@ -193,8 +196,7 @@ def batch(function: str, partition: str, bodies: Sequence[bytes]) -> Iterator[No
         yield
         return
     recorder = _recorder
-    # Without spans only the oldest is asked for, which is in the first.
-    traces, oldest_us = _seen(bodies[: MAX_BODIES if recorder.traces else 1])
+    traces, oldest_us = _seen(bodies[:MAX_BODIES]) if recorder.traces else ([], _first_us(bodies))
     with contextlib.ExitStack() as stack:
         if recorder.traces:
             stack.enter_context(recorder.span(function, traces, {"partition": partition, "events": len(bodies)}))
@@ -204,14 +206,33 @@ def batch(function: str, partition: str, bodies: Sequence[bytes]) -> Iterator[No
         recorder.measure(FRESHNESS, max(0.0, time.time() - oldest_us / 1e6), {"function": function})
 
 
+def _first_us(bodies: Sequence[bytes]) -> int:
+    """When the first line was captured (µs; 0: it does not say): no more than its beginning is unpacked."""
+    try:
+        with zstandard.ZstdDecompressor().stream_reader(bodies[0]) as reader:
+            found = _CAPTURED.search(reader.read(HEAD).partition(b"\n")[0])
+    except (IndexError, zstandard.ZstdError):
+        return 0
+    return int(found[1]) if found else 0
+
+
 def _seen(bodies: Sequence[bytes]) -> tuple[list[str], int]:
-    """The traces of these bodies' lines, and when the oldest was captured (µs; 0: none says so)."""
+    """The traces of these bodies' lines, and when the oldest looked at was captured (µs; 0: none says so).
+
+    Where all lines of a body have one trace, as those of one capture do, its first line speaks for them.
+    """
     traces: dict[str, None] = {}
     oldest = 0
     for body in bodies:
-        for line in wire.lines_in(body)[1]:
-            about = line[: line.find(_DATA)]  # beyond it are the record's own values
-            found = _TRACE.search(about)
+        try:
+            text = wire.unpack(body)
+        except BadRecord:
+            continue
+        first = text.partition(b"\n")[0]
+        found = _TRACE.search(first[: first.find(_DATA)])  # beyond it are the record's own values
+        shared = found is not None and text.count(found[1]) > text.count(b"\n")
+        for line in [first] if shared else text.split(b"\n"):
+            found = _TRACE.search(line[: line.find(_DATA)])
             if found is not None and len(traces) < MAX_LINKS:
                 traces[found[1].decode()] = None
             if (at := _CAPTURED.search(line)) is not None:  # the first: keys are escaped, records come after it
