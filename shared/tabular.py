@@ -15,6 +15,7 @@ import msgspec
 import nanoarrow as buffers
 import numpy as np
 import numpy.typing as npt
+import zstandard
 from arro3.io import read_ipc_stream, write_ipc_stream
 
 from flockiq.shared.instants import rfc3339
@@ -28,6 +29,8 @@ _TEXT = arrow.DataType.utf8()
 _NAMED = arrow.DataType.dictionary(arrow.DataType.int32(), _TEXT)
 _INSTANT = arrow.DataType.timestamp("us")
 _LONGEST = (1 << 31) - 1  # bytes of texts that 32 bits can tell the places of
+_COMPRESSED = zstandard.FRAME_HEADER
+_SCHEMA = 1 << 16  # bytes at the beginning of a stream, which hold its schema: some fifty for each column
 _encode = msgspec.json.Encoder().encode_lines
 
 
@@ -104,22 +107,26 @@ def _made(kind: buffers.Schema, n: int, *parts: object, nulls: int = 0) -> arrow
 
 
 def packed(parts: Sequence[Columns]) -> bytes:
-    """Rows of one table, put together in parts, to be kept: an Arrow IPC stream, which compresses well."""
+    """Rows of one table, put together in parts, to be kept and sent as they are: a compressed Arrow IPC stream."""
     tables = [part.table() for part in parts]
     whole = arrow.Table.from_batches([batch for table in tables for batch in table.to_batches()])
     body = io.BytesIO()
     write_ipc_stream(whole, body, compression=None)
-    return body.getvalue()
+    return zstandard.ZstdCompressor(level=1).compress(body.getbuffer())
 
 
 def unpacked(columns: bytes) -> arrow.Table:
-    """The rows that ``packed`` gave."""
-    return arrow.Table.from_arrow(read_ipc_stream(io.BytesIO(columns)))
+    """The rows that ``packed`` gave, or that an earlier FlockIQ left without compressing them."""
+    plain = zstandard.ZstdDecompressor().decompress(columns) if columns.startswith(_COMPRESSED) else columns
+    return arrow.Table.from_arrow(read_ipc_stream(io.BytesIO(plain)))
 
 
 def names(columns: bytes) -> Sequence[str]:
     """The names of the columns that ``packed`` gave, without reading the rows."""
-    return list(read_ipc_stream(io.BytesIO(columns)).schema.names)
+    start = columns
+    if columns.startswith(_COMPRESSED):
+        start = zstandard.ZstdDecompressor().stream_reader(columns).read(_SCHEMA)
+    return list(read_ipc_stream(io.BytesIO(start)).schema.names)
 
 
 def ndjson(columns: bytes) -> bytes:

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import zstandard
 
 from flockiq.shared.errors import BadRecord, NotFound
 from flockiq.shared.services import connect
 from flockiq.shared.settings import Settings
-from flockiq.shared.tabular import Columns, TakesColumns, ndjson, packed
+from flockiq.shared.tabular import Columns, TakesColumns, names, ndjson, packed, unpacked
 
 
 def entities(ids: list[str], fields: list[str]) -> Columns:
@@ -57,6 +58,15 @@ async def test_columns_are_what_the_same_rows_as_json_are(tmp_path: Path, fields
     assert answers[0] == answers[1]
     assert [row[0] for row in answers[0]] == ["a", "b", "c"]
     assert answers[0][1][2:6] == ['a "quoted" key', (1 << 53) + 2, "0001-01-01T00:00:00.000000Z", True]
+
+
+def test_columns_left_by_an_earlier_version_are_read() -> None:
+    """They were kept as they are; now they are compressed once, and moved as they are kept."""
+    made = packed([entities(["a", "b"], ["{}", "{}"])])
+    earlier = zstandard.ZstdDecompressor().decompress(made)
+    assert len(made) < len(earlier)
+    assert ndjson(earlier) == ndjson(made)
+    assert names(earlier) == names(made) == unpacked(made).column_names
 
 
 async def test_columns_told_in_other_types_go_in_together(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ from flockiq.shared.ports import Table
 from flockiq.shared.tables import Columns, read_tables
 from flockiq.shared.tabular import ndjson
 
-GROUP_BYTES = 64_000_000  # of rows in one transaction, unless one ingestion alone is larger
+GROUP_BYTES = 16_000_000  # of rows, as they are given, in one transaction, unless one ingestion alone is larger
 MAX_QUERY = 100_000  # characters of KQL
 MAX_ROWS = 500_000  # of an answer: Kusto's own limit
 _REMOVED = 200  # conditions of one DELETE

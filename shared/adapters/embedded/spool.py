@@ -50,7 +50,7 @@ class Spool:
 
     async def leave(self, table: str, rows: bytes, *, columns: bool) -> int:
         """Rows for the process that holds DuckDB; durable when it returns, with their number."""
-        body = await asyncio.to_thread(zstandard.ZstdCompressor(level=1).compress, rows)
+        body = rows if columns else await asyncio.to_thread(zstandard.ZstdCompressor(level=1).compress, rows)
 
         def write(connection: sqlite3.Connection) -> int:
             given = (table, columns, body)
@@ -105,8 +105,12 @@ class Spool:
 
 
 def _opened(found: Sequence[tuple[int, str, int, bytes]]) -> list[Spooled]:
+    """What was found, with lines of JSON as they were; columns are kept packed (shared.tabular), as they came."""
     decompress = zstandard.ZstdDecompressor().decompress
-    return [Spooled(number, name, bool(columns), decompress(body), len(body)) for number, name, columns, body in found]
+    return [
+        Spooled(number, name, bool(columns), body if columns else decompress(body), len(body))
+        for number, name, columns, body in found
+    ]
 
 
 class SpooledAnalytics:
