@@ -32,7 +32,7 @@ from flockiq.shared.ports import OutgoingEvent, StateStore
 from flockiq.shared.services import Services
 
 HUBS: Final = ("changes", "resolved", "entities", "deltas")
-APPENDS: Final = 96  # at least, for a figure of one
+APPENDS: Final = 48  # at least, for a figure of one
 
 
 class Logs(NamedTuple):
@@ -88,9 +88,13 @@ async def _app(environment: Environment, session: int, size: Size, folder: Path)
         await _fold(services, "resolved", "process_resolved", lambda: Resolved(plan, services.settings))
         given = await gather(*(held(services.events, hub) for hub in HUBS))
         commits = {log: (await services.state.read(log)).entries for log in await services.state.logs()}
-        outboxes = [owner._unpack(entry).outbox for entries in commits.values() for entry in entries]  # noqa: SLF001 - what a commit holds is the owner's
-        steps = [outbox.transitions for outbox in outboxes if outbox.transitions]
-        number = sum(map(len, commits.values()))
+    outboxes = [owner._unpack(entry).outbox for entries in commits.values() for entry in entries]  # noqa: SLF001 - what a commit holds is the owner's
+    steps = [outbox.transitions for outbox in outboxes if outbox.transitions]
+    del outboxes
+    number = sum(map(len, commits.values()))
+    # Opened anew: what the run left to do in other threads must not be counted here.
+    async with opened(environment, "state", "alerts", "registry", folder=folder / "none") as services:
+        await services.state.logs("none/")
         logs = await _logs(services.state, session, commits, records, -(-APPENDS // number))
         told = await _told(services, session, steps)
         note, turn = await _clock_units(services)

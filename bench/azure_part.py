@@ -29,7 +29,7 @@ from flockiq.bench.workload import CACHE, ROOT
 EMULATOR = ROOT / "tests" / "peers" / "storage" / "emulator"
 MILLION = 1_000_000
 EACH = 10  # packed records to one that is sent in an event of its own
-FOLDED = 4  # packed records to one that goes through the app's functions
+FOLDED = 8  # packed records to one that goes through the app's functions
 
 
 class Peers(NamedTuple):

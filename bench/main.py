@@ -62,7 +62,7 @@ def parsed(arguments: list[str] | None = None) -> Options:
         "--azure-records",
         type=int,
         default=200_000,
-        help="records sent to Event Hubs packed; a tenth of them one an event, a quarter through the app's functions",
+        help="records sent to Event Hubs packed; a tenth of them one an event, an eighth through the app's functions",
     )
     parser.add_argument("--results", type=Path, default=RESULTS, help="where results are written")
     return parser.parse_args(arguments, namespace=Options())
