@@ -19,7 +19,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
+from typing import Literal, Protocol
 
 import msgspec
 import numpy as np
@@ -249,7 +249,14 @@ class Lanes(dict[object, int]):
         return lane
 
 
-def value_of(kind: LaneType, scale: int, lane: int, texts: Texts) -> Scalar:
+class TextOf(Protocol):
+    """What knows the texts behind lanes."""
+
+    def text(self, lane: int) -> str:
+        """The text behind a lane."""
+
+
+def value_of(kind: LaneType, scale: int, lane: int, texts: TextOf) -> Scalar:
     """The canonical value of a lane; None for NULL and ABSENT."""
     if lane in (ABSENT, NULL):
         return None

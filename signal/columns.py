@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable
 
 import numpy as np
 
 from flockiq.shared.cel.columns import Column
 from flockiq.shared.lanes import Floats, Int64s, Texts, numbers
-from flockiq.shared.layout import Layout
+from flockiq.shared.layout import Field, Layout
 from flockiq.signal.seen import Seen
 from flockiq.signal.watch import column, floats
 
@@ -20,59 +19,75 @@ class Columns:
     def __init__(self, layout: Layout, golden: Int64s, key: Int64s, texts: Texts) -> None:
         self._layout, self._golden, self._key, self._texts = layout, golden, key, texts
         self._numbers = layout.numbers
+        self._made: dict[str, Column] = {}
+        self._taken: dict[tuple[object, str], Column] = {}
 
-    def of(self, names: Iterable[str], rows: Int64s) -> dict[str, Column]:
-        """The named columns of some rows; names that are neither field nor key are left out."""
-        found: dict[str, Column] = {}
-        for name in names:
-            number = self._numbers.get(name)
-            if number is not None:
-                field = self._layout.fields[number]
-                found[name] = column(field.kind, field.scale, self._golden[rows, number], self._texts)
-            elif name == "key":
-                found[name] = self.text(self._key[rows])
-        return found
+    def all(self, names: Iterable[str]) -> dict[str, Column]:
+        """The named columns of all rows; names that are neither field nor key are left out."""
+        return {name: self._column(name) for name in names if name in self._numbers or name == "key"}
+
+    def of(self, names: Iterable[str], rows: Int64s, these: object = None) -> dict[str, Column]:
+        """The same of some rows; ``these`` says which, where others will ask for the same."""
+        if these is None:
+            return {name: one.take(rows) for name, one in self.all(names).items()}
+        for name, one in self.all(names).items():
+            if (these, name) not in self._taken:
+                self._taken[these, name] = one.take(rows)
+        return {name: self._taken[these, name] for name in names if (these, name) in self._taken}
 
     def text(self, lanes: Int64s) -> Column:
         """A column of texts."""
         return column("string", 0, lanes, self._texts)
 
-
-class SharedColumns:
-    """Columns of the same rows for many rules, each made once for each set of rows."""
-
-    def __init__(self, columns: Columns) -> None:
-        self._columns = columns
-        self._made: dict[tuple[object, str], dict[str, Column]] = {}
-
-    def of(self, names: Iterable[str], key: object, rows: Int64s) -> dict[str, Column]:
-        """The named columns of ``rows``; ``key`` says which rows they are."""
-        found: dict[str, Column] = {}
-        for name in names:
-            made = self._made.get((key, name))
-            if made is None:
-                made = self._made[key, name] = self._columns.of((name,), rows)
-            found |= made
-        return found
+    def _column(self, name: str) -> Column:
+        made = self._made.get(name)
+        if made is None:
+            number = self._numbers.get(name)
+            if number is None:
+                made = self.text(self._key)
+            else:
+                field = self._layout.fields[number]
+                made = column(field.kind, field.scale, self._golden[:, number].copy(), self._texts)
+            self._made[name] = made
+        return made
 
 
-class FieldDeltas(NamedTuple):
+class FieldDeltas:
     """The deltas of one field: row, old, new, source int64 [k], and their columns."""
 
-    row: Int64s
-    old: Int64s
-    new: Int64s
-    source: Int64s
-    numbers: dict[str, Column]
-    texts: dict[str, Int64s]
-    field: int
-    golden: Columns
-    shared: SharedColumns
+    def __init__(self, number: int, layout: Layout, told: Seen, at: Int64s, golden: Columns, texts: Texts) -> None:
+        self.row, self.old, self.new = told.delta_row[at], told.delta_old[at], told.delta_new[at]
+        self.source = told.delta_source[at]
+        self._number, self._layout, self._golden, self._texts = number, layout, golden, texts
+        self._made: dict[str, Column] = {}
 
-    def columns(self, names: Sequence[str]) -> dict[str, Column]:
-        """What a change rule reads."""
-        said = {name: self.golden.text(lanes) for name, lanes in self.texts.items() if name in names}
-        return self.shared.of(names, ("delta", self.field), self.row) | self.numbers | said
+    def columns(self, names: Iterable[str]) -> dict[str, Column]:
+        """What a change rule reads: the old and the new value, and what else is named."""
+        mine = {"old", "new", *_OF_A_DELTA.intersection(names)}
+        for name in mine - self._made.keys():
+            self._made[name] = self._column(name)
+        said = {name: self._made[name] for name in mine}
+        return self._golden.of(names, self.row, ("delta", self._number)) | said
+
+    def _column(self, name: str) -> Column:
+        field, texts = self._layout.fields[self._number], self._texts
+        match name:
+            case "old" | "new":
+                return column(field.kind, field.scale, self.old if name == "old" else self.new, texts)
+            case "relative_change":
+                return floats(relative(self._real(field, self.old), self._real(field, self.new)))
+            case "field":
+                return self._golden.text(np.full(len(self.row), texts.lane(field.name)))
+            case _:
+                named = np.array([texts.lane(teller) for teller in self._layout.tellers], np.int64)
+                return self._golden.text(named[self.source])
+
+    @staticmethod
+    def _real(field: Field, lanes: Int64s) -> Floats:
+        return numbers(field.kind, field.scale, lanes)
+
+
+_OF_A_DELTA = frozenset({"relative_change", "field", "source"})
 
 
 class DeltaColumns:
@@ -80,32 +95,15 @@ class DeltaColumns:
 
     def __init__(self, layout: Layout, deltas: Seen, golden: Columns, texts: Texts) -> None:
         self._layout, self._deltas, self._golden, self._texts = layout, deltas, golden, texts
-        self._shared = SharedColumns(golden)
         self._made: dict[int, FieldDeltas | None] = {}
 
     def of(self, number: int) -> FieldDeltas | None:
         """The deltas of a field; None if there are none."""
         if number not in self._made:
-            self._made[number] = self._make(number)
+            at = np.flatnonzero(self._deltas.delta_field == number)
+            made = FieldDeltas(number, self._layout, self._deltas, at, self._golden, self._texts) if len(at) else None
+            self._made[number] = made
         return self._made[number]
-
-    def _make(self, number: int) -> FieldDeltas | None:
-        told = self._deltas
-        at = np.flatnonzero(told.delta_field == number)
-        if not len(at):
-            return None
-        field, texts = self._layout.fields[number], self._texts
-        old, new, source = told.delta_old[at], told.delta_new[at], told.delta_source[at]
-        named = np.array([texts.lane(name) for name in self._layout.tellers], np.int64)
-        measured = {
-            "old": column(field.kind, field.scale, old, texts),
-            "new": column(field.kind, field.scale, new, texts),
-            "relative_change": floats(
-                relative(numbers(field.kind, field.scale, old), numbers(field.kind, field.scale, new))
-            ),
-        }
-        said = {"field": np.full(len(at), texts.lane(field.name)), "source": named[source]}
-        return FieldDeltas(told.delta_row[at], old, new, source, measured, said, number, self._golden, self._shared)
 
 
 def relative(old: Floats, new: Floats) -> Floats:

@@ -13,14 +13,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from flockiq.shared.lanes import Bools, Int64s, Scalar, Texts, value_of
+from flockiq.shared.lanes import ABSENT, NULL, Bools, Int64s, Scalar, Texts
 from flockiq.shared.layout import Layout
 from flockiq.shared.rows import round_numbers
-from flockiq.signal.columns import Columns, DeltaColumns, SharedColumns
+from flockiq.signal.columns import Columns, DeltaColumns
 from flockiq.signal.episodes import Episodes
 from flockiq.signal.seen import Act, Observed, Seen
-from flockiq.signal.watch import Watch, floats, holds, shown_values
+from flockiq.signal.watch import Watch, canonical_values, floats, holds, shown_values
 
+_MUCH = 6  # an nth of all rows from which on all are evaluated, where no texts are read
 BEYOND = 4.0  # deviations: an anomaly rule without a condition means this
 
 
@@ -73,10 +74,10 @@ def _words(watches: Sequence[Watch], judging: _Judging, before: Int64s) -> Int64
     asked, held = np.zeros(len(before), np.int64), np.zeros(len(before), np.int64)
     for watch in watches:
         if watch.is_state:
-            rows, true = judging.state(watch)
             bit = np.int64(1 << watch.number)
-            asked[rows] |= bit
-            held[rows[true]] |= bit
+            new, true = judging.state(watch)
+            asked |= np.where(new, bit, 0)
+            held |= np.where(true, bit, 0)
     after = held | (before & ~asked)
     for rows in judging.followers():
         after[rows] = held[rows] | (after[judging.seen.previous[rows]] & ~asked[rows])
@@ -86,6 +87,7 @@ def _words(watches: Sequence[Watch], judging: _Judging, before: Int64s) -> Int64
 def _tell(hits: Sequence[_Hit], acts: Sequence[Act], judging: _Judging, episodes: Episodes) -> None:
     """Take the episodes through the hits, and through what people did between them."""
     seen, waiting = judging.seen, list(reversed(acts))
+    judging.read(hits)
     for hit in hits:
         while waiting and waiting[-1].row < seen.row[hit.row]:
             _act(waiting.pop(), episodes)
@@ -108,15 +110,34 @@ def _act(act: Act, episodes: Episodes) -> None:
 
 
 class _Words(NamedTuple):
-    """Words of bits, and the bits that any of them has."""
+    """Those words of bits that have any: of which rows."""
 
+    rows: Int64s
     words: Int64s
-    any: np.int64
 
     @classmethod
     def of(cls, words: Int64s) -> _Words:
-        """Some words."""
-        return cls(words, np.bitwise_or.reduce(words, initial=0))
+        """Some words, one a row."""
+        rows = np.flatnonzero(words)
+        return cls(rows, words[rows])
+
+    def having(self, bit: np.int64) -> Int64s:
+        """The rows that have a bit."""
+        found: Int64s = self.rows[self.words & bit != 0]
+        return found
+
+
+class _Said:
+    """The texts behind some lanes, asked for at once."""
+
+    def __init__(self, lanes: Int64s, texts: Texts) -> None:
+        lanes = np.unique(lanes)
+        lanes = lanes[(lanes != ABSENT) & (lanes != NULL)]
+        self._texts: dict[int, str] = dict(zip(lanes.tolist(), texts.many(lanes), strict=True))
+
+    def text(self, lane: int) -> str:
+        """The text behind a lane."""
+        return self._texts[lane]
 
 
 class _Judging:
@@ -126,28 +147,47 @@ class _Judging:
         self.layout, self.seen, self.texts = layout, seen, texts
         self.columns = Columns(layout, seen.golden, seen.key, texts)
         self.deltas = DeltaColumns(layout, seen, self.columns, texts)
-        self.shared = SharedColumns(self.columns)
         self._index = layout.numbers
-        self._asked: dict[tuple[str, ...], Int64s] = {}
+        self._texts = frozenset(field.name for field in layout.fields if field.kind in ("string", "json")) | {"key"}
+        self._asked: dict[tuple[str, ...], Bools] = {}
+        self._said = _Said(np.zeros(0, np.int64), texts)
         self._changed = np.zeros((len(layout.fields), len(seen.entity)), np.bool_)
         self._changed[seen.delta_field, seen.delta_row] = True
         self._moved = frozenset(np.flatnonzero(self._changed.any(axis=1)).tolist())
 
     def values(self, watch: Watch, row: int) -> dict[str, Scalar]:
-        """What an alert of a rule shows of a row."""
-        values = shown_values(watch, self.layout, self.seen.golden[row], self.texts, self._index)
+        """What an alert of a rule shows of a row that was read."""
+        values = shown_values(watch, self.layout, self.seen.golden[row], self._said, self._index)
         if "key" in watch.shown:
-            values["key"] = self.texts.text(int(self.seen.key[row]))
+            values["key"] = self._said.text(int(self.seen.key[row]))
         return values
 
-    def state(self, watch: Watch) -> tuple[Int64s, Bools]:
-        """The rows that a state rule is asked of, int64 [k], and where of them it holds, bool [k]."""
-        if watch.kind == "threshold":
-            rows = self._new(watch.names)
-            if not len(rows):
-                return rows, np.zeros(0, np.bool_)
-            columns = self.shared.of(watch.names, watch.names, rows)
-            return rows, holds(watch.condition, columns, len(rows))
+    def read(self, hits: Sequence[_Hit]) -> None:
+        """Read at once the texts that the alerts of some hits show."""
+        rows = np.array([hit.row for hit in hits], np.int64)
+        shown = {name for watch in {id(hit.watch): hit.watch for hit in hits}.values() for name in watch.shown}
+        lanes = [self.columns.all([name])[name].values[rows] for name in shown & self._texts]
+        if lanes:
+            self._said = _Said(np.concatenate(lanes), self.texts)
+
+    def state(self, watch: Watch) -> tuple[Bools, Bools]:
+        """The rows that a state rule is asked of, and those of them where it holds: bool [r]."""
+        if watch.kind == "drift":
+            return np.ones(len(self.seen.entity), np.bool_), self._drifting(watch)
+        new = self._new(watch.names)
+        count = np.count_nonzero(new)
+        if not count:
+            return new, new
+        if _MUCH * count > len(new) and self._texts.isdisjoint(watch.names):  # cheaper than picking out columns
+            true = holds(watch.condition, self.columns.all(watch.names), len(new))
+            return new, true & new
+        rows = np.flatnonzero(new)
+        true = np.zeros(len(new), np.bool_)
+        true[rows] = holds(watch.condition, self.columns.of(watch.names, rows, watch.names), len(rows))
+        return new, true
+
+    def _drifting(self, watch: Watch) -> Bools:
+        """Where a drift rule holds."""
         true = np.zeros(len(self.seen.entity), np.bool_)
         for number, tolerance in enumerate(self.layout.tolerances):
             if tolerance.field in watch.fields:
@@ -155,7 +195,7 @@ class _Judging:
         rows = np.flatnonzero(true)
         if len(rows) and watch.condition is not None:
             true[rows] = holds(watch.condition, self.columns.of(watch.names, rows), len(rows))
-        return np.arange(len(true)), true
+        return true
 
     def followers(self) -> Iterator[Int64s]:
         """Rows whose entity has an earlier row here: first all second ones, then all third ones, and so on."""
@@ -166,11 +206,11 @@ class _Judging:
         for begin, end in pairwise(ends):
             yield by_depth[begin:end]
 
-    def _new(self, names: tuple[str, ...]) -> Int64s:
-        """The rows on which something of these names is new."""
+    def _new(self, names: tuple[str, ...]) -> Bools:
+        """Where something of these names is new, bool [r]."""
         known = self._asked.get(names)
         if known is None:
-            known = self._asked[names] = np.flatnonzero(self.seen.fresh | self._new_of(self._fields(names)))
+            known = self._asked[names] = self.seen.fresh | self._new_of(self._fields(names))
         return known
 
     def _new_of(self, fields: frozenset[int]) -> Bools:
@@ -183,17 +223,13 @@ class _Judging:
     def turns(self, order: int, watch: Watch, turned: _Words, lasting: _Words, after: Int64s) -> list[_Hit]:
         """Where a state begins, ends, or goes on with something to tell; words of bits that differ, and that last."""
         bit = np.int64(1 << watch.number)
-        hits: list[_Hit] = []
-        if turned.any & bit:
-            rows = np.flatnonzero(turned.words & bit)
-            for row, true in zip(rows.tolist(), (after[rows] & bit != 0).tolist(), strict=True):
-                hits.append(_Hit(row, order, watch, not true, true, None))
-        if lasting.any & bit:
-            rows = np.flatnonzero(lasting.words & bit)
-            if not watch.for_us:
-                rows = rows[self._new_of(self._fields(watch.shown))[rows]]
-            hits += [_Hit(row, order, watch, was=True, true=True, extra=None) for row in rows.tolist()]
-        return hits
+        rows = turned.having(bit)
+        begun = (after[rows] & bit != 0).tolist()
+        hits = [_Hit(row, order, watch, not true, true, None) for row, true in zip(rows.tolist(), begun, strict=True)]
+        rows = lasting.having(bit)
+        if len(rows) and not watch.for_us:
+            rows = rows[self._new_of(self._fields(watch.shown))[rows]]
+        return hits + [_Hit(row, order, watch, was=True, true=True, extra=None) for row in rows.tolist()]
 
     def changes(self, order: int, watch: Watch) -> list[_Hit]:
         """Where a change happened that a rule watches for."""
@@ -203,14 +239,13 @@ class _Judging:
             if found is None:
                 continue
             field = self.layout.fields[number]
-            for hit in np.flatnonzero(holds(watch.condition, found.columns(watch.names), len(found.row))).tolist():
-                extra: dict[str, Scalar] = {
-                    "field": field.name,
-                    "source": self.layout.tellers[int(found.source[hit])],
-                    "old": value_of(field.kind, field.scale, int(found.old[hit]), self.texts),
-                    "new": value_of(field.kind, field.scale, int(found.new[hit]), self.texts),
-                }
-                hits.append(_Hit(int(found.row[hit]), order, watch, was=False, true=True, extra=extra))
+            at = np.flatnonzero(holds(watch.condition, found.columns(watch.names), len(found.row)))
+            rows = found.row[at]
+            old, new = (canonical_values(field, lanes[at], self.texts) for lanes in (found.old, found.new))
+            sources = found.source[at].tolist()
+            for row, source, was, now in zip(rows.tolist(), sources, old, new, strict=True):
+                said = {"field": field.name, "source": self.layout.tellers[source], "old": was, "new": now}
+                hits.append(_Hit(row, order, watch, was=False, true=True, extra=said))
         return hits
 
     def anomalies(self, order: int, watch: Watch) -> list[_Hit]:

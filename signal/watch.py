@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
 import numpy as np
 
 from flockiq.shared.cel.columns import Column
-from flockiq.shared.lanes import ABSENT, NULL, Bools, Floats, Int64s, LaneType, Scalar, Texts, numbers, value_of
-from flockiq.shared.layout import Layout
+from flockiq.shared.lanes import ABSENT, NULL, Bools, Floats, Int64s, LaneType, Scalar, TextOf, Texts, numbers, value_of
+from flockiq.shared.layout import Field, Layout
 
 Kind = Literal["threshold", "change", "drift", "anomaly"]
 Condition = Callable[[Mapping[str, Column], int], Column]
@@ -45,15 +45,11 @@ class Watch(NamedTuple):
 
 
 def column(kind: LaneType, scale: int, lanes: Int64s, texts: Texts) -> Column:
-    """A column of lanes as a condition reads it: texts as objects, decimals and floats as float64."""
+    """A column of lanes as a condition reads it: texts as they are, decimals and floats as float64."""
     null = (lanes == ABSENT) | (lanes == NULL)
     match kind:
         case "string" | "json":
-            unique, where = np.unique(np.where(null, NULL, lanes), return_inverse=True)
-            some = unique != NULL
-            known = np.full(len(unique), None, object)
-            known[some] = texts.many(unique[some])
-            return Column(known[where.reshape(-1)], null)
+            return Column(lanes, null, texts.many)
         case "decimal" | "float":
             return Column(numbers(kind, scale, lanes), null)
         case "boolean":
@@ -79,17 +75,27 @@ def holds(condition: Condition | None, columns: Mapping[str, Column], n: int) ->
 
 
 def shown_values(
-    watch: Watch, layout: Layout, golden: Int64s, texts: Texts, index: Mapping[str, int] | None = None
+    watch: Watch, layout: Layout, golden: Int64s, texts: TextOf, numbers: Mapping[str, int]
 ) -> dict[str, Scalar]:
-    """The golden values, one row int64 [F], that go with an alert of this rule; ``index``: the layout's numbers."""
-    index = index or layout.numbers
+    """The golden values, one row int64 [F], that go with an alert of this rule; ``numbers``: the layout's."""
     values: dict[str, Scalar] = {}
     for name in watch.shown:
-        number = index.get(name)
+        number = numbers.get(name)
         if number is not None:
             field = layout.fields[number]
             values[name] = value_of(field.kind, field.scale, int(golden[number]), texts)
     return values
+
+
+def canonical_values(field: Field, lanes: Int64s, texts: Texts) -> Sequence[Scalar]:
+    """Canonical values of a column of lanes."""
+    if field.kind not in ("string", "json"):
+        return [value_of(field.kind, field.scale, lane, texts) for lane in lanes.tolist()]
+    found: list[Scalar] = [None] * len(lanes)
+    said = np.flatnonzero((lanes != ABSENT) & (lanes != NULL))
+    for row, text in zip(said.tolist(), texts.many(lanes[said]), strict=True):
+        found[row] = text
+    return found
 
 
 def fill(title: str, values: Mapping[str, Scalar]) -> str:

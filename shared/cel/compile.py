@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from flockiq.shared.cel import functions, operators
+from flockiq.shared.cel import functions, operators, texts
 from flockiq.shared.cel.columns import Column
 from flockiq.shared.cel.functions import Typed
 from flockiq.shared.cel.kinds import Kind
@@ -39,8 +39,8 @@ class Expression:
         KeyError if a column is missing.
         """
         with np.errstate(all="ignore"):  # overflow and division by zero are nulls here, not warnings
-            values, null = self._typed.run(columns)
-        return Column(np.broadcast_to(values, n), np.broadcast_to(null, n))
+            found = texts.plain(self._typed.run(columns))
+        return Column(np.broadcast_to(found.values, n), np.broadcast_to(found.null, n))
 
 
 def compile_cel(text: str, schema: Mapping[str, Kind], *, expect: Kind = Kind.BOOL) -> Expression:
@@ -89,11 +89,11 @@ class _Lowering:
         kind = self._schema[name]
         if kind is Kind.STRING:  # what stands where a text is null may be None, which does not compare
 
-            def texts(columns: Mapping[str, Column]) -> Column:
-                values, null = columns[name]
-                return Column(np.where(null, "", values) if null.any() else values, null)
+            def said(columns: Mapping[str, Column]) -> Column:
+                values, null, lanes = columns[name]
+                return Column(np.where(null, "", values) if lanes is None and null.any() else values, null, lanes)
 
-            return Typed(kind, texts)
+            return Typed(kind, said)
         return Typed(kind, lambda columns: columns[name])
 
     def _has(self, node: Call) -> Typed:

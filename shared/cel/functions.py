@@ -75,8 +75,7 @@ def one_of(left: Typed, items: Sequence[Literal]) -> Typed:
     for item in items:
         if item.kind is not Kind.STRING:
             raise _mismatch(item.position, "in", [left.kind, item.kind])
-    known = frozenset(str(item.value) for item in items)
-    return Typed(Kind.BOOL, lambda columns: texts.by_distinct(known.__contains__, left.run(columns), np.bool_))
+    return _unary(Kind.BOOL, texts.one_of(frozenset(str(item.value) for item in items)), left)
 
 
 def in_nothing(left: Typed) -> Typed:
@@ -96,6 +95,11 @@ def _binary(kind: Kind, function: operators.Binary, left: Typed, right: Typed) -
 
 def _as_double(of: Typed) -> Typed:
     return _unary(Kind.DOUBLE, operators.to_double, of) if of.kind is Kind.INT else of
+
+
+def _plain(of: Typed) -> Typed:
+    """Texts as objects; other kinds as they are."""
+    return _unary(Kind.STRING, texts.plain, of) if of.kind is Kind.STRING else of
 
 
 def _mismatch(position: int, operation: str, kinds: Sequence[Kind]) -> CelError:
@@ -131,6 +135,11 @@ def _compare(node: Call, left: Typed, right: Typed) -> Typed:
         if not (left.kind in _NUMBERS and right.kind in _NUMBERS):
             raise _mismatch(node.position, operation, kinds)
         left, right = _as_double(left), _as_double(right)
+    if left.kind is Kind.STRING:
+        alike = texts.ALIKE.get(operation)
+        if alike is not None:
+            return _binary(Kind.BOOL, alike, left, right)
+        left, right = _plain(left), _plain(right)
     return _binary(Kind.BOOL, operators.COMPARISONS[operation], left, right)
 
 
@@ -143,7 +152,7 @@ def _choose(node: Call, condition: Typed, yes: Typed, no: Typed) -> Typed:
         elif Kind.NULL not in (yes.kind, no.kind):
             raise _mismatch(node.position, "? :", (yes.kind, no.kind))
     kind = no.kind if yes.kind is Kind.NULL else yes.kind
-    yes, no = (constant_like(one, kind) for one in (yes, no))
+    yes, no = (_plain(constant_like(one, kind)) for one in (yes, no))
     asked, first, second = condition.run, yes.run, no.run
     return Typed(kind, lambda columns: operators.choice(asked(columns), first(columns), second(columns)))
 
@@ -165,7 +174,7 @@ def _arithmetic(node: Call, left: Typed, right: Typed) -> Typed:
     if kinds == (Kind.INT, Kind.INT):
         return _binary(Kind.INT, operators.INTS[operation], left, right)
     if kinds == (Kind.STRING, Kind.STRING) and operation == "+":
-        return _binary(Kind.STRING, operators.join, left, right)
+        return _binary(Kind.STRING, operators.join, _plain(left), _plain(right))
     times = _TIMES.get((left.kind, operation, right.kind))
     if times is not None:
         return _binary(times, operators.INTS[operation], left, right)

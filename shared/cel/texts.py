@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -9,14 +10,61 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from flockiq.shared.cel import operators
 from flockiq.shared.cel.columns import Column
+from flockiq.shared.lanes import text_lane
 
 _NOT_DIGITS = re.compile(r"[^0-9]+")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
 
 
+def plain(of: Column) -> Column:
+    """The column with texts as objects."""
+    return of if of.texts is None else by_distinct(str, of, object)
+
+
+def alike(compare: Callable[[Any, Any], Any]) -> operators.Binary:
+    """== or != of texts; where both have lanes, these are compared."""
+    plainly = operators.comparison(compare)
+
+    def run(left: Column, right: Column) -> Column:
+        ours, theirs = _lanes(left), _lanes(right)
+        if ours is None or theirs is None or (left.texts is None and right.texts is None):
+            return plainly(plain(left), plain(right))
+        return Column(np.asarray(compare(ours, theirs), np.bool_), left.null | right.null)
+
+    return run
+
+
+def _lanes(of: Column) -> npt.NDArray[np.int64] | None:
+    """The lanes of a column of texts or of one constant; None if it has none."""
+    if of.texts is not None:
+        return of.values
+    return np.array(text_lane(of.values.item()), np.int64) if of.values.ndim == 0 else None
+
+
+def one_of(known: frozenset[str]) -> Callable[[Column], Column]:
+    """Whether each text is among some."""
+    lanes = np.array([text_lane(text) for text in known], np.int64)
+
+    def run(of: Column) -> Column:
+        if of.texts is None:
+            return by_distinct(known.__contains__, of, np.bool_)
+        return Column(np.isin(of.values, lanes), of.null)
+
+    return run
+
+
 def by_distinct(function: Callable[[str], Any], of: Column, dtype: npt.DTypeLike) -> Column:
     """``function`` of every text, worked out once for each that is different."""
+    if of.texts is not None:
+        said = ~of.null
+        lanes, which = np.unique(of.values[said], return_inverse=True)
+        of_lanes = np.empty(len(lanes), dtype)
+        of_lanes[:] = list(map(function, of.texts(lanes)))
+        found = np.full(of.values.shape, "", object) if of_lanes.dtype == object else np.zeros(of.values.shape, dtype)
+        found[said] = of_lanes[which]
+        return Column(found, of.null)
     texts = np.where(of.null, "", of.values)
     flat = texts.reshape(-1).tolist()
     table = {text: function(text) for text in dict.fromkeys(flat)}
@@ -30,6 +78,7 @@ def by_distinct_pair(function: Callable[[str, str], Any], left: Column, right: C
     if right.values.ndim == 0 and not right.null:  # a constant: distinct texts are fewer than distinct pairs
         constant = right.values.item()
         return by_distinct(lambda text: function(text, constant), left, dtype)
+    left, right = plain(left), plain(right)
     null = left.null | right.null
     ours, theirs = np.broadcast_arrays(np.where(left.null, "", left.values), np.where(right.null, "", right.values))
     pairs = list(zip(ours.reshape(-1).tolist(), theirs.reshape(-1).tolist(), strict=True))
@@ -57,6 +106,9 @@ CHANGING: Mapping[str, Callable[[str], str]] = {
     "alnum": alnum,
 }
 """Functions from text to text."""
+
+ALIKE: Mapping[str, operators.Binary] = {"==": alike(operator.eq), "!=": alike(operator.ne)}
+"""Comparisons for which the lanes of texts do."""
 
 ASKING: Mapping[str, Callable[[str, str], bool]] = {
     "startsWith": str.startswith,

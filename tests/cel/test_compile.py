@@ -46,7 +46,7 @@ def columns() -> dict[str, Column]:
 
 def answer(text: str, expect: Kind = Kind.BOOL) -> list[object]:
     """The value for each of the rows above; None for null."""
-    values, null = compile_cel(text, SCHEMA, expect=expect)(columns(), 3)
+    values, null, _ = compile_cel(text, SCHEMA, expect=expect)(columns(), 3)
     assert values.shape == null.shape == (3,)
     return [None if missing else value for value, missing in zip(values.tolist(), null.tolist(), strict=True)]
 
@@ -230,5 +230,5 @@ def test_any_text_is_compiled_or_refused(text: str, expect: Kind) -> None:
         expression = compile_cel(text, SCHEMA, expect=expect)
     except CelError:
         return
-    values, null = expression(columns(), 3)
+    values, null, _ = expression(columns(), 3)
     assert len(values) == len(null) == 3

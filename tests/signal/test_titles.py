@@ -32,4 +32,9 @@ def test_the_values_shown_are_canonical_and_only_fields() -> None:
     texts = Texts()
     golden = np.array([lane_of("string", 0, "Acme", texts), lane_of("decimal", 2, "-0.50", texts), NULL, ABSENT])
     rule = watch()._replace(shown=("name", "limit", "on", "ok", "old", "key"))
-    assert shown_values(rule, layout, golden, texts) == {"name": "Acme", "limit": "-0.50", "on": None, "ok": None}
+    assert shown_values(rule, layout, golden, texts, layout.numbers) == {
+        "name": "Acme",
+        "limit": "-0.50",
+        "on": None,
+        "ok": None,
+    }
