@@ -45,7 +45,7 @@ class Older(Arrays):
         """See to it that at least ``count`` places are free."""
         if count > self.left:
             there = len(self)
-            size = roomier(there + count - self.left, there)
+            size = roomier(there + count - self.left, there, times=1.5)
             self.lengthen(size)
             self.free = longer(self.free, size)
             self.free[self.left : self.left + size - there] = np.arange(there, size)[::-1]

@@ -12,19 +12,22 @@ from flockiq.pipeline.codes import LATE, ON_TIME, REPEATED, REVISING, TOO_LATE
 from flockiq.pipeline.history import History, beyond
 from flockiq.pipeline.ordered import order_of
 from flockiq.shared.lanes import Bools
-from flockiq.shared.rows import Rows
+from flockiq.shared.rows import VOID, Rows
 
 
 class Arrived(NamedTuple):
     """A batch sorted out.
 
-    rows: each once, by group and position; late, too_late, revises: bool [n]; repeated: how many rows went.
+    rows: each once, by group and position, those first that are to be folded as they come, ``at_once`` of
+    them; then those that a replay folds, or nothing does. late, too_late, revises: bool [n]; repeated: how many
+    rows went.
 
     A row of a group in which a row is late, or revises, is late itself; it is too late where the log
     does not reach back to it.
     """
 
     rows: Rows
+    at_once: int
     late: Bools
     too_late: Bools
     revises: Bools
@@ -36,9 +39,12 @@ def arrived(history: History, rows: Rows) -> Arrived:
     came = _came(history, rows)
     order = order_of(rows)
     order = order[came[order] != REPEATED]
+    at_once = ((came == ON_TIME) | (came == TOO_LATE)) & (rows.op != VOID)
+    order = np.concatenate([order[at_once[order]], order[~at_once[order]]])
     came = came[order]
     return Arrived(
         rows=rows.take(order),
+        at_once=int(at_once.sum()),
         late=came != ON_TIME,
         too_late=came == TOO_LATE,
         revises=came == REVISING,

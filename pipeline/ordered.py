@@ -27,13 +27,6 @@ def ordered(rows: Rows) -> Rows:
     return rows if bool((order[1:] > order[:-1]).all()) else rows.take(order)
 
 
-def starts(group: Int64s) -> Bools:
-    """Of rows by group: which are the first of theirs."""
-    first = np.ones(len(group), np.bool_)
-    np.not_equal(group[1:], group[:-1], out=first[1:])
-    return first
-
-
 def shared(old: DeltaRows, new: DeltaRows) -> tuple[Bools, Bools]:
     """Which of the old deltas are among the new, and which of the new among the old."""
     functions = compiled.ready()

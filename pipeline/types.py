@@ -14,7 +14,7 @@ from flockiq.pipeline.arrivals import arrived
 from flockiq.pipeline.base import Base
 from flockiq.pipeline.entities import Entities
 from flockiq.pipeline.history import History
-from flockiq.pipeline.ordered import shared, starts
+from flockiq.pipeline.ordered import shared
 from flockiq.pipeline.overrides import Overrides
 from flockiq.pipeline.play import judge_again, play
 from flockiq.pipeline.reader import Reader
@@ -119,13 +119,12 @@ class TypeState:
         """Fold a batch of rows, in any order: late, repeated and revised ones included."""
         self.room()
         self._timed = set()
-        rows, late, too_late, revises, repeated = arrived(self.history, rows)
-        on_time = (~late | too_late) & (rows.op != VOID)
-
+        rows, at_once, late, too_late, revises, repeated = arrived(self.history, rows)
         logged = rows.take(~too_late) if too_late.any() else rows
-        self.base.keep(self.live, distinct(logged.entity, len(self.ids)), logged.group[starts(logged.group)])
-        self._fold_base(rows.take(on_time & too_late), texts)
-        told = play(self.live, self.plan, rows.take(on_time), texts)
+        self.base.keep(self.live, distinct(logged.entity, len(self.ids)), distinct(logged.group, len(self.groups)))
+        if too_late.any():
+            self._fold_base(rows.take(too_late & (rows.op != VOID)), texts)
+        told = play(self.live, self.plan, rows.first(at_once), texts)
         parts, gone, touched = [told], [], rows.entity
         unfound: list[Findings] = []
         replayed = rows.take(late & ~too_late)
@@ -145,7 +144,7 @@ class TypeState:
             unfound=Findings.joined(unfound),
             steps=self.live.episodes.taken(),
             entities=distinct(touched, len(self.ids)),
-            groups=rows.group[starts(rows.group)],
+            groups=distinct(rows.group, len(self.groups)),
             logged=logged,
             duplicates=repeated,
             too_late=int(too_late.sum()),
@@ -251,7 +250,8 @@ def empty_rows(plan: Plan) -> Rows:
 
 def _told(rows: Rows) -> Rows:
     """Rows without those that are void."""
-    return rows.take(rows.op != VOID)
+    void = rows.op == VOID
+    return rows.take(~void) if void.any() else rows
 
 
 def _joined(one: Rows, other: Rows) -> Rows:
@@ -259,10 +259,9 @@ def _joined(one: Rows, other: Rows) -> Rows:
 
 
 def _local(rows: Rows, entities: Int64s, groups: Int64s) -> Rows:
-    local = rows.take(np.arange(len(rows)))
-    local.entity = np.searchsorted(entities, rows.entity)
-    local.group = np.searchsorted(groups, rows.group)
-    return local
+    """The rows with entities and groups numbered as they stand among those given."""
+    numbers = {"entity": np.searchsorted(entities, rows.entity), "group": np.searchsorted(groups, rows.group)}
+    return Rows(**{name: getattr(rows, name) for name in Rows.names} | numbers)
 
 
 def _global[Told: (DeltaRows, Findings)](told: Told, entities: Int64s) -> Told:

@@ -68,6 +68,10 @@ class Arrays:
         """A copy of these rows."""
         return type(self)(**{name: getattr(self, name)[rows] for name in self.names})
 
+    def first(self, count: int) -> Self:
+        """The first rows, as they stand here: no copy."""
+        return type(self)(**{name: getattr(self, name)[:count] for name in self.names})
+
     def put(self, rows: Whole, other: Self) -> None:
         """Overwrite these rows with ``other``'s."""
         for name in self.names:
