@@ -61,7 +61,7 @@ class Cost(NamedTuple):
     units_of_throughput: int
     events: float
     units: float  # request units
-    writes: float  # to storage
+    appends: float
     executions: float
 
     @property
@@ -113,7 +113,7 @@ def cost(rate: int, found: Measured, usd: Mapping[str, float]) -> Cost:
         cosmos = units * seconds / MILLION * usd["cosmos_million"]
     else:
         cosmos = math.ceil(units / 100) * usd["cosmos_100_hour"] * hours
-    writes = 2 * batches * seconds  # the commit, and the host's checkpoint
+    appends = batches * seconds  # and as many checkpoints of the host
     executions = (batches + turns) * seconds
     return Cost(
         rate,
@@ -121,11 +121,11 @@ def cost(rate: int, found: Measured, usd: Mapping[str, float]) -> Cost:
         throughput=throughput * hours * usd["hub_tu_hour"],
         ingress=events * seconds / MILLION * usd["hub_million"],
         cosmos=cosmos,
-        storage=writes / 10_000 * usd["blob_10k_writes"],
+        storage=appends / 10_000 * (usd["blob_10k_writes"] + usd["blob_10k_others"]),
         units_of_throughput=throughput,
         events=events * seconds,
         units=units * seconds,
-        writes=writes,
+        appends=appends,
         executions=executions,
     )
 
@@ -149,10 +149,10 @@ def main(arguments: list[str] | None = None) -> None:
     for one in costs:
         parts = (one.functions, one.throughput, one.ingress, one.cosmos, one.storage, one.total)
         print(f"| {one.rate:,} | " + " | ".join(f"${part:.4f}" for part in parts) + " |")
-    print("\n| changes a second | throughput units | billed events | request units | storage writes | executions |")
+    print("\n| changes a second | throughput units | billed events | request units | appends | executions |")
     print("|---|---|---|---|---|---|")
     for one in costs:
-        counts = (one.units_of_throughput, one.events, one.units, one.writes, one.executions)
+        counts = (one.units_of_throughput, one.events, one.units, one.appends, one.executions)
         print(f"| {one.rate:,} | " + " | ".join(f"{count:,.0f}" for count in counts) + " |")
     print("\n| price in US dollars | of | source | date |\n|---|---|---|---|")
     for price in prices.values():

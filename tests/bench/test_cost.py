@@ -18,6 +18,7 @@ USD = {
     "cosmos_million": 1.0,
     "cosmos_100_hour": 3_600.0,
     "blob_10k_writes": 1.0,
+    "blob_10k_others": 0.5,
 }
 FOUND = Measured(
     cpu_s=0.0025,
@@ -38,8 +39,8 @@ def test_each_part_is_what_its_figures_say() -> None:
     assert one.events == (16 + 10) * 1_000  # batches that are not full go once a second and partition, or as lines come
     assert one.units == pytest.approx((10 * 13 + 26 * 7 + 10) * 1_000)  # ten streams a minute
     assert one.cosmos == pytest.approx(one.units / 1e6)
-    assert one.writes == 2 * 26_000
-    assert one.storage == pytest.approx(5.2)
+    assert one.appends == 26_000
+    assert one.storage == pytest.approx(2.6 + 1.3)
     assert one.executions == pytest.approx(26_000 + 1_000 / 6)
     assert one.functions == pytest.approx(3 * 2 * 1_000 + one.executions / 1e6)  # 2.5 cores, 2 GB each
 
@@ -48,7 +49,7 @@ def test_full_batches_are_counted_as_they_were_measured() -> None:
     """At a hundred thousand a second no event and no commit leaves before it is full."""
     one = cost.cost(100_000, FOUND, USD)
     assert one.events == pytest.approx((200 + 16) * 10)
-    assert one.writes == pytest.approx(2 * 50 * 10)
+    assert one.appends == pytest.approx(50 * 10)
 
 
 def test_throughput_units_are_needed_for_events_as_well_as_for_bytes() -> None:
