@@ -31,7 +31,8 @@ LONGEST_GAP_US = 10_000_000  # between moments of listening; after a longer one 
 LISTEN_S = 2.5  # between notes that somebody listens, while a tick takes its time
 SWEEP_US = 30_000_000  # between looks for what could not be delivered
 LAG_US = 30_000_000  # between tellings of how far functions are behind
-LAG_S = 10.0  # that one of them may take
+LAG_S = 25.0  # that one of them may take
+WAIT_S = 1.0  # that a tick waits for it
 
 
 class Watch(msgspec.Struct, kw_only=True):
@@ -53,6 +54,7 @@ class Clock:
         self._tidied = False
         self._swept_us = 0
         self._measured_us = 0
+        self._measuring: asyncio.Task[None] | None = None
 
     async def tick(self, now_us: int | None = None) -> None:
         """One tick. TransientError if the hub or a store is down; the next tick makes up for it."""
@@ -96,14 +98,20 @@ class Clock:
                 log.info("what waits for the history goes on waiting: %s", error)
 
     async def _measure(self, now_us: int) -> None:
-        """Tell how far functions are behind, where somebody is told."""
-        if telemetry.on() and now_us - self._measured_us >= LAG_US:
+        """Tell how far functions are behind, where somebody is told; a tick waits for it no longer than WAIT_S."""
+        if not telemetry.on() or now_us - self._measured_us < LAG_US:
+            return
+        if self._measuring is None or self._measuring.done():
             self._measured_us = now_us
-            try:
-                async with asyncio.timeout(LAG_S):
-                    await tell_lag(self.services, now_us)
-            except (TimeoutError, FlockIQError) as error:
-                log.info("how far functions are behind can't be told: %s", error or f"no answer within {LAG_S:g} s")
+            self._measuring = asyncio.create_task(self._tell_lag(now_us))
+        await asyncio.wait([self._measuring], timeout=WAIT_S)
+
+    async def _tell_lag(self, now_us: int) -> None:
+        try:
+            async with asyncio.timeout(LAG_S):
+                await tell_lag(self.services, now_us)
+        except (TimeoutError, FlockIQError) as error:
+            log.info("how far functions are behind can't be told: %s", str(error) or f"no answer within {LAG_S:g} s")
 
     async def _tell(self, now_us: int) -> None:
         """A tick to every partition of hub ``resolved``."""

@@ -17,6 +17,7 @@ from flockiq.shared.alerts import AlertTransition
 from flockiq.shared.outbox import Outbox, publish
 from flockiq.shared.owner import Folded, Input, Owner
 from flockiq.shared.progress import tell_lag
+from flockiq.signal import clock as watching
 from flockiq.signal.clock import Clock
 from tests.azure.cosmos.told import step
 from tests.deadletters.world import US, World, change, packed
@@ -77,6 +78,23 @@ async def test_the_clock_tells_the_lag(world: World, recorded: Recorded) -> None
     assert telemetry.LAG not in recorded.points(), "a level that was not said anew is not told anew"
     await clock.tick(US + 31_000_000)
     assert telemetry.LAG in recorded.points()
+
+
+async def test_a_hub_that_does_not_answer_holds_no_tick_up(
+    world: World, recorded: Recorded, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The lag can't be told, which is said; the time still is, and is again at once."""
+    del recorded
+    monkeypatch.setattr(watching, "LAG_S", 0.3)
+    monkeypatch.setattr(watching, "WAIT_S", 0.05)
+    hung = asyncio.Event()
+    monkeypatch.setattr(type(world.services.events), "bounds", lambda *_: hung.wait())
+    clock = Clock(world.services, world.config)
+    with caplog.at_level("INFO"):
+        for second in range(3):
+            await asyncio.wait_for(clock.tick(US + second * 1_000_000), 2.0)
+        await asyncio.sleep(0.4)
+    assert "can't be told: no answer within 0.3 s" in caplog.text
 
 
 async def test_the_rate_is_records_by_the_second(world: World, recorded: Recorded) -> None:
