@@ -136,6 +136,7 @@ def test_the_capture_part_gives_every_figure_of_the_table(monkeypatch: pytest.Mo
     assert table(found).row_count > len(figures)
 
 
+@pytest.mark.timeout(300)  # it mostly waits, the longer the busier the machine is
 def test_the_azure_part_gives_every_figure_of_the_table() -> None:
     """Records go to the peers and back, packed and one an event; what is billed for them is counted and told."""
     if lacks := azure_part.missing():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -282,3 +283,23 @@ async def test_a_hub_there_is_not_is_not_tried_for_again(site: Site) -> None:
     async with asyncio.timeout(1.5):
         with pytest.raises(NotFound, match="nowhere"):
             await site.events.publish("nowhere", [OutgoingEvent(0, b"0")])
+
+
+async def test_the_certificates_to_trust_are_read_once(
+    opens: Opens, peer: EventHubs, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many connections there are: reading them costs more than a connection does otherwise."""
+    read: list[str] = []
+    load = ssl.SSLContext.load_verify_locations
+
+    def noted(context: ssl.SSLContext, file: str) -> None:
+        read.append(file)
+        load(context, file)
+
+    monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", noted)
+    events = opens(peer)
+    partitions = (site.partition, site.other)
+    await events.publish(HUB, [OutgoingEvent(partition, b"0") for partition in partitions])
+    for partition in partitions:
+        assert [one.body for one in await events.read(HUB, partition, 0, 1)] == [b"0"]
+    assert len(read) == 1
