@@ -59,13 +59,13 @@ class Telling:
     def tell(self, state: TypeState, effect: Effect) -> None:
         """Everything one entity type's batch did."""
         if len(effect.entities):
-            pool = Pool(compiled.ready())
-            told = tell_entities(pool, state, effect.entities, self.texts, self.tenant, self.version, self.now_us)
-            self._columns["Entities"].append(told.columns)
-            ids = pool.json([f"{one}:{self.commit}" for one in told.ids])
-            self._lines_of(
-                wire.ENTITY, pool, state, effect.entities, _Lines(ids, "", told.times, told.form, told.parts)
-            )
+            with Pool(compiled.ready()) as pool:
+                told = tell_entities(pool, state, effect.entities, self.texts, self.tenant, self.version, self.now_us)
+                self._columns["Entities"].append(told.columns)
+                lines = _Lines(
+                    pool.json([f"{one}:{self.commit}" for one in told.ids]), "", told.times, told.form, told.parts
+                )
+                self._lines_of(wire.ENTITY, pool, state, effect.entities, lines)
         self._deltas(state, effect.retracted, retracted=True)
         self._deltas(state, effect.deltas)
         self._findings(state, effect.unfound, retracted_by=self.commit)
@@ -138,12 +138,12 @@ class Telling:
     def _deltas(self, state: TypeState, told: DeltaRows, *, retracted: bool = False) -> None:
         if not len(told.entity):
             return
-        by, pool = self.commit if retracted else None, Pool(compiled.ready())
-        deltas = tell_deltas(pool, state, told, self.texts, self.tenant, self.now_us, retracted_by=by)
-        self._columns["Deltas"].append(deltas.columns)
-        self._lines_of(
-            wire.DELTA, pool, state, told.entity, _Lines(deltas.ids, '"', deltas.times, deltas.form, deltas.parts)
-        )
+        by = self.commit if retracted else None
+        with Pool(compiled.ready()) as pool:
+            deltas = tell_deltas(pool, state, told, self.texts, self.tenant, self.now_us, retracted_by=by)
+            self._columns["Deltas"].append(deltas.columns)
+            lines = _Lines(deltas.ids, '"', deltas.times, deltas.form, deltas.parts)
+            self._lines_of(wire.DELTA, pool, state, told.entity, lines)
 
     def _lines_of(self, kind: str, pool: Pool, state: TypeState, entity: Int64s, lines: _Lines) -> None:
         """Lines of hub ``entities`` or ``deltas``: CloudEvents whose data is a row."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, Self
 
 import msgspec
 import numpy as np
@@ -33,6 +33,7 @@ EMPTY = 0
 
 _WRITTEN = 32  # bytes that no lane is longer than when it is written out in quotes
 _ROOM = 1 << 20  # bytes of texts that a pool has room for at first
+_SPARE, _SPARE_BYTES = 2, 32 << 20  # buffers that are kept for the next pools, and how large one may be
 _SEPARATOR = "\x1f"  # between the parts of what an id is a hash of (shared.positions)
 _NEWLINE = 10
 
@@ -84,16 +85,31 @@ class Said(NamedTuple):
     quoted: Int64s
 
 
+_spare: list[tuple[Bytes, Int64s]] = []
+"""Buffers that are not in use: memory that is new to the process costs more than what is done with it."""
+
+
 class Pool:
     """Texts and their numbers. ``functions``: compiled ones, or None where Python is to do it."""
 
     def __init__(self, functions: Writing | None) -> None:
         self._functions = functions
-        self._utf8 = np.empty(_ROOM, np.uint8)
-        self._bounds = np.zeros((2, _ROOM >> 5), np.int64)  # begins and ends
+        try:
+            self._utf8, self._bounds = _spare.pop()
+        except IndexError:
+            self._utf8, self._bounds = np.empty(_ROOM, np.uint8), np.empty((2, _ROOM >> 5), np.int64)
+        self._bounds[:, EMPTY] = 0  # begins and ends
         self._size = 0
         self._count = 1
         self._plain = [b""]  # the texts themselves, where Python puts them together
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        """Nothing more is put together; what has been stays."""
+        if len(_spare) < _SPARE and self._utf8.nbytes + self._bounds.nbytes <= _SPARE_BYTES:
+            _spare.append((self._utf8, self._bounds))
 
     def rows(self, rows: Rows) -> Int64s:
         """Take in texts; their numbers."""
