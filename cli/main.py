@@ -88,6 +88,7 @@ def parser() -> argparse.ArgumentParser:
     past.add_argument("--port", type=_port, default=0, metavar="N", help="where the app listens; 0: any (%(default)s)")
     past.add_argument("--seed", type=_whole, default=1, metavar="N", help="when it is killed, and what records hold")
     _erase_parser(commands, config)
+    _recovery_parsers(commands, config)
     _dead_letters_parser(commands, config)
     _sources_parser(commands, config)
     return top
@@ -109,6 +110,22 @@ def _erase_parser(commands: Subparsers, config: argparse.ArgumentParser) -> None
     erase.add_argument("--data", type=Path, default=Path("data"), metavar="DIR", help="of the app (%(default)s)")
     erase.add_argument("--url", default="", help="of an app elsewhere, in place of --data")
     erase.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _recovery_parsers(commands: Subparsers, config: argparse.ArgumentParser) -> None:
+    where = argparse.ArgumentParser(add_help=False, parents=[config])
+    where.add_argument("--data", type=Path, default=Path("data"), metavar="DIR", help="of the app (%(default)s)")
+    state = commands.add_parser("state", help="the whole state of a system in one file, and back")
+    verbs = state.add_subparsers(dest="verb", required=True, metavar="VERB")
+    out = verbs.add_parser("export", parents=[where], help="write it to a file; the app may run")
+    out.add_argument("file", type=Path, metavar="FILE")
+    back = verbs.add_parser("import", parents=[where], help="bring a file into an empty system; the app must not run")
+    back.add_argument("file", type=Path, metavar="FILE")
+    back.add_argument("--force", action="store_true", help="replace what is there")
+    again = commands.add_parser(
+        "replay", parents=[where], help="take again what came in since a time, from raw history"
+    )
+    again.add_argument("--from", dest="since", type=_moment, required=True, metavar="TIME", help="RFC 3339, or a date")
 
 
 def _dead_letters_parser(commands: Subparsers, config: argparse.ArgumentParser) -> None:
@@ -254,6 +271,20 @@ def _erase(options: argparse.Namespace) -> int:
     return erase.run(erase.Options(*asked))
 
 
+def _state(options: argparse.Namespace) -> int:
+    from flockiq.cli import state  # noqa: PLC0415 - loads the services
+
+    if options.verb == "export":
+        return state.export_to(state.Options(options.data, options.config, options.file))
+    return state.import_from(state.Options(options.data, options.config, options.file, options.force))
+
+
+def _replay(options: argparse.Namespace) -> int:
+    from flockiq.cli import replay  # noqa: PLC0415 - loads the engine
+
+    return replay.run(replay.Options(options.data, options.config, options.since))
+
+
 def _sources(options: argparse.Namespace) -> int:
     if options.verb == "backfill":
         from flockiq.cli import backfill  # noqa: PLC0415 - asks the app, and loads no capture
@@ -280,6 +311,8 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "kill-test": _kill_test,
     "backfill-test": _backfill_test,
     "erase": _erase,
+    "state": _state,
+    "replay": _replay,
     "dead-letters": _dead_letters,
     "sources": _sources,
 }

@@ -8,7 +8,7 @@ from typing import Literal
 from fastapi import Request
 
 from flockiq.serve.access import caller
-from flockiq.shared import wire
+from flockiq.shared import rawhistory, wire
 from flockiq.shared.alerts import Alert
 from flockiq.shared.positions import bucket, hash_id
 from flockiq.shared.services import Services
@@ -32,6 +32,7 @@ async def act(services: Services, alert_id: str, verb: Verb, by: str, at_us: int
     if alert.group:
         partition = bucket(alert.group, await services.events.partition_count("resolved"))
         line = wire.encode(action_line(tenant, alert, verb, by, at_us))
+        await rawhistory.keep_line(services.blobs, tenant, at_us, line)
         await services.events.publish("resolved", list(wire.pack(partition, wire.ACTION, [line])))
     return alert
 

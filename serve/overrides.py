@@ -19,7 +19,7 @@ from flockiq.serve.actions import operator
 from flockiq.serve.entities import Entity, entity
 from flockiq.serve.schema import Json, answers
 from flockiq.serve.view import View, now_us
-from flockiq.shared import wire
+from flockiq.shared import rawhistory, wire
 from flockiq.shared.config.durations import LONGEST_US, UNITS, format_duration
 from flockiq.shared.config.load import config
 from flockiq.shared.config.model import Entity as EntityType
@@ -185,6 +185,7 @@ async def _publish(services: Services, line_id: str, data: wire.OverrideData) ->
         subject=f"{data.entity}/{data.entity_id}",
         data=data,
     )
+    await rawhistory.keep_line(services.blobs, services.settings.tenant, data.at_us, wire.encode(line))
     partition = bucket(data.group, await services.events.partition_count("resolved"))
     await services.events.publish("resolved", list(wire.pack(partition, wire.OVERRIDE, [wire.encode(line)])))
 

@@ -18,6 +18,7 @@ from flockiq.shared.alerts import Alert, AlertQuery
 from flockiq.shared.deadletters import exhume
 from flockiq.shared.errors import BadRecord, FlockIQError, NotFound, StateCorrupt
 from flockiq.shared.instants import rfc3339
+from flockiq.shared.keeping import keep
 from flockiq.shared.scrubs import Lingers, Scrubs
 from flockiq.shared.services import Services
 from flockiq.shared.settings import HUBS
@@ -129,7 +130,9 @@ def _plain(body: bytes) -> bytes:
 
 
 async def raw(work: Work) -> list[Line] | None:
-    """Raw history: each blob is written again without the lines about them."""
+    """Raw history: each blob is written again without the lines about them, once all that came before is kept."""
+    if work.services.settings.raw_days and not work.scan.after and not await keep(work.services):
+        return None
     match = work.subject.lines()
 
     async def look(name: str) -> int:

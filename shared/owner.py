@@ -31,7 +31,7 @@ from flockiq.shared import telemetry, wire
 from flockiq.shared.deadletters import DeadLetter, bury, letter_of
 from flockiq.shared.errors import Conflict, FenceLost, TransientError
 from flockiq.shared.outbox import Outbox
-from flockiq.shared.ports import StateVersion
+from flockiq.shared.ports import StateRead, StateVersion
 from flockiq.shared.progress import Notes, Progress
 from flockiq.shared.services import Services
 
@@ -115,6 +115,18 @@ def _pack(frame: Frame) -> bytes:
 
 def _unpack(body: bytes) -> Frame:
     return _decode(zstandard.ZstdDecompressor().decompress(body))
+
+
+def input_of(read: StateRead) -> int:
+    """The sequence number that a log has been folded up to; NO_INPUT if nothing was."""
+    last = read.entries[-1] if read.entries else read.snapshot
+    return _unpack(last).input if last else NO_INPUT
+
+
+def moved(frame: bytes, sequence: int) -> bytes:
+    """A frame (b"": the beginning of a log) that says the input has been folded up to ``sequence``."""
+    known = _unpack(frame) if frame else Frame(version=STATE_VERSION, commit=0, input=NO_INPUT, published=0, body=b"")
+    return _pack(msgspec.structs.replace(known, input=sequence))
 
 
 class Owner:

@@ -45,6 +45,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     analytics_spool: bool = False  # FLOCKIQ_ANALYTICS_SPOOL: leave rows to the process that holds the DuckDB file
     entity_hubs: bool = True  # FLOCKIQ_ENTITY_HUBS: tell golden records and deltas on hubs entities and deltas
     hub_retention_h: float = 24.0  # FLOCKIQ_HUB_RETENTION_H: for how long hubs keep events, in hours
+    raw_days: int = 30  # FLOCKIQ_RAW_DAYS: for how long what came in is kept to be replayed; 0: it is not kept
     access: Access = "local"  # FLOCKIQ_ACCESS
     lease_s: float = 10.0  # FLOCKIQ_LEASE_S: how long what a killed process was reading waits for another
     requests_per_s: float = 50.0  # FLOCKIQ_REQUESTS_PER_S: of one caller to page and API
