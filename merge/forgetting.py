@@ -39,7 +39,7 @@ def erase(
         ]
         versions = sum(len(records.chains[number]) - 1 for number in gone)
         mine = Tombstones()
-        for name in said.records:
+        for name in said.names:
             mine.put_digest(salt, bytes.fromhex(name), said.at_us)
         for text in (*entities, *(records.names[number] for number in gone)):
             mine.put(salt, text, said.at_us)

@@ -65,6 +65,8 @@ def erase(
     for erasure in erasures:
         said = erasure.data
         counts = receipts.setdefault(said.request, {})
+        for name in said.names:
+            tombstones.put_digest(bytes.fromhex(said.salt), bytes.fromhex(name), said.at_us)
         for entity_id in said.entities:
             tombstones.put(bytes.fromhex(said.salt), entity_id, said.at_us)
         for name, state in types.items():

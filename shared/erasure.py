@@ -23,6 +23,7 @@ import msgspec
 
 from flockiq.shared import erasing, wire
 from flockiq.shared.config.model import Config
+from flockiq.shared.erased import Erased, remember, send
 from flockiq.shared.erasing import Line, Scan, Work
 from flockiq.shared.errors import BadRecord, Conflict
 from flockiq.shared.instants import rfc3339
@@ -145,30 +146,16 @@ class _Going:
 
     async def _send(self, hub: str) -> None:
         request, tenant = self.request, self.services.settings.tenant
-        line = wire.encode(
-            wire.Erase(
-                id=request.id,
-                source="flockiq",
-                type=wire.ERASE,
-                time=rfc3339(request.at_us),
-                tenant=tenant,
-                data=wire.EraseData(
-                    request=request.id,
-                    entities=request.subject.entities[: wire.MAX_ERASED],
-                    at_us=request.at_us,
-                    salt=self._salt.hex(),
-                    records=self._records() if hub == "changes" else [],
-                ),
-            )
+        subject = request.subject
+        names = [*subject.entities, *("/".join(record) for record in subject.records)]
+        known = Erased(
+            request=request.id,
+            at_us=request.at_us,
+            salt=self._salt.hex(),
+            names=[digest(self._salt, name).hex() for name in names[: wire.MAX_ERASED_NAMES]],
         )
-        partitions = range(await self.services.events.partition_count(hub))
-        events = [event for partition in partitions for event in wire.pack(partition, wire.ERASE, [line])]
-        await self.services.events.publish(hub, events)
-
-    def _records(self) -> list[str]:
-        """The hashes of the records that are known here."""
-        records = self.request.subject.records[: wire.MAX_ERASED_RECORDS]
-        return [digest(self._salt, "/".join(record)).hex() for record in records]
+        await remember(self.services, known)
+        await send(self.services, hub, known.line(tenant, subject.entities[: wire.MAX_ERASED]))
 
     async def _store(self) -> None:
         """The next step of the stores; after the last, nothing of the request is left but its report."""

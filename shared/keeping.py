@@ -17,10 +17,12 @@ from typing import Final
 import msgspec
 
 from flockiq.shared import rawhistory, wire
+from flockiq.shared.erased import tombstones
 from flockiq.shared.errors import BadRecord
 from flockiq.shared.instants import rfc3339
 from flockiq.shared.ports import StoredEvent
 from flockiq.shared.services import Services
+from flockiq.shared.tombstones import Tombstones
 
 log = logging.getLogger("flockiq.keeping")
 
@@ -43,8 +45,9 @@ async def keep(services: Services, within_s: float = LEASE_S / 2) -> bool:
         return False
     try:
         until = time.monotonic() + within_s
+        stones = await tombstones(services, time.time_ns() // 1000)
         partitions = range(await services.events.partition_count(HUB))
-        return all(await asyncio.gather(*(_partition(services, partition, until) for partition in partitions)))
+        return all(await asyncio.gather(*(_partition(services, partition, until, stones) for partition in partitions)))
     finally:
         await services.registry.release(lease)
 
@@ -66,7 +69,7 @@ async def forget_old(services: Services, now_us: int) -> int:
     return removed
 
 
-async def _partition(services: Services, partition: int, until: float) -> bool:
+async def _partition(services: Services, partition: int, until: float, stones: Tombstones) -> bool:
     key = f"raw/{services.settings.tenant}/{HUB}/{partition}"
     document = await services.registry.get(key)
     bounds = await services.events.bounds(HUB, partition)
@@ -78,7 +81,7 @@ async def _partition(services: Services, partition: int, until: float) -> bool:
         some = await _some(services, partition, at, bounds.end)
         if not some:
             break
-        lines = [line for event in some for line in _lines(event.body)]
+        lines = [line for event in some for line in _lines(event.body) if not _erased(line, stones)]
         if lines:
             name = f"{partition}-{some[0].sequence}-{some[-1].sequence}"
             path = rawhistory.path(services.settings.tenant, HUB, some[0].enqueued_us, name)
@@ -113,3 +116,11 @@ def _lines(body: bytes) -> Sequence[bytes]:
     except BadRecord as error:
         log.debug("an event is not kept: %s", error)
         return []
+
+
+def _erased(line: bytes, stones: Tombstones) -> bool:
+    """Whether a line is about a record that was erased, and from before that."""
+    if not stones:
+        return False
+    name, from_us = rawhistory.record_of(line)
+    return from_us <= stones.latest_us and from_us <= stones.until_us(name)

@@ -43,6 +43,7 @@ class _Data(msgspec.Struct):
     stream: str = ""
     key: str = ""
     entity_id: str = ""
+    ts_us: int = 0
     captured_us: int = 0
     at_us: int = 0
 
@@ -60,6 +61,15 @@ def when_us(line: bytes) -> int:
     """When a line was captured, or said by a person, µs. Raises msgspec's errors for what is no line."""
     data = _about(line).data
     return data.captured_us or data.at_us
+
+
+def record_of(line: bytes) -> tuple[str, int]:
+    """The name of a change's record, and from when the change is: in its source or captured, what was earlier."""
+    try:
+        said = _about(line)
+    except UNREADABLE:
+        return "", 0
+    return f"{said.source}/{said.data.stream}/{said.data.key}", min(said.data.ts_us, said.data.captured_us)
 
 
 def path(tenant: str, hub: str, enqueued_us: int, name: str) -> str:

@@ -6,6 +6,7 @@ end in what an app that never failed would have. Records come first, then what p
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
@@ -13,6 +14,7 @@ from typing import Final
 import msgspec
 
 from flockiq.shared import rawhistory, wire
+from flockiq.shared.erased import remembered, send
 from flockiq.shared.errors import NotFound
 from flockiq.shared.instants import rfc3339
 from flockiq.shared.lines import UNREADABLE
@@ -52,6 +54,10 @@ async def replay(services: Services, from_us: int, pace: Pace, step: Callable[[R
     document = await services.registry.get(key)
     found = msgspec.json.decode(document.value, type=Replay) if document else None
     etag = document.etag if document else None
+    if found is None:
+        for one in await remembered(services, time.time_ns() // 1000):  # before anything: it is not to come back
+            for hub in HUBS:
+                await send(services, hub, one.line(services.settings.tenant))
     going = found if found is not None and found.from_us == from_us else Replay(from_us=from_us)
     for hub in HUBS[HUBS.index(going.hub) :]:
         if going.hub != hub:

@@ -30,7 +30,7 @@ from flockiq.shared.services import Services
 HUBS: Final = {"changes": "merge_changes", "resolved": "process_resolved"}
 DOCUMENTS: Final = (
     "cursor", "columns", "deliveries", "file", "backfill", "slice", "subscription", "turn", "status", "rules",
-    "erasure", "erasure-salt",
+    "erased", "erasure", "erasure-salt",
 )  # fmt: skip
 """What of the registry is state: how far sources have been read. Leases, paces and the host's notes are not."""
 

@@ -37,7 +37,7 @@ MAX_FIELDS_BYTES = 200_000  # of a record's mapped fields together: what is told
 MAX_BY = 200  # characters of a person's name
 MAX_KEY = 4_096  # characters of a record's key
 MAX_ERASED = 1_000  # entities of one erasure
-MAX_ERASED_RECORDS = 20_000  # and records, beside those that the owners know
+MAX_ERASED_NAMES = 20_000  # hashes of one erasure
 
 CHANGE: Final = "flockiq.change"
 RESOLVED: Final = "flockiq.resolved"
@@ -203,7 +203,7 @@ class Override(Envelope, frozen=True, kw_only=True):
 class EraseData(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Entities of which nothing from up to ``at_us`` may be kept, by their ids, which are hashes.
 
-    ``records``: keyed hashes of further records' names, source/stream/key, which are to stay unknown. ``request``
+    ``names``: keyed hashes of ids and of records' names, source/stream/key, which are to stay unknown. ``request``
     names the erasure to whoever waits for it; ``salt`` is the key of the hashes. All in hexadecimal.
     """
 
@@ -211,7 +211,7 @@ class EraseData(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     entities: Annotated[list[str], Meta(max_length=MAX_ERASED)]
     at_us: Us
     salt: Annotated[str, Meta(pattern="^([0-9a-f]{2}){16,64}$")]
-    records: list[Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]] = []
+    names: list[Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]] = []
 
 
 class Erase(Envelope, frozen=True, kw_only=True):

@@ -22,6 +22,7 @@ FUNCTIONS = [
     "capture_slice",
     "capture_webhook",
     "health",
+    "keep_raw",
     "merge_changes",
     "process_resolved",
     "serve",

@@ -18,7 +18,7 @@ from flockiq.shared.instants import rfc3339
 from flockiq.shared.keeping import forget_old, keep
 from flockiq.shared.services import connect
 from flockiq.shared.settings import Settings
-from tests.erasure.world import People, fill, now_us, write_config
+from tests.erasure.world import MAIL, People, fill, holding, now_us, write_config
 
 DAY_US = 86_400_000_000
 
@@ -177,3 +177,22 @@ async def test_raw_history_is_kept_once_and_for_its_days(people: People) -> None
     assert await forget_old(people.services, now_us()) == 0
     assert await forget_old(people.services, now_us() + 32 * DAY_US) == len(names)
     assert await people.services.blobs.list("raw/") == []
+
+
+async def test_a_replay_brings_back_nothing_that_was_erased(people: People, tmp_path: Path) -> None:
+    """Although the state that refused it is lost, and the hubs still hold it.
+
+    An event of which nothing can be read is a dead letter once more, which erasing once more removes.
+    """
+    await people.services.close()
+    assert await run(tmp_path, "data", "erase", MAIL) == 0
+    lose(tmp_path / "data", "state")
+    assert await run(tmp_path, "data", "replay", "--from", rfc3339(now_us() - DAY_US)) == 0
+    world = opened(tmp_path, "data")
+    await world.work()
+    assert set(await world.golden()) == {"eve@example.org"}
+    await world.services.close()
+    left = [name for name in holding(tmp_path / "data") if not name.startswith("events.db")]
+    assert all(name.startswith("blobs/dead-letters/default/merge/") for name in left)
+    assert await run(tmp_path, "data", "erase", MAIL) == 0
+    assert set(holding(tmp_path / "data")) <= {"events.db", "events.db-wal"}
