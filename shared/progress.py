@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import defaultdict, deque
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
@@ -16,12 +17,13 @@ import msgspec
 
 from flockiq.shared import telemetry
 from flockiq.shared.errors import FlockIQError
-from flockiq.shared.ports import EventStream
+from flockiq.shared.ports import Bounds, EventStream
 from flockiq.shared.services import Services
 
 log = logging.getLogger("flockiq.progress")
 
 NOTE_S: Final = 1.0  # between the notes of a partition
+REMEMBERED: Final = 1_000  # earlier ends of a partition
 CONSUMERS: Final[Mapping[str, str]] = {
     "changes": "merge_changes",
     "resolved": "process_resolved",
@@ -108,8 +110,7 @@ async def lags(events: EventStream, hub: str, done: Mapping[tuple[str, int], Pro
         retained = bounds.end - bounds.first
         if not reads:
             return PartitionLag(partition, retained, None, 0)
-        at = done.get((function, partition))
-        start = max(bounds.first, at.sequence + 1) if at else bounds.first
+        start = _start(bounds, done.get((function, partition)))
         if start >= bounds.end:
             return PartitionLag(partition, retained, 0, 0)
         waiting = await events.read(hub, partition, start, 1)
@@ -118,16 +119,50 @@ async def lags(events: EventStream, hub: str, done: Mapping[tuple[str, int], Pro
     return await asyncio.gather(*(lag(partition) for partition in range(count)))
 
 
-async def tell_lag(services: Services, now_us: int) -> None:
-    """Tell how far every function is behind on every partition, as metrics. Raises what the ports raise."""
-    done = await noted(services)
-    for hub, function in CONSUMERS.items():
-        for lag in await lags(services.events, hub, done):
-            if lag.events is not None:
-                behind_s = max(0.0, (now_us - lag.oldest_us) / 1e6) if lag.oldest_us else 0.0
-                where = {"hub": hub, "partition": str(lag.partition), "function": function}
-                telemetry.level(telemetry.LAG_EVENTS, lag.events, **where)
-                telemetry.level(telemetry.LAG, behind_s, **where)
+class Behind:
+    """Tells, as metrics, how far every function is behind on every partition. No event is read for that.
+
+    How old the oldest waiting event is follows from where each partition ended at earlier tellings: so it is as old
+    as the first of them that knew of it, or up to one interval older.
+    """
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._ends: dict[tuple[str, int], deque[tuple[int, int]]] = defaultdict(deque)  # when, and where it ended
+
+    async def tell(self, now_us: int) -> None:
+        """Tell it. Raises what the ports raise."""
+        done = await noted(self._services)
+        await asyncio.gather(*(self._tell(hub, function, done, now_us) for hub, function in CONSUMERS.items()))
+
+    async def _tell(self, hub: str, function: str, done: Mapping[tuple[str, int], Progress], now_us: int) -> None:
+        events = self._services.events
+        count = await events.partition_count(hub)
+        if not any((function, partition) in done for partition in range(count)):
+            return  # it has noted nothing yet: it may have nothing to do
+        found = await asyncio.gather(*(events.bounds(hub, partition) for partition in range(count)))
+        for partition, bounds in enumerate(found):
+            start = _start(bounds, done.get((function, partition)))
+            oldest_us = self._first_known(hub, partition, start, bounds.end, now_us)
+            where = {"hub": hub, "partition": str(partition), "function": function}
+            telemetry.level(telemetry.LAG_EVENTS, max(0, bounds.end - start), **where)
+            telemetry.level(telemetry.LAG, (now_us - oldest_us) / 1e6, **where)
+
+    def _first_known(self, hub: str, partition: int, start: int, end: int, now_us: int) -> int:
+        """Since when it is known that there is an event at ``start``; now if there is none."""
+        ends = self._ends[hub, partition]
+        if not ends or end > ends[-1][1]:
+            ends.append((now_us, end))
+        while ends and ends[0][1] <= start:
+            ends.popleft()
+        while len(ends) > REMEMBERED:
+            del ends[1]  # the first says how long, the others only how long it will be said
+        return min(ends[0][0], now_us) if ends else now_us
+
+
+def _start(bounds: Bounds, at: Progress | None) -> int:
+    """The first event that is not worked off."""
+    return max(bounds.first, at.sequence + 1) if at else bounds.first
 
 
 def _prefix(services: Services) -> str:

@@ -17,7 +17,7 @@ from flockiq.shared.instants import rfc3339
 from flockiq.shared.outbox import tell_steps
 from flockiq.shared.ports import OutgoingEvent
 from flockiq.shared.positions import hash_id
-from flockiq.shared.progress import tell_lag
+from flockiq.shared.progress import Behind
 from flockiq.shared.rules import note
 from flockiq.shared.services import Services
 from flockiq.shared.status import statuses
@@ -53,6 +53,7 @@ class Clock:
         self._told: dict[str, str] | None = None  # of those, what the registry knows
         self._tidied = False
         self._swept_us = 0
+        self._behind = Behind(services)
         self._measured_us = 0
         self._measuring: asyncio.Task[None] | None = None
 
@@ -109,7 +110,7 @@ class Clock:
     async def _tell_lag(self, now_us: int) -> None:
         try:
             async with asyncio.timeout(LAG_S):
-                await tell_lag(self.services, now_us)
+                await self._behind.tell(now_us)
         except (TimeoutError, FlockIQError) as error:
             log.info("how far functions are behind can't be told: %s", str(error) or f"no answer within {LAG_S:g} s")
 

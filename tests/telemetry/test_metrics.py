@@ -16,7 +16,7 @@ from flockiq.shared.adapters.azure.connect import connect
 from flockiq.shared.alerts import AlertTransition
 from flockiq.shared.outbox import Outbox, publish
 from flockiq.shared.owner import Folded, Input, Owner
-from flockiq.shared.progress import tell_lag
+from flockiq.shared.progress import Behind, Notes, Progress
 from flockiq.signal import clock as watching
 from flockiq.signal.clock import Clock
 from tests.azure.cosmos.told import step
@@ -40,31 +40,56 @@ def events(*names: str) -> bytes:
     return packed([change(name, {"id": name, "name": name}) for name in names])
 
 
+CHANGES = {"hub": "changes", "function": "merge_changes"}
+
+
+def lag(recorded: Recorded, partition: int) -> tuple[float, float]:
+    """Events and seconds that hub changes is behind on a partition."""
+    told, where = recorded.points(), {**CHANGES, "partition": str(partition)}
+    (events_,) = (value for about, value in told[telemetry.LAG_EVENTS] if about == where)
+    (seconds,) = (value for about, value in told[telemetry.LAG] if about == where)
+    return events_, seconds
+
+
 async def test_lag_is_what_waits_and_since_when(world: World, recorded: Recorded) -> None:
-    """By hub and partition; what is worked off waits no more, and a hub whose function never noted anything is left."""
+    """By hub and partition, and no event is read for it; what is worked off waits no more."""
+    second, behind = 1_000_000, Behind(world.services)
     await world.publish("changes", events("1"), partition=0)
     await world.work()
-    await tell_lag(world.services, time.time_ns() // 1000)
-    told = recorded.points()
-    changes = {"hub": "changes", "function": "merge_changes"}
-    assert ({**changes, "partition": "0"}, 0) in told[telemetry.LAG_EVENTS]
-    assert ({**changes, "partition": "0"}, 0.0) in told[telemetry.LAG]
-    assert {about["hub"] for about, _ in told[telemetry.LAG]} == {"changes", "resolved"}
+    await behind.tell(US)
+    assert lag(recorded, 0) == (0, 0.0)
 
     await world.publish("changes", events("2"), events("3"), partition=0)
-    await world.publish("changes", events("4"), partition=1)
-    oldest = (await world.services.events.read("changes", 0, 1, 1))[0].enqueued_us
-    await tell_lag(world.services, oldest + 90_000_000)
-    told = recorded.points()
-    assert [value for about, value in told[telemetry.LAG_EVENTS] if about == {**changes, "partition": "0"}] == [2]
-    assert [value for about, value in told[telemetry.LAG_EVENTS] if about == {**changes, "partition": "1"}] == [1]
-    assert [value for about, value in told[telemetry.LAG] if about == {**changes, "partition": "0"}] == [90.0]
+    await behind.tell(US + 30 * second)
+    assert lag(recorded, 0) == (2, 0.0)
+    await world.publish("changes", events("4"), partition=0)
+    await world.publish("changes", events("5"), partition=1)
+    await behind.tell(US + 120 * second)
+    assert lag(recorded, 0) == (3, 90.0)
+    await behind.tell(US + 130 * second)
+    assert lag(recorded, 1) == (1, 10.0)
+
+    await world.services.registry.delete("progress/default/merge_changes/0")
+    await Notes(world.services, "merge_changes", 0).note(Progress(sequence=2))
+    await behind.tell(US + 150 * second)
+    assert lag(recorded, 0) == (1, 30.0), "the third event came after the two that are worked off now"
     await world.work()
     async with asyncio.timeout(10):  # the last notes of progress follow within a second
-        while {value for _, value in told[telemetry.LAG_EVENTS]} != {0}:
+        while True:
+            await behind.tell(US + 200 * second)
+            if lag(recorded, 0) == (0, 0.0):
+                break
             await asyncio.sleep(0.05)
-            await tell_lag(world.services, oldest + 90_000_000)
-            told = recorded.points()
+
+
+async def test_a_hub_of_which_nothing_was_ever_noted_has_no_lag(world: World, recorded: Recorded) -> None:
+    """It may have nothing to do: its first event says."""
+    await world.publish("changes", events("1"))
+    await Behind(world.services).tell(US)
+    assert telemetry.LAG not in recorded.points()
+    await world.work()
+    await Behind(world.services).tell(US)
+    assert {about["hub"] for about, _ in recorded.points()[telemetry.LAG]} == {"changes", "resolved"}
 
 
 async def test_the_clock_tells_the_lag(world: World, recorded: Recorded) -> None:
@@ -85,6 +110,8 @@ async def test_a_hub_that_does_not_answer_holds_no_tick_up(
 ) -> None:
     """The lag can't be told, which is said; the time still is, and is again at once."""
     del recorded
+    await world.publish("changes", events("1"))
+    await world.work()
     monkeypatch.setattr(watching, "LAG_S", 0.3)
     monkeypatch.setattr(watching, "WAIT_S", 0.05)
     hung = asyncio.Event()
