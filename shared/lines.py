@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
+import zstandard
 
 from flockiq.shared import wire
 from flockiq.shared.errors import BadRecord
@@ -73,9 +74,10 @@ def decode_into(found: Decoded, bodies: Iterable[bytes], decoders: Decoders) -> 
 
 def unpacked(bodies: Iterable[bytes], found: Decoded) -> Iterator[tuple[bytes, bytes]]:
     """The text of each event beside its body; what is no event is told in ``found``."""
+    by = zstandard.ZstdDecompressor()
     for body in bodies:
         try:
-            text = wire.unpack(body)
+            text = wire.unpack(body, by)
         except BadRecord as error:
             found.bad.append(Bad(0, "", str(error), body))
         else:

@@ -272,16 +272,18 @@ def _event(
     return OutgoingEvent(partition=partition, body=body, properties=properties)
 
 
-def unpack(body: bytes) -> bytes:
+def unpack(body: bytes, by: zstandard.ZstdDecompressor | None = None) -> bytes:
     """The NDJSON text of a packed event. BadRecord if it is corrupt or expands beyond MAX_BODY_BYTES.
 
-    No more memory than that is ever asked for, whatever the frame says of itself.
+    No more memory than that is ever asked for, whatever the frame says of itself. ``by``: what unpacks it, for
+    many events in a row; a new one takes as long as a fifth of an event.
     """
+    by = by or zstandard.ZstdDecompressor()
     try:
         size = zstandard.get_frame_parameters(body).content_size
         if size != zstandard.CONTENTSIZE_UNKNOWN and size > MAX_BODY_BYTES:
             raise BadRecord(f"a packed event expands to {size:,} bytes, over the limit of {MAX_BODY_BYTES:,}")
-        return zstandard.ZstdDecompressor().decompress(body, max_output_size=MAX_BODY_BYTES, allow_extra_data=False)
+        return by.decompress(body, max_output_size=MAX_BODY_BYTES, allow_extra_data=False)
     except zstandard.ZstdError as error:
         reason = f"is not one whole zstd frame of at most {MAX_BODY_BYTES:,} bytes"
         raise BadRecord(f"a packed event {reason}: {error}") from error
