@@ -5,18 +5,20 @@ An entity takes some 70 bytes and its match key; compiled code finds and adds en
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, overload
 
 import numpy as np
 
 from flockiq.shared.ids import IdColumns, ids_of
-from flockiq.shared.laneindex import LaneIndex, Reindex, grown, reindexed
+from flockiq.shared.laneindex import LaneIndex, Reindex, distinct, grown, reindexed
 from flockiq.shared.lanes import NULL, Int64s
 from flockiq.shared.positions import event_lane, hash64, id_of, is_id, signed_rest
 from flockiq.shared.stored_texts import PADDING, Utf8
 
 _TURN = (1 << 63) - 1
+_DIGITS = 32  # of an id
 
 
 class Listed(Sequence[str]):
@@ -114,24 +116,24 @@ class Names(Listed):
         return np.array([-1 if number is None else number for number in found], np.int64)
 
     def extend(self, names: Sequence[str]) -> None:
-        """``number`` of each; names that were never seen, and ids but for a few, are quickly told."""
-        ids = [is_id(name) for name in names]
-        digits = "".join(name if whole else "0" * 32 for name, whole in zip(names, ids, strict=True))
-        halves = np.frombuffer(bytes.fromhex(digits), ">u8").astype(np.uint64).view(np.int64).reshape(-1, 2).copy()
-        halves[:, 0] ^= np.int64(-_TURN - 1)
-        first = len(self)
-        odd = [at for at, whole in enumerate(ids) if not whole]
-        fresh = [name for at in odd if self.find(name := names[at]) is None]
-        halves[odd, 0] = [hash64(names[at]) & _TURN for at in odd]
-        lanes = halves[:, 0]
-        if len(np.unique(lanes)) < len(lanes) or (self._index.find(lanes) >= 0).any() or len(fresh) < len(odd):
-            for name in names:
-                self.number(name)
-            return
-        self.columns(len(names)).rest[first : first + len(names)] = halves[:, 1]
+        """``number`` of each; many ids that are new are told at once."""
+        digits = "".join(names)
+        if len(names) > 1 and len(digits) == _DIGITS * len(names) and all(len(name) == _DIGITS for name in names):
+            with contextlib.suppress(ValueError):
+                body = bytes.fromhex(digits)
+                if body.hex() == digits and self._put(np.frombuffer(body, ">u8").astype(np.uint64).view(np.int64)):
+                    return
+        for name in names:
+            self.number(name)
+
+    def _put(self, halves: Int64s) -> bool:
+        """Number ids, given as their halves one after the other; False, and nothing is done, where not all are new."""
+        lanes, rest = halves[::2] ^ np.int64(-_TURN - 1), halves[1::2]
+        if (self._index.find(lanes) >= 0).any() or not distinct(lanes):
+            return False
+        self.columns(len(lanes)).rest[len(self) : len(self) + len(lanes)] = rest
         self._index.add(lanes)
-        self._odd.update({first + at: names[at] for at in odd})
-        self._odd_numbers.update({names[at]: first + at for at in odd})
+        return True
 
     def many(self, numbers: Int64s) -> list[str]:
         """Those of int64 [n] numbers."""

@@ -43,6 +43,12 @@ def reindexed(places: Places, lanes: Int64s, first: int, end: int) -> None:
         number, at = number[lost], (at[lost] + 1) & (len(places) - 1)
 
 
+def distinct(lanes: Int64s) -> bool:
+    """Whether no lane comes twice."""
+    ordered = np.sort(lanes)
+    return not bool((ordered[1:] == ordered[:-1]).any())
+
+
 def _begin(lanes: Int64s, places: Places) -> Int64s:
     return ((lanes.view(np.uint64) * np.uint64(SPREAD)) >> np.uint64(_HALF)).astype(np.int64) & (len(places) - 1)
 
@@ -68,9 +74,10 @@ class LaneIndex:
 
     def add(self, lanes: Int64s) -> Int64s:
         """Number those of int64 [n] that are new; which of them were, ascending, each lane's first."""
-        unknown = np.flatnonzero(self.find(lanes) < 0)
-        _, first = np.unique(lanes[unknown], return_index=True)
-        new = unknown[np.sort(first)]
+        new = np.flatnonzero(self.find(lanes) < 0)
+        if not distinct(lanes[new]):
+            _, first = np.unique(lanes[new], return_index=True)
+            new = new[np.sort(first)]
         self.room(len(new))
         begin, end = len(self), len(self) + len(new)
         self.lanes[begin:end] = lanes[new]

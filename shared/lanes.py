@@ -29,7 +29,7 @@ import xxhash
 from flockiq.shared.ids import IdColumns, Ids
 from flockiq.shared.instants import EARLIEST_US, LATEST_US, rfc3339
 from flockiq.shared.laneindex import Reindex
-from flockiq.shared.stored_texts import Block, StoredTexts, TextColumns
+from flockiq.shared.stored_texts import Block, StoredTexts, TextColumns, Utf8, joined
 
 Int64s = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -121,6 +121,11 @@ class Texts:
             for row, text in zip(unknown, self._ids.many(lanes[unknown]), strict=True):
                 found[row] = text
         return found  # type: ignore[return-value]  # none is None by now
+
+    def together(self, lanes: Int64s) -> Utf8:
+        """The texts of int64 [n] lanes in UTF-8, BETWEEN before, between and behind them."""
+        whole = self._texts.together(lanes)
+        return joined(self.many(lanes)) if whole is None else whole
 
     def lengths(self, lanes: Int64s) -> Int64s:
         """The length of each lane's text in characters; 0 for lanes without one."""

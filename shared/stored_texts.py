@@ -6,7 +6,7 @@ columns; a Python text is made when somebody asks for it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -18,6 +18,7 @@ from flockiq.shared.laneindex import LaneIndex, Places, Reindex, grown, reindexe
 Int64s = npt.NDArray[np.int64]
 Utf8 = npt.NDArray[np.uint8]
 
+BETWEEN = 0x1F  # a byte that no letter is, to stand between texts
 PADDING = 64  # bytes of room behind all texts, so that compiled code may read and write many at once
 
 
@@ -110,6 +111,19 @@ class StoredTexts:
             found[row] = text
         return found
 
+    def together(self, lanes: Int64s) -> Utf8 | None:
+        """The texts of int64 [n] lanes, BETWEEN before, between and behind them; None if one is not known."""
+        number = self._index.find(lanes)
+        if (number < 0).any():
+            return None
+        utf8, ends = _gathered(self._utf8, self._bounds[number], self._bounds[number + 1])
+        whole = np.full(len(utf8) + len(ends) + 1, BETWEEN, np.uint8)
+        text = np.ones(len(whole), np.bool_)
+        text[0] = False
+        text[ends + np.arange(1, len(ends) + 1)] = False
+        whole[text] = utf8
+        return whole
+
     def only(self, lanes: Int64s) -> StoredTexts:
         """Those of these lanes."""
         number = np.unique(self._index.find(lanes))
@@ -161,6 +175,13 @@ class StoredTexts:
         utf8 = memoryview(self._utf8)
         begins, ends = self._bounds[number].tolist(), self._bounds[number + 1].tolist()
         return [str(utf8[begin:end], "utf-8", "surrogatepass") for begin, end in zip(begins, ends, strict=True)]
+
+
+def joined(texts: Sequence[str]) -> Utf8:
+    """Texts in UTF-8, BETWEEN before, between and behind them."""
+    between = chr(BETWEEN)
+    whole = f"{between}{between.join(texts)}{between}" if texts else between
+    return np.frombuffer(_encoded(whole), np.uint8)
 
 
 def _gathered(utf8: Utf8, begins: Int64s, ends: Int64s) -> tuple[Utf8, Int64s]:

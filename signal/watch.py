@@ -49,7 +49,7 @@ def column(kind: LaneType, scale: int, lanes: Int64s, texts: Texts) -> Column:
     null = (lanes == ABSENT) | (lanes == NULL)
     match kind:
         case "string" | "json":
-            return Column(lanes, null, texts.many)
+            return Column(lanes, null, texts)
         case "decimal" | "float":
             return Column(numbers(kind, scale, lanes), null)
         case "boolean":

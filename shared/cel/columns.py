@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-TextsOf = Callable[[npt.NDArray[np.int64]], Sequence[str]]
-"""The texts of int64 [k] lanes, each of which has one."""
+
+class TextsOf(Protocol):
+    """What knows the texts behind int64 [k] lanes, each of which has one."""
+
+    def many(self, lanes: npt.NDArray[np.int64]) -> Sequence[str]:
+        """The texts."""
+
+    def together(self, lanes: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+        """The texts in UTF-8, with the byte shared.stored_texts.BETWEEN before, between and behind them."""
+
+    def lengths(self, lanes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """How many characters each has."""
 
 
 class Column(NamedTuple):

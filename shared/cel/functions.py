@@ -190,14 +190,11 @@ def _function(node: Call, arguments: Sequence[Typed]) -> Typed:
         return _of_literal(node, arguments)
     if name in texts.CHANGING and kinds == [Kind.STRING]:
         changing = texts.CHANGING[name]
-        return _unary(Kind.STRING, lambda column: texts.by_distinct(changing, column, object), arguments[0])
+        return _unary(Kind.STRING, lambda column: texts.changed(changing, column), arguments[0])
     if name in texts.ASKING and kinds == [Kind.STRING, Kind.STRING]:
-        asking = texts.ASKING[name]
-        return _binary(
-            Kind.BOOL, lambda a, b: texts.by_distinct_pair(asking, a, b, np.bool_), arguments[0], arguments[1]
-        )
+        return _binary(Kind.BOOL, lambda a, b: texts.asked(name, a, b), arguments[0], arguments[1])
     if name == "size" and kinds == [Kind.STRING]:
-        return _unary(Kind.INT, lambda column: texts.by_distinct(len, column, np.int64), arguments[0])
+        return _unary(Kind.INT, texts.size, arguments[0])
     if name == "abs" and len(kinds) == 1 and kinds[0] in (*_NUMBERS, Kind.DURATION):
         return _unary(kinds[0], operators.absolute, arguments[0])
     if name == "double" and len(kinds) == 1 and kinds[0] in (*_NUMBERS, Kind.STRING):
