@@ -92,10 +92,23 @@ def table(found: Mapping[str, Any]) -> Table:
                 "", f"{name}: outputs equal the reference's", _yes(one["outputs_equal_reference"]), "", "", ""
             )
     _peers(drawn, found.get("peers", {}))
+    _pipeline(drawn, found.get("pipeline", {}))
     _capture(drawn, found.get("capture", {}))
     _azure(drawn, found.get("azure", {}))
     _cold_start(drawn, found.get("cold-start", {}))
     return drawn
+
+
+def _pipeline(drawn: Table, one: Mapping[str, Any]) -> None:
+    if "records_per_s_with_history" not in one:
+        return
+    drawn.add_section()
+    for name, text in (
+        ("records, until the history shows them", f"{one['records_per_s_with_history']:,} /s"),
+        ("the app's CPU a record", f"{one['cpu_us_per_record_app']:,.1f} µs"),
+        ("p50 at half that load", f"{one['p50_ms']:,} ms"),
+    ):
+        drawn.add_row("pipeline", name, text, "", "", "")
 
 
 def _azure(drawn: Table, one: Mapping[str, Any]) -> None:

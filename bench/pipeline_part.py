@@ -2,9 +2,10 @@
 
 What is measured is an app that is up: its first records, which make it open its files and load its
 machine code, are not. Then the rest is put on hub ``changes`` at once, and how fast the app drains it is
-its throughput, from before the first is published. Then, in an app begun anew, records are put on the hub
-at half that rate, as capture would, and every alert is looked for in the alert store: from its change's
-publication to when the store has it is the latency.
+its throughput: from before the first is published until every commit, and every row of the history, is on
+disk and every alert is stored. When the rows could be queried as well is another figure. Then, in an app
+begun anew, records are put on the hub at half that rate, as capture would, and every alert is looked for
+in the alert store: from its change's publication to when the store has it is the latency.
 """
 
 from __future__ import annotations
@@ -75,13 +76,16 @@ async def _drain(data: Path, size: Size) -> dict[str, float]:
             warm = _drained(data, told, time.time())
             began = time.time()
             await opened.events.publish("changes", [OutgoingEvent(one.partition, one.body) for one in packed[first:]])
-            last = _drained(data, told, time.time())
-    took, cpu = last.at - began, last.cpu_s - warm.cpu_s
+            published = time.time()
+            last = _drained(data, told, published, history=False)
+            whole = _drained(data, told, published)
+    took, cpu = last.at - began, whole.cpu_s - warm.cpu_s
     return {
         "records_per_s": round(lines / took),
+        "records_per_s_with_history": round(lines / (whole.at - began)),
         "cpu_us_per_record_app": round(cpu / lines * 1e6, 1),
-        "cores_used": round(cpu / took, 2),
-        "failures": last.failures,
+        "cores_used": round(cpu / (whole.at - began), 2),
+        "failures": whole.failures,
         "alerts_stored": _alerts(data),
         "worker_processes": WORKERS,
     }
@@ -100,11 +104,14 @@ def _lead(packed: Sequence[Packed]) -> int:
     return len(packed) // 2
 
 
-def _drained(data: Path, told: Iterator[Progress], since: float) -> Progress:
-    """What the app tells when nothing is left of what was published before ``since``; TimeoutError if it doesn't."""
+def _drained(data: Path, told: Iterator[Progress], since: float, *, history: bool = True) -> Progress:
+    """What the app tells when nothing is left of what was published before ``since``; TimeoutError if it doesn't.
+
+    Without ``history``, rows may be on their way from where they are safe to where they can be queried.
+    """
     last: Progress | None = None
     for last in told:
-        if last.asked >= since and last.changes == last.resolved == last.spooled == 0:
+        if last.asked >= since and last.changes == last.resolved == 0 and not (history and last.spooled):
             return last
         if last.at - since > PATIENCE_S:
             break

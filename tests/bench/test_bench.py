@@ -117,10 +117,12 @@ def test_the_pipeline_part_measures_the_running_app(monkeypatch: pytest.MonkeyPa
     found = pipeline_part(1_500, silent)
     assert float(str(found["records_per_s"])) > 0
     assert float(str(found["p99_ms"])) > 0
+    assert 0 < float(str(found["records_per_s_with_history"])) <= float(str(found["records_per_s"]))
     assert found["failures"] == 0
     by_step = found["cpu_us_per_record"]
     assert isinstance(by_step, dict)
     assert {step for step, _, _ in TIMED} <= by_step.keys()
+    assert table({"pipeline": found}).row_count > 2
 
 
 def test_the_capture_part_gives_every_figure_of_the_table(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import sys
 import threading
 import time
 from collections import deque
@@ -36,6 +38,7 @@ from flockiq.shared.tables import Columns, read_tables
 from flockiq.shared.tabular import ndjson
 
 GROUP_BYTES = 16_000_000  # of rows, as they are given, in one transaction, unless one ingestion alone is larger
+NICE = 10  # of the thread that writes: a tenth of the share of one that folds
 MAX_QUERY = 100_000  # characters of KQL
 MAX_ROWS = 500_000  # of an answer: Kusto's own limit
 _REMOVED = 200  # conditions of one DELETE
@@ -102,7 +105,7 @@ class DuckdbAnalytics:
         self._timeout_s = timeout_s
         self._memory = memory
         self._waiting: deque[tuple[_Given, Future[None]]] = deque()
-        self._writing = ThreadPoolExecutor(1, "analytics-write")
+        self._writing = ThreadPoolExecutor(1, "analytics-write", initializer=_give_way)
         self._querying = ThreadPoolExecutor(2, "analytics-query")
         self._opening = threading.Lock()
         self._connection: duckdb.DuckDBPyConnection | None = None
@@ -341,6 +344,15 @@ class DuckdbAnalytics:
                 self._insertion = Insertion(tables)
                 self._connection = connection
             return self._connection
+
+
+def _give_way() -> None:
+    """Let this thread have what the others leave: nobody waits for the history, and somebody may for an alert.
+
+    Only Linux has threads of different priority in one process.
+    """
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
 
 
 def _connect(path: Path, memory: str) -> duckdb.DuckDBPyConnection:
