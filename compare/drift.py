@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from contextlib import suppress
+from functools import lru_cache
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from flockiq.shared.layout import Layout, Tolerance
 _SPACE = re.compile(r"\s+")
 _PUNCTUATION = re.compile(r"[^\w\s]|_")
 _SEPARATORS = re.compile(r"[,;]")
+_REMEMBERED = 1 << 16  # normal forms of a tolerance that are not worked out again
 ROUNDING = 1e-15  # of the larger number: 0.4 and 0.3 are no further apart than 0.1
 _NUMERIC = ("decimal", "float", "integer", "date", "timestamp")
 
@@ -59,12 +61,23 @@ def _differ(value: Int64s, filled: Bools) -> Bools:
 
 
 def _normalised(value: Int64s, tolerance: Tolerance, texts: Texts) -> Int64s:
-    unique, where = np.unique(value, return_inverse=True)
-    lanes = [
-        lane if lane in (ABSENT, NULL) else text_lane(normalise(texts.text(lane), tolerance))
-        for lane in unique.tolist()
-    ]
-    return np.array(lanes, np.int64)[where].reshape(value.shape)
+    known, lanes = _normal_lanes(tolerance), value.reshape(-1).tolist()
+    if len(known) > _REMEMBERED:
+        known.clear()
+    found: dict[int, int] = {}
+    for lane in set(lanes):
+        normal = known.get(lane)
+        if normal is None:
+            normal = lane if lane in (ABSENT, NULL) else text_lane(normalise(texts.text(lane), tolerance))
+            known[lane] = normal
+        found[lane] = normal
+    return np.array([found[lane] for lane in lanes], np.int64).reshape(value.shape)
+
+
+@lru_cache(maxsize=256)
+def _normal_lanes(_tolerance: Tolerance) -> dict[int, int]:
+    """The lanes of normal forms by the texts' own, as far as they were asked for; bounded."""
+    return {}
 
 
 def normalise(text: str, tolerance: Tolerance) -> str:
