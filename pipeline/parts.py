@@ -34,9 +34,9 @@ end (quotes excluded), GROUP -1 where the group is the entity's own."""
 
 LEAST_LINE = 256  # bytes: no line that is taken is shorter
 
-ENTITY_OF, GROUP_OF, EVENT, KEY_LANE, SHOWN = range(5)
-ENTERED = 5
-"""What becomes of n lines, rows of int64 [ENTERED, n]: dense numbers of entity and group, text lanes."""
+ENTITY_OF, GROUP_OF, EVENT, KEY_LANE, SHOWN, OP_OF, US_OF, RR_OF, REVISION_OF = range(9)
+ENTERED = 9
+"""What becomes of n lines, rows of int64 [ENTERED, n]: dense numbers of entity and group, text lanes, op, position."""
 
 
 def room_for(size: int) -> tuple[Int64s, Int64s]:

@@ -21,12 +21,20 @@ from flockiq.pipeline.parts import (
     KEY_LANE,
     MATCH,
     MATCH_END,
+    OP,
+    OP_OF,
     PARTS,
+    REVISION,
+    REVISION_OF,
+    RR,
+    RR_OF,
     SHOWN,
     SOURCE,
     SOURCE_END,
     STREAM,
     STREAM_END,
+    US,
+    US_OF,
 )
 from flockiq.pipeline.rowfields import Held, added, held, keep, sought
 from flockiq.shared.machine.code import Array, Columns, Truth, Whole, compiled, inlined
@@ -151,4 +159,6 @@ def enter(
         _id_number(events, high, load(line, EVENT_LOW), True)  # noqa: FBT003
         out[EVENT, i] = high
         out[KEY_LANE, i] = _key(text, line, kept, spare)
+        out[OP_OF, i], out[US_OF, i], out[RR_OF, i] = load(line, OP), load(line, US), load(line, RR)
+        out[REVISION_OF, i] = load(line, REVISION)
     return others

@@ -172,21 +172,20 @@ class _Reading:
             keep[list(bad)] = False
             at, source, value = at[keep], source[keep], value[keep]
         entered = self._enter(at)
-        said = self.scanned.parts[at][:, [parts.OP, parts.US, parts.RR, parts.REVISION]].T.copy()
         return Rows(
             entity=entered[parts.ENTITY_OF],
             group=entered[parts.GROUP_OF],
             source=source,
-            op=said[0].astype(np.int8),
-            us=said[1],
-            rr=said[2],
+            op=entered[parts.OP_OF].astype(np.int8),
+            us=entered[parts.US_OF],
+            rr=entered[parts.RR_OF],
             hash=entered[parts.EVENT],
             key=entered[parts.KEY_LANE],
             shown=entered[parts.SHOWN],
             event=entered[parts.EVENT],
             value=value,
             arrived_us=np.full(len(at), now_us, np.int64),
-            revision=said[3],
+            revision=entered[parts.REVISION_OF],
         ), wrong
 
     def _unmapped(self, at: int) -> str:

@@ -72,12 +72,15 @@ def _words(watches: Sequence[Watch], judging: _Judging, before: Int64s) -> Int64
     A rule is asked of a row only if something it reads is new there; else what held before it still does.
     """
     asked, held = np.zeros(len(before), np.int64), np.zeros(len(before), np.int64)
+    bits: dict[int, tuple[Bools, int]] = {}  # many rules are asked of the same rows
     for watch in watches:
         if watch.is_state:
-            bit = np.int64(1 << watch.number)
+            bit = 1 << watch.number
             new, true = judging.state(watch)
-            asked |= np.where(new, bit, 0)
-            held |= np.where(true, bit, 0)
+            bits[id(new)] = new, bits.get(id(new), (new, 0))[1] | bit
+            held[np.flatnonzero(true)] |= np.int64(bit)
+    for new, of_rules in bits.values():
+        asked |= np.where(new, np.int64(of_rules), 0)
     after = held | (before & ~asked)
     for rows in judging.followers():
         after[rows] = held[rows] | (after[judging.seen.previous[rows]] & ~asked[rows])
@@ -86,27 +89,36 @@ def _words(watches: Sequence[Watch], judging: _Judging, before: Int64s) -> Int64
 
 def _tell(hits: Sequence[_Hit], acts: Sequence[Act], judging: _Judging, episodes: Episodes) -> None:
     """Take the episodes through the hits, and through what people did between them."""
-    seen, waiting = judging.seen, list(reversed(acts))
-    judging.read(hits)
-    for hit in hits:
-        while waiting and waiting[-1].row < seen.row[hit.row]:
+    waiting = list(reversed(acts))
+    for hit, one in zip(hits, judging.read(hits), strict=True):
+        while waiting and waiting[-1].row < one.place:
             _act(waiting.pop(), episodes)
-        entity, us = int(seen.entity[hit.row]), int(seen.us[hit.row])
         if hit.extra is not None:
-            values = judging.values(hit.watch, hit.row) | hit.extra
-            episodes.happens(entity, hit.watch, us, int(seen.event[hit.row]), values)
+            values = judging.values(hit.watch, one) | hit.extra
+            episodes.happens(one.entity, hit.watch, one.us, one.event, values)
         elif hit.true and hit.was:
-            episodes.goes_on(entity, hit.watch, us, judging.values(hit.watch, hit.row))
+            episodes.goes_on(one.entity, hit.watch, one.us, judging.values(hit.watch, one))
         elif hit.true:
-            episodes.begins(entity, hit.watch, us, int(seen.event[hit.row]), judging.values(hit.watch, hit.row))
+            episodes.begins(one.entity, hit.watch, one.us, one.event, judging.values(hit.watch, one))
         else:
-            episodes.ends(entity, hit.watch, us)
+            episodes.ends(one.entity, hit.watch, one.us)
     while waiting:
         _act(waiting.pop(), episodes)
 
 
 def _act(act: Act, episodes: Episodes) -> None:
     episodes.closes(act.entity, act.watch, act.us)
+
+
+class _Read(NamedTuple):
+    """What is to be told of a row: where it stands among rows and acts, and what it says."""
+
+    place: int
+    entity: int
+    us: int
+    event: int
+    key: int
+    golden: list[int]
 
 
 class _Words(NamedTuple):
@@ -153,27 +165,30 @@ class _Judging:
         self._said = _Said(np.zeros(0, np.int64), texts)
         self._changed = np.zeros((len(layout.fields), len(seen.entity)), np.bool_)
         self._changed[seen.delta_field, seen.delta_row] = True
+        self._everything = np.ones(len(seen.entity), np.bool_)
         self._moved = frozenset(np.flatnonzero(self._changed.any(axis=1)).tolist())
 
-    def values(self, watch: Watch, row: int) -> dict[str, Scalar]:
+    def values(self, watch: Watch, row: _Read) -> dict[str, Scalar]:
         """What an alert of a rule shows of a row that was read."""
-        values = shown_values(watch, self.layout, self.seen.golden[row], self._said, self._index)
+        values = shown_values(watch, self.layout, row.golden, self._said, self._index)
         if "key" in watch.shown:
-            values["key"] = self._said.text(int(self.seen.key[row]))
+            values["key"] = self._said.text(row.key)
         return values
 
-    def read(self, hits: Sequence[_Hit]) -> None:
-        """Read at once the texts that the alerts of some hits show."""
-        rows = np.array([hit.row for hit in hits], np.int64)
+    def read(self, hits: Sequence[_Hit]) -> Iterator[_Read]:
+        """Read at once the rows of some hits, and the texts that their alerts show."""
+        seen, rows = self.seen, np.array([hit.row for hit in hits], np.int64)
         shown = {name for watch in {id(hit.watch): hit.watch for hit in hits}.values() for name in watch.shown}
         lanes = [self.columns.all([name])[name].values[rows] for name in shown & self._texts]
         if lanes:
             self._said = _Said(np.concatenate(lanes), self.texts)
+        columns = (seen.row, seen.entity, seen.us, seen.event, seen.key, seen.golden)
+        return map(_Read._make, zip(*(column[rows].tolist() for column in columns), strict=True))
 
     def state(self, watch: Watch) -> tuple[Bools, Bools]:
         """The rows that a state rule is asked of, and those of them where it holds: bool [r]."""
         if watch.kind == "drift":
-            return np.ones(len(self.seen.entity), np.bool_), self._drifting(watch)
+            return self._everything, self._drifting(watch)
         new = self._new(watch.names)
         count = np.count_nonzero(new)
         if not count:

@@ -75,15 +75,15 @@ def holds(condition: Condition | None, columns: Mapping[str, Column], n: int) ->
 
 
 def shown_values(
-    watch: Watch, layout: Layout, golden: Int64s, texts: TextOf, numbers: Mapping[str, int]
+    watch: Watch, layout: Layout, golden: Sequence[int], texts: TextOf, numbers: Mapping[str, int]
 ) -> dict[str, Scalar]:
-    """The golden values, one row int64 [F], that go with an alert of this rule; ``numbers``: the layout's."""
+    """The golden values, the lanes of one row, that go with an alert of this rule; ``numbers``: the layout's."""
     values: dict[str, Scalar] = {}
     for name in watch.shown:
         number = numbers.get(name)
         if number is not None:
             field = layout.fields[number]
-            values[name] = value_of(field.kind, field.scale, int(golden[number]), texts)
+            values[name] = value_of(field.kind, field.scale, golden[number], texts)
     return values
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
 from flockiq.shared.lanes import ABSENT, NULL, Scalar, Texts, lane_of
@@ -30,7 +29,7 @@ def test_the_values_shown_are_canonical_and_only_fields() -> None:
     fields = (Field("name", "string"), Field("limit", "decimal", 2), Field("on", "date"), Field("ok", "boolean"))
     layout = Layout("thing", fields, ("erp",), "", (("recent",),) * 4, ((0,),) * 4)
     texts = Texts()
-    golden = np.array([lane_of("string", 0, "Acme", texts), lane_of("decimal", 2, "-0.50", texts), NULL, ABSENT])
+    golden = [lane_of("string", 0, "Acme", texts), lane_of("decimal", 2, "-0.50", texts), NULL, ABSENT]
     rule = watch()._replace(shown=("name", "limit", "on", "ok", "old", "key"))
     assert shown_values(rule, layout, golden, texts, layout.numbers) == {
         "name": "Acme",
