@@ -19,6 +19,7 @@ from flockiq.shared.settings import HUBS, READ_GROUP, Settings
 from tests.azure.cosmos.told import step
 from tests.endpoints import emulators, main
 from tests.endpoints.emulators import MAX_GROUPS, MAX_HUBS, MAX_PARTITIONS, PLACE
+from tests.endpoints.family import Inline
 from tests.endpoints.live import ARM, TYPES, Az, Unready, made
 from tests.endpoints.place import Place
 from tests.peers.peers import Peers
@@ -69,14 +70,16 @@ def test_without_emulators_and_docker_it_says_so_in_a_line(
     )
 
 
-ONE_OF_EACH = "events_survive or alerts_survive or leases_survive or listed_by_prefix or paths_are_listed"
+ONE_OF_EACH = (
+    "events_survive or alerts_survive or leases_survive or listed_by_prefix or paths_are_listed or answered_after"
+)
 
 
 async def test_the_suites_run_over_endpoints_that_others_have_used(tmp_path: Path) -> None:
     """A test sees nothing of what was there before it, and the suites of all ports are run."""
     with Peers() as peers:
         try:
-            settings = peers.environment(["events", "state", "alerts", "blobs", "registry"])
+            settings = peers.environment(emulators.PLACE.ports)
         except Missing as missing:
             pytest.skip(str(missing))
         assert emulators.silent(settings) == []
@@ -90,8 +93,12 @@ async def test_the_suites_run_over_endpoints_that_others_have_used(tmp_path: Pat
         await services.registry.put("a", b"another's", None)
         await services.registry.acquire("lease", "another", 3_600.0)
         await services.close()
+        cluster = Inline(settings, lambda: pytest.fail("an emulator takes no token"))
+        await cluster.stream("Deltas", b'{"DeltaId": "another\'s"}')
+        await cluster.close()
+        assert peers.eventhouse.rows("Deltas | count") == [[1]]
         log = tmp_path / "log.xml"
-        place = Place(ports=["events", "state", "blobs", "alerts", "registry"], settings=settings)
+        place = Place(ports=emulators.PLACE.ports, settings=settings, inline=True)
         done = await asyncio.to_thread(main.conformance, place, ["-k", ONE_OF_EACH, f"--junitxml={log}"])
         assert done == 0
         assert set(re.findall(r"tests\.conformance\.test_(\w+)\"", log.read_text())) == set(place.ports)

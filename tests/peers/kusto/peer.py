@@ -10,6 +10,8 @@ serves it, or TLS with a given certificate and tokens):
 - ``/v1/rest/mgmt``: ``.get ingestion resources`` and ``.get kusto identity token``, and behind them queued ingestion: a
   container and a queue in Azurite, from which rows are taken after ``batching_s``;
 - ``.delete table T records`` there, of rows that equal given texts, for an admin alone (``admin``);
+- ``.ingest inline`` of JSON through a mapping, ``.clear table T data``; ``.create-merge`` and ``.create-or-alter`` of
+  tables are taken, and change nothing: what they would make is there;
 - ``/v1/rest/auth/metadata``: how to log in.
 
 From: the REST reference (https://learn.microsoft.com/kusto/api/rest/), streaming ingestion
@@ -73,6 +75,13 @@ _ROW: Final = re.compile(r'\(((?:[^()"]|"(?:[^"\\]|\\.)*")*)\)')
 _EQUAL: Final = re.compile(r'(\w+) == ("(?:[^"\\]|\\.)*")')
 _DECLARED: Final = re.compile(r"declare\s+query_parameters\s*\(([^;]*)\)\s*;")
 
+_INLINE: Final = re.compile(
+    r"\.ingest inline into table (?P<table>\w+) "
+    r"with \(format='json', ingestionMappingReference='(?P<mapping>\w+)'\) <\|\n"
+)
+_CLEAR: Final = re.compile(r"\.clear table (?P<table>\w+) data")
+_MADE: Final = re.compile(r"\.create-(?:merge|or-alter) table (?P<table>\w+) ")
+
 
 class Eventhouse:
     """A database with the tables of eventhouse/, empty; serves from entering to leaving.
@@ -102,13 +111,14 @@ class Eventhouse:
             for column in json.loads(body):
                 self._mappings[name][column["column"]] = column["Properties"]["Path"].removeprefix("$.")
         self._queued: Queued | None = None
+        self._made, self._filled = 0, False
         self.admin = True
         """Whether who asks may delete."""
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            folder = Path(stack.enter_context(TemporaryDirectory()))
-            self._engine = DuckdbAnalytics(folder / "eventhouse.duckdb", EVENTHOUSE)
+            self._folder = Path(stack.enter_context(TemporaryDirectory()))
+            self._engine = self._fresh()
             self._loop = stack.enter_context(Loop())
             self._loop.run(self._listen())
             stack.callback(lambda: self._loop.run(self._leave()))
@@ -209,6 +219,8 @@ class Eventhouse:
             await self._engine.remove(deleted["table"], values)
             done = web.json_response(frames.table(["TableName"], [[deleted["table"]]]))
             return await self._after(request, "mgmt", done)
+        if (table := await self._by_hand(text)) is not None:
+            return await self._after(request, "mgmt", web.json_response(frames.table(["TableName"], [[table]])))
         if command != ".get ingestion resources":
             return _error(f"Syntax error: {command}", "BadRequest_SyntaxError")
         if self._queued is None:
@@ -220,6 +232,24 @@ class Eventhouse:
                 return _error(str(missing), "ServiceUnavailable", status=503)
         answer = frames.table(["ResourceTypeName", "StorageRoot"], self._queued.resources())
         return await self._after(request, "mgmt", web.json_response(answer))
+
+    async def _by_hand(self, text: str) -> str | None:
+        """The table of a command that somebody types, once it is done; None if it is none of those."""
+        if (found := _INLINE.match(text)) is not None:
+            await self._take(found["table"], text[found.end() :].encode(), found["mapping"], "json")
+            self._filled = True
+            return found["table"]
+        if (found := _CLEAR.fullmatch(text)) is not None:
+            if self._filled:  # of one table means of all here, which is how tests clear them
+                await self._engine.close()
+                self._engine, self._filled = self._fresh(), False
+            return found["table"]
+        made = _MADE.match(text)
+        return made["table"] if made is not None else None
+
+    def _fresh(self) -> DuckdbAnalytics:
+        self._made += 1
+        return DuckdbAnalytics(self._folder / f"{self._made}.duckdb", EVENTHOUSE)
 
     async def _take_queued(self, message: Mapping[str, Any], rows: bytes) -> None:
         """Rows of a queued ingestion; a fault leaves them queued."""
