@@ -326,6 +326,8 @@ module app 'modules/app.bicep' = {
     deploymentContainer: hostStorage.outputs.deploymentContainer
     dataStorageName: dataStorage.outputs.name
     namespaceName: hubs.outputs.name
+    hubRetentionHours: eventHubsRetentionHours
+    rawDays: historyRetentionDays
     partitions: hubs.outputs.partitions
     cosmosEndpoint: documents.outputs.endpoint
     vaultUri: vault.outputs.uri

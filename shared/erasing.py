@@ -45,7 +45,8 @@ class Scan(msgspec.Struct, kw_only=True):
     after: str = ""
     removed: int = 0
     failed: str = ""
-    rows: list[dict[str, str]] = []  # of table DeadLetters, that tell of letters removed
+    rows: list[dict[str, str]] = []  # of table DeadLetters, that tell of letters to be removed
+    names: list[str] = []  # and those letters' blobs
 
 
 class Work(NamedTuple):
@@ -108,13 +109,15 @@ async def letters(work: Work) -> list[Line] | None:
             if kept.source and kept.key:
                 subject.records.append(record)
         work.scan.rows.append({"Tenant": tenant, "Id": kept.id})
-        await work.services.blobs.delete(name)
+        work.scan.names.append(name)
         return 1
 
     if not await _scan(work, f"dead-letters/{tenant}/", look):
         return None
     rows = [*work.subject.like_records(tenant), *work.scan.rows]
     removed = await work.services.analytics.remove("DeadLetters", rows) if rows else 0
+    for name in work.scan.names:  # last: without them, nothing would tell the next erasure of their rows
+        await work.services.blobs.delete(name)
     return [
         Line("blobs", "dead letters", work.scan.removed, _lingers(work.services.blobs), work.scan.failed),
         Line("history", "rows of table DeadLetters", removed),

@@ -11,6 +11,8 @@ param hostStorageName string
 param deploymentContainer string
 param dataStorageName string
 param namespaceName string
+param hubRetentionHours int
+param rawDays int
 param partitions array
 param cosmosEndpoint string
 param vaultUri string
@@ -65,6 +67,8 @@ var settings = union(
     FLOCKIQ_CONFIG: configFolder
     FLOCKIQ_CAPTURE_SCHEDULE: captureSchedule
     FLOCKIQ_CLOCK_SCHEDULE: clockSchedule
+    FLOCKIQ_HUB_RETENTION_H: string(hubRetentionHours)
+    FLOCKIQ_RAW_DAYS: string(rawDays)
     FLOCKIQ_PUBLIC_URL: empty(publicUrl) ? url : publicUrl
   },
   // State is kept by partition, so the app refuses a hub whose count is not this one.
