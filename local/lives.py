@@ -21,13 +21,14 @@ LOG = "app.log"
 
 
 class App(NamedTuple):
-    """How the app is run: its folders, its port, what else it is told."""
+    """How the app is run: its folders, its port, what else it is told, and whose code it is."""
 
     data: Path
     config: Path
     port: int
     arguments: tuple[str, ...] = ()
     environment: Mapping[str, str] = {}
+    root: Path = ROOT
 
     @asynccontextmanager
     async def alive(self) -> AsyncIterator[asyncio.subprocess.Process]:
@@ -56,7 +57,7 @@ class App(NamedTuple):
                 "run",
                 *given,
                 *self.arguments,
-                cwd=ROOT,
+                cwd=self.root,
                 env={**os.environ, **self.environment},
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
