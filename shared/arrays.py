@@ -37,6 +37,16 @@ def longer(column: Array, size: int) -> Array:
     return column
 
 
+def roomy(column: Array, size: int, used: int) -> Array:
+    """A column with ``size`` rows and the first ``used`` of this one's.
+
+    Memory is taken only as rows come to be used, so that there may be much more room than there was.
+    """
+    made = np.empty((size, *column.shape[1:]), column.dtype)
+    made[:used] = column[:used]
+    return made
+
+
 def distinct(numbers: npt.NDArray[np.int64], below: int) -> npt.NDArray[np.int64]:
     """Each of the dense numbers once, ascending; all are from 0 and less than ``below``."""
     if below > _SPARSE * len(numbers):
