@@ -53,8 +53,7 @@ def tell_deltas(
     """Tell at least one delta; or, with the number of the commit that does so, take it back."""
     n, layout = len(told.entity), state.plan.layout
     distinct, entity = pool.distinct(told.entity)
-    entities = [state.ids.names[one] for one in distinct.tolist()]
-    match_keys = [state.match_keys[one] for one in distinct.tolist()]
+    entities, match_keys = state.ids.names.many(distinct), state.match_keys.many(distinct)
     events, cause = pool.distinct(told.event)
     causes = texts.many(events)
     fields, kinds = [field.name for field in layout.fields], [str(kind) for kind in KINDS]

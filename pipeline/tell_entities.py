@@ -42,8 +42,7 @@ def tell_entities(
     """Tell at least one golden record with the source of every field and what each source says."""
     layout, golden, numbers = state.plan.layout, state.live.golden.take(entities), entities.tolist()
     n = len(numbers)
-    ids = [state.ids.names[one] for one in numbers]
-    match_keys = [state.match_keys[one] for one in numbers]
+    ids, match_keys = state.ids.names.many(entities), state.match_keys.many(entities)
     best, each = _values(pool, layout, golden, texts)
     fields, provenance = _object(pool, best), _object(pool, _provenance(pool, state, golden))
     sources = _sources(pool, layout, golden, each, texts)

@@ -17,8 +17,7 @@ def tell_findings(
     """Tell at least one finding; or, with the number of the commit that does so, take it back."""
     n, layout = len(told.entity), state.plan.layout
     distinct, entity = np.unique(told.entity, return_inverse=True)
-    entities = [state.ids.names[one] for one in distinct.tolist()]
-    match_keys = [state.match_keys[one] for one in distinct.tolist()]
+    entities, match_keys = state.ids.names.many(distinct), state.match_keys.many(distinct)
     fields = [field.name for field in layout.fields]
     causes = _texts(told.event, texts)
     named = [entities[one] for one in entity.tolist()], [fields[one] for one in told.field.tolist()]

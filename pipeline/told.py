@@ -150,9 +150,9 @@ class Telling:
         if not self.partitions:
             return
         distinct, which = pool.distinct(entity)
-        numbers = distinct.tolist()
-        subjects = pool.json([f"{state.plan.layout.entity}/{state.ids.names[one]}" for one in numbers])
-        partition = np.array([self._partition(state, one) for one in numbers])[which]
+        subjects = pool.json([f"{state.plan.layout.entity}/{name}" for name in state.ids.names.many(distinct)])
+        groups = state.groups.names.many(state.group_of[distinct])
+        partition = np.array([self._partition(group) for group in groups])[which]
         order = np.argsort(partition, kind="stable")
         begin, *between, end = lines.form
         form = (
@@ -171,8 +171,7 @@ class Telling:
                 text = rows.utf8[bounds[first] : bounds[last]]
                 self._lines[kind, one].append(Rows(text, rows.ends[first:last] - bounds[first]))
 
-    def _partition(self, state: TypeState, entity: int) -> int:
-        group = state.groups.names[state.group_of[entity]]
+    def _partition(self, group: str) -> int:
         partition = self._partitions.get(group)
         if partition is None:
             partition = self._partitions[group] = bucket(group, self.partitions)

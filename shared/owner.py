@@ -37,7 +37,8 @@ from flockiq.shared.services import Services
 
 log = logging.getLogger("flockiq.owner")
 
-STATE_VERSION = 1
+STATE_VERSION = 2
+OLDEST_READ = 2  # of the versions before any release nothing is left to be read
 FENCE_ATTEMPTS = 5  # batches refolded after lost fences before the host is asked to deliver again
 HELD_SHARE = 0.1  # of a batch's records: if more can't be folded, the fault is not theirs
 NO_INPUT = -1
@@ -192,6 +193,11 @@ class Owner:
                 raise TransientError(
                     f"{self.name}: state of version {frame.version}, this app reads up to {STATE_VERSION}; "
                     "a newer app is running: finish the update"
+                )
+            if frame.version < OLDEST_READ:
+                raise TransientError(
+                    f"{self.name}: state of version {frame.version}, this app reads {OLDEST_READ} and later. Deploy the "
+                    "version that wrote it, or remove its logs and read the sources again (docs/deploy.md)"
                 )
         await asyncio.to_thread(self.owned.load, snapshot.body if snapshot else b"", [frame.body for frame in frames])
         last = frames[-1] if frames else snapshot
