@@ -196,8 +196,8 @@ class Owner:
                 )
             if frame.version < OLDEST_READ:
                 raise TransientError(
-                    f"{self.name}: state of version {frame.version}, this app reads {OLDEST_READ} and later. Deploy the "
-                    "version that wrote it, or remove its logs and read the sources again (docs/deploy.md)"
+                    f"{self.name}: state of version {frame.version}, this app reads {OLDEST_READ} and later. Deploy "
+                    "the version that wrote it, or remove its logs and read the sources again (docs/deploy.md)"
                 )
         await asyncio.to_thread(self.owned.load, snapshot.body if snapshot else b"", [frame.body for frame in frames])
         last = frames[-1] if frames else snapshot

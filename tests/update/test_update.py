@@ -25,7 +25,7 @@ from flockiq.local.settled import opened, settled
 from flockiq.shared.alerts import OPEN, AlertQuery
 from flockiq.shared.config.load import load
 from flockiq.shared.errors import TransientError
-from flockiq.shared.owner import NO_INPUT, STATE_VERSION, Frame, Input
+from flockiq.shared.owner import NO_INPUT, OLDEST_READ, STATE_VERSION, Frame, Input
 from flockiq.shared.services import Services, connect
 from flockiq.shared.settings import CONSUMER_GROUP, HUBS, PORTS
 from tests.azure.storm.weather import Weather, weather
@@ -104,6 +104,24 @@ async def test_state_of_a_newer_version_is_left_to_it(left: Path) -> None:
         await services.state.append(owner.name, zstandard.compress(msgspec.msgpack.encode(newer)), read.version)
         event = (await services.events.read("changes", 0, 0, 1))[0]
         with pytest.raises(TransientError, match=f"state of version {STATE_VERSION + 1}, .*finish the update"):
+            await owner.process([Input(event.sequence, event.body)])
+        assert owner.input == NO_INPUT
+    finally:
+        await services.close()
+
+
+async def test_state_of_a_version_that_is_no_longer_read_is_refused(left: Path) -> None:
+    """It says what to do, and folds nothing onto it."""
+    services = connect(settings_of(left / "data"))
+    try:
+        owner = owners(services, left / "config")["changes"][0]
+        read = await services.state.read(owner.name)
+        older = Frame(version=OLDEST_READ - 1, commit=1, input=0, published=0, body=b"what is no longer read")
+        await services.state.append(owner.name, zstandard.compress(msgspec.msgpack.encode(older)), read.version)
+        event = (await services.events.read("changes", 0, 0, 1))[0]
+        with pytest.raises(
+            TransientError, match=f"state of version {OLDEST_READ - 1}, .*Deploy the version that wrote"
+        ):
             await owner.process([Input(event.sequence, event.body)])
         assert owner.input == NO_INPUT
     finally:
