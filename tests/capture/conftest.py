@@ -22,9 +22,6 @@ from flockiq.shared.status import StreamStatus, statuses
 _change = msgspec.json.Decoder(wire.Change)
 
 
-FROM_HOST = {"PartitionContext": '{"PartitionId": "0"}'}  # what the host says of a batch
-
-
 def leased(services: Services, lease_s: float) -> Services:
     """The same with leases of another length."""
     return services._replace(settings=msgspec.structs.replace(services.settings, lease_s=lease_s))
