@@ -124,6 +124,12 @@ async def letters(work: Work) -> list[Line] | None:
     ]
 
 
+async def letters_since(work: Work) -> list[Line] | None:
+    """Dead letters that came while the owners worked off what stood on the hubs before the erasure."""
+    lines = await letters(work)
+    return lines and [line for line in lines if line.removed or line.failed]
+
+
 def _plain(body: bytes) -> bytes:
     """The text of a packed event, which a letter may hold whole; b"" if it is none."""
     try:
@@ -256,6 +262,7 @@ async def scrub(work: Work) -> list[Line]:
 
 STEPS: Final[Mapping[str, Step]] = {
     "letters": letters,
+    "letters since": letters_since,
     "alerts": alerts,
     "raw": raw,
     "large": large,
