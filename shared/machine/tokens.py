@@ -1,210 +1,23 @@
-"""JSON's tokens found in bytes by compiled code. Text is UTF-8 that has been checked.
+"""The characters of JSON, and the words and powers of ten that compiled code writes.
 
-A function that looks for something at ``p`` returns where it ends, and -1 where it is not there. Imported only
-where machine code is loaded (shared/machine/loading.py).
+Imported only where machine code is loaded (shared/machine/loading.py).
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from flockiq.shared.machine.code import Array, Whole, compiled
+from flockiq.shared.machine.code import Array
 
 
 def bytes_of(text: str) -> Array:
-    """A text's bytes, for compiled code to compare with."""
+    """A text's bytes, for compiled code to copy."""
     return np.frombuffer(text.encode(), np.uint8)
 
 
-NULL_WORD = bytes_of("null")
 TRUE_WORD = bytes_of("true")
 FALSE_WORD = bytes_of("false")
 
-QUOTE, BACKSLASH, NEWLINE, MINUS, POINT, ZERO, NINE = 34, 92, 10, 45, 46, 48, 57
-COMMA, COLON, OPEN, CLOSE, SLASH = 44, 58, 123, 125, 47
-_U = 117
-_SPACE = 32  # what is below it does not stand in a text as it is
-MOST_DIGITS = 17  # of a number that surely fits a lane
+QUOTE, MINUS, POINT, ZERO = 34, 45, 46, 48
+COMMA, COLON, OPEN = 44, 58, 123
 TENS = np.array([10**power for power in range(19)], np.int64)
-
-_HEX = np.full(256, -1, np.int8)
-_HEX[bytes_of("0123456789abcdef")] = np.arange(16)
-SHORT_ESCAPES = np.zeros(256, np.uint8)  # what a short escape stands for, 0 where there is none
-SHORT_ESCAPES[bytes_of('"\\/bfnrt')] = np.frombuffer(b'"\\/\b\f\n\r\t', np.uint8)
-
-
-@compiled
-def after(text: Array, p: int, literal: Array) -> Whole:
-    """Where a literal that stands at ``p`` ends; -1 if it doesn't, or ``p`` is -1 already."""
-    if p < 0 or p + len(literal) > len(text):
-        return -1
-    for i in range(len(literal)):
-        if text[p + i] != literal[i]:
-            return -1
-    return p + len(literal)
-
-
-@compiled
-def closing(text: Array, p: int) -> Whole:
-    """Where the quote that ends a text without escapes stands; -1 if there is none such."""
-    if p < 0:
-        return -1
-    while p < len(text):
-        byte = text[p]
-        if byte == QUOTE:
-            return p
-        if byte == BACKSLASH or byte < _SPACE:
-            return -1
-        p += 1
-    return -1
-
-
-@compiled
-def whole(text: Array, p: int, out: Array) -> Whole:
-    """Read an integer of up to MOST_DIGITS digits into ``out[0]``; where it ends, or -1."""
-    if p < 0:
-        return -1
-    begin = p
-    negative = p < len(text) and text[p] == MINUS
-    if negative:
-        p += 1
-    digits = p
-    value = np.int64(0)
-    while p < len(text) and ZERO <= text[p] <= NINE:
-        value = value * 10 + (np.int64(text[p]) - ZERO)
-        p += 1
-        if p - digits > MOST_DIGITS:
-            return -1
-    if p == digits or (text[digits] == ZERO and p - digits > 1) or p == begin:
-        return -1
-    out[0] = -value if negative else value
-    return p
-
-
-@compiled
-def hex_word(text: Array, p: int) -> Whole:
-    """Sixteen hexadecimal digits as a word."""
-    word = np.uint64(0)
-    for i in range(16):
-        word = word << np.uint64(4) | np.uint64(_HEX[text[p + i]])
-    return word
-
-
-@compiled
-def is_id(text: Array, p: int, end: int) -> bool:
-    """Whether a text is an id: 32 hexadecimal digits in lower case."""
-    if end - p != 32:
-        return False
-    for i in range(p, end):
-        if _HEX[text[i]] < 0:
-            return False
-    return True
-
-
-@compiled
-def text_behind(text: Array, p: int, literal: Array, begin: Array, end: Array, n: int) -> Whole:
-    """Read a literal and the text behind it; where it ends (past the quote), or -1."""
-    p = after(text, p, literal)
-    close = closing(text, p)
-    if close < 0:
-        return -1
-    begin[n], end[n] = p, close
-    return close + 1
-
-
-@compiled
-def whole_behind(text: Array, p: int, literal: Array, lowest: int, highest: int, out: Array) -> Whole:
-    """Read a literal and the integer behind it, which is within bounds; where it ends, or -1."""
-    p = whole(text, after(text, p, literal), out)
-    return p if p >= 0 and lowest <= out[0] <= highest else -1
-
-
-@compiled
-def quoted_end(text: Array, p: int) -> Whole:
-    """Where a text that begins at the quote ``p`` ends (past its last quote), escapes or not; -1 if it does not."""
-    p += 1
-    while p < len(text):
-        byte = text[p]
-        if byte == QUOTE:
-            return p + 1
-        if byte < _SPACE:
-            return -1
-        if byte == BACKSLASH:
-            p += 1
-            if p >= len(text):
-                return -1
-            if text[p] == _U:
-                for i in range(p + 1, p + 5):
-                    if i >= len(text) or not _is_digit_of_hex(text[i]):
-                        return -1
-            elif not SHORT_ESCAPES[text[p]]:
-                return -1
-        p += 1
-    return -1
-
-
-@compiled
-def _is_digit_of_hex(byte: int) -> bool:
-    """Of either case."""
-    return _HEX[byte] >= 0 or 65 <= byte <= 70
-
-
-@compiled
-def _digits(text: Array, p: int) -> Whole:
-    """Where a run of digits ends."""
-    while p < len(text) and ZERO <= text[p] <= NINE:
-        p += 1
-    return p
-
-
-@compiled
-def number_end(text: Array, p: int) -> Whole:
-    """Where a JSON number ends, or -1."""
-    if text[p] == MINUS:
-        p += 1
-    begin = p
-    p = _digits(text, p)
-    if p == begin or (text[begin] == ZERO and p > begin + 1):
-        return -1
-    if p < len(text) and text[p] == POINT:
-        begin = p + 1
-        p = _digits(text, begin)
-        if p == begin:
-            return -1
-    if p < len(text) and (text[p] == 101 or text[p] == 69):
-        p += 1
-        if p < len(text) and (text[p] == MINUS or text[p] == 43):
-            p += 1
-        begin = p
-        p = _digits(text, p)
-        if p == begin:
-            return -1
-    return p
-
-
-@compiled
-def value_end(text: Array, p: int) -> Whole:
-    """Where a text, number or word ends; -1 if it is none of them: an object, a list, no JSON."""
-    if p >= len(text):
-        return -1
-    byte = text[p]
-    if byte == QUOTE:
-        return quoted_end(text, p)
-    if byte == 110:
-        return after(text, p, NULL_WORD)
-    if byte == 116:
-        return after(text, p, TRUE_WORD)
-    if byte == 102:
-        return after(text, p, FALSE_WORD)
-    return number_end(text, p)
-
-
-@compiled
-def same(text: Array, begin: int, end: int, names: Array, first: int, last: int) -> bool:
-    """Whether a stretch of text is one of the names."""
-    if end - begin != last - first:
-        return False
-    for i in range(end - begin):
-        if text[begin + i] != names[first + i]:
-            return False
-    return True
