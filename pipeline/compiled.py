@@ -67,6 +67,7 @@ loading = Loading(
         "shared/pool.py",
     ),
     warm="flockiq.pipeline.warm",
+    where="flockiq.pipeline.compiled",
 )
 
 
