@@ -2,7 +2,7 @@
 
 Compiling takes half a minute of CPU, and in the process that works it would hold the interpreter for much of that.
 
-``python -m flockiq.shared.machine.apart MODULE FOLDER`` makes what ``MODULE.loading`` loads and keeps it in FOLDER;
+``python -m flockiq.shared.machine.apart MODULE`` makes what ``MODULE.loading`` loads and keeps it;
 of several that begin at once the first does it. Its process may be ended at any time: it is begun again.
 """
 
@@ -28,11 +28,11 @@ def made(folder: Path) -> Path:
     return folder / f"{hashlib.sha256(str(_ROOT).encode()).hexdigest()[:16]}.made"
 
 
-def make(module: str, folder: Path) -> None:
+def make(module: str) -> None:
     """Wait until it is made. OSError or subprocess.SubprocessError if it can't be, or takes too long."""
     path = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
     process = subprocess.Popen(  # noqa: S603 - our own module
-        [sys.executable, "-m", "flockiq.shared.machine.apart", module, str(folder)],
+        [sys.executable, "-m", "flockiq.shared.machine.apart", module],
         env={**os.environ, "PYTHONPATH": path},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -47,11 +47,12 @@ def make(module: str, folder: Path) -> None:
         atexit.unregister(process.kill)
 
 
-def main(module: str, folder: Path) -> int:
+def main(module: str) -> int:
     """Make it, unless another has meanwhile; 1 if that fails."""
     os.nice(_LOWEST)
     stage = importlib.import_module(module)
     stage.use("off")  # what is called to be compiled asks for machine code as well
+    folder: Path = stage.loading.folder
     with made(folder).with_suffix(".lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not made(folder).exists():  # who makes it says so
@@ -60,4 +61,4 @@ def main(module: str, folder: Path) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1], Path(sys.argv[2])))
+    raise SystemExit(main(sys.argv[1]))

@@ -104,7 +104,7 @@ class Loading[F]:
         """Load them; where nobody waits and they are still to be made, have them made apart first."""
         try:
             if _how.mode == "background" and self.kept and not apart.made(self.folder).exists():
-                apart.make(self._where, self.folder)
+                apart.make(self._where)
         except (ImportError, OSError, subprocess.SubprocessError) as error:
             _log.info("Machine code can't be made by a process of its own, so it is made in this one: %s", error)
         self._load()

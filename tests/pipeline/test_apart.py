@@ -36,7 +36,7 @@ def end(loading: Loading[small_stage.Functions]) -> small_stage.Functions | None
 
 def test_another_process_makes_it_and_this_one_only_loads_it(loading: Loading[small_stage.Functions]) -> None:
     """What was made is there for every later process."""
-    apart.make(small_stage.__name__, loading.folder)
+    apart.make(small_stage.__name__)
     assert apart.made(loading.folder).exists()
     assert list(loading.folder.rglob("*.nbc"))
 
@@ -46,9 +46,9 @@ def test_it_is_made_apart_once(loading: Loading[small_stage.Functions], monkeypa
     asked: list[str] = []
     make = apart.make
 
-    def noted(module: str, folder: Path) -> None:
+    def noted(module: str) -> None:
         asked.append(module)
-        make(module, folder)
+        make(module)
 
     monkeypatch.setattr(apart, "make", noted)
     assert end(loading) is not None
@@ -62,14 +62,14 @@ def test_where_it_can_not_be_made_apart_it_is_made_here(
 ) -> None:
     """A host may forbid processes, or end them."""
 
-    def refused(module: str, folder: Path) -> None:
-        raise subprocess.CalledProcessError(1, module, str(folder))
+    def refused(module: str) -> None:
+        raise subprocess.CalledProcessError(1, module)
 
     monkeypatch.setattr(apart, "make", refused)
     assert end(loading) is not None
 
 
-def test_a_process_that_fails_is_told(tmp_path: Path) -> None:
+def test_a_process_that_fails_is_told() -> None:
     """By its exit code."""
     with pytest.raises(subprocess.CalledProcessError):
-        apart.make("tests.pipeline.no_such_stage", tmp_path)
+        apart.make("tests.pipeline.no_such_stage")
