@@ -74,7 +74,7 @@ async def alerts(work: Work) -> list[Line]:
     removed = sum([await store.forget(tenant, subject) for subject in subjects])
     rows = await work.services.analytics.remove("Alerts", [{"Tenant": tenant, "Subject": one} for one in subjects])
     return [
-        Line("alerts", "alerts with their histories", removed, _lingers(store)),
+        Line("alerts", "alerts with their histories", removed, lingers_at(store)),
         Line("history", "rows of table Alerts", rows),
     ]
 
@@ -119,7 +119,7 @@ async def letters(work: Work) -> list[Line] | None:
     for name in work.scan.names:  # last: without them, nothing would tell the next erasure of their rows
         await work.services.blobs.delete(name)
     return [
-        Line("blobs", "dead letters", work.scan.removed, _lingers(work.services.blobs), work.scan.failed),
+        Line("blobs", "dead letters", work.scan.removed, lingers_at(work.services.blobs), work.scan.failed),
         Line("history", "rows of table DeadLetters", removed),
     ]
 
@@ -149,7 +149,7 @@ async def raw(work: Work) -> list[Line] | None:
 
     if not await _scan(work, f"{rawhistory.PREFIX}{work.services.settings.tenant}/", look):
         return None
-    lingers = _lingers(work.services.blobs)
+    lingers = lingers_at(work.services.blobs)
     return [Line("blobs", "lines of raw history", work.scan.removed, lingers, work.scan.failed)]
 
 
@@ -166,7 +166,7 @@ async def large(work: Work) -> list[Line] | None:
 
     if not await _scan(work, overflow.PREFIX, look):
         return None
-    lingers = _lingers(work.services.blobs)
+    lingers = lingers_at(work.services.blobs)
     return [Line("blobs", "bodies too large for an event", work.scan.removed, lingers, work.scan.failed)]
 
 
@@ -190,7 +190,7 @@ async def keys(work: Work) -> list[Line] | None:
 
     if not await _scan(work, start, look):
         return None
-    return [Line("blobs", "keys of key sets", work.scan.removed, _lingers(work.services.blobs), work.scan.failed)]
+    return [Line("blobs", "keys of key sets", work.scan.removed, lingers_at(work.services.blobs), work.scan.failed)]
 
 
 async def _scan(work: Work, prefix: str, look: Callable[[str], Awaitable[int]]) -> bool:
@@ -224,7 +224,7 @@ async def history(work: Work) -> list[Line]:
     }
     for table, like in likes.items():
         removed = await analytics.remove(table, like) if like else 0
-        lines.append(Line("history", f"rows of table {table}", removed, _lingers(analytics)))
+        lines.append(Line("history", f"rows of table {table}", removed, lingers_at(analytics)))
     audit = "the requests that were made about it, by its id, which is a hash: until the table's retention ends"
     return [*lines, Line("history", "rows of table Audit", 0, audit)]
 
@@ -285,5 +285,6 @@ async def taken(step: Step, name: str, work: Work) -> list[Line] | None:
         return [Line(name, "", 0, "", str(error))]
 
 
-def _lingers(port: object) -> str:
+def lingers_at(port: object) -> str:
+    """How long what is removed from a store can still be restored there, in words; "" where it can't."""
     return port.lingers if isinstance(port, Lingers) else ""

@@ -87,7 +87,7 @@ async def erase(
     document = await services.registry.get(name)
     request, etag = (_request(document.value), document.etag) if document else (None, None)
     if request is None or (request.phase == "done" and now_us > request.done_us + AGAIN_US):
-        subject = await subject_of(services, config, key, kind)
+        subject = _bounded(await subject_of(services, config, key, kind), key)
         identity = hash_id(services.settings.tenant, name, str(now_us))
         request = Request(id=identity, at_us=now_us, subject=subject, entities=len(subject.known))
         etag = await services.registry.put(name, msgspec.json.encode(request), etag)
@@ -137,7 +137,7 @@ class _Going:
         for document in receipts.values():
             for what, count in msgspec.json.decode(document.value, type=dict[str, int]).items():
                 counts[what] = counts.get(what, 0) + count
-        lingers = erasing._lingers(self.services.state)  # noqa: SLF001 - one module in two files
+        lingers = erasing.lingers_at(self.services.state)
         request.lines += [Line(f"state of {FUNCTIONS[hub]}", what, count, lingers) for what, count in counts.items()]
         request.phase = "resolved" if hub == "changes" else "stores"
         request.sent_us = 0
@@ -146,16 +146,16 @@ class _Going:
 
     async def _send(self, hub: str) -> None:
         request, tenant = self.request, self.services.settings.tenant
-        subject = request.subject
-        names = [*subject.entities, *("/".join(record) for record in subject.records)]
+        subject = _bounded(request.subject, "it")  # dead letters may have brought more records
+        names = _names(subject)
         known = Erased(
             request=request.id,
             at_us=request.at_us,
             salt=self._salt.hex(),
-            names=[digest(self._salt, name).hex() for name in names[: wire.MAX_ERASED_NAMES]],
+            names=[digest(self._salt, name).hex() for name in names],
         )
         await remember(self.services, known)
-        await send(self.services, hub, known.line(tenant, subject.entities[: wire.MAX_ERASED]))
+        await send(self.services, hub, known.line(tenant, subject.entities))
 
     async def _store(self) -> None:
         """The next step of the stores; after the last, nothing of the request is left but its report."""
@@ -184,6 +184,23 @@ class _Going:
         request.lines += await erasing.taken(erasing.scrub, "files", work) or []
         request.phase, request.done_us = "done", time.time_ns() // 1000
         await self._save()
+
+
+def _names(subject: Subject) -> list[str]:
+    return [*subject.entities, *("/".join(record) for record in subject.records)]
+
+
+def _bounded(subject: Subject, key: str) -> Subject:
+    """The subject, if one line can tell of all of it. BadRecord if not: nothing is erased in part without a word."""
+    entities, names = len(subject.entities), len(_names(subject))
+    if entities > wire.MAX_ERASED or names > wire.MAX_ERASED_NAMES:
+        raise BadRecord(
+            f"{key} stands for {entities:,} entities with {names - entities:,} records; one erasure takes "
+            f"{wire.MAX_ERASED:,} and {wire.MAX_ERASED_NAMES:,} together. Erase its records one by one, as "
+            "source/stream/key",
+            field="key",
+        )
+    return subject
 
 
 async def _salt(services: Services) -> bytes:

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from flockiq.cli.main import main
-from flockiq.shared import rawhistory
+from flockiq.shared import rawhistory, wire
 from flockiq.shared.alerts import AlertQuery
 from flockiq.shared.services import connect
 from flockiq.shared.settings import Settings
@@ -142,4 +142,18 @@ async def test_an_unknown_key_is_said_to_be_one(
     again = await reopened(people, tmp_path)
     await again.work()
     assert await again.golden() == before
+    await again.services.close()
+
+
+async def test_what_is_too_much_for_one_erasure_is_refused_whole(
+    people: People, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A part of it would look like all of it: nothing is erased, and the message says how to go on."""
+    monkeypatch.setattr(wire, "MAX_ERASED_NAMES", 1)
+    await people.services.close()
+    assert await in_thread(tmp_path, MAIL) != 0
+    told = " ".join(capsys.readouterr().err.split())
+    assert "Erase its records one by one, as source/stream/key" in told
+    again = await reopened(people, tmp_path)
+    assert MAIL in await again.golden()
     await again.services.close()
