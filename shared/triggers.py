@@ -63,8 +63,6 @@ def on_hub(blueprint: func.Blueprint, name: str, hub: str, *, notes: bool = Fals
 
 
 async def _note(function: str, events: Sequence[func.EventHubEvent]) -> None:
-    if not events[0].metadata:  # a host that says nothing of a batch: its work is done, and no note is worth it again
-        return
     opened, partition = services(), partition_of(events)
     slot = (id(opened.registry), function, partition)
     if slot not in _notes:

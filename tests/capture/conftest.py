@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from azure.functions.meta import Datum
 
 from flockiq.capture import schedule, slice  # noqa: A004 - the design's word
 from flockiq.capture.sources import Capture, clock_us
@@ -20,6 +21,9 @@ from flockiq.shared.settings import Settings
 from flockiq.shared.status import StreamStatus, statuses
 
 _change = msgspec.json.Decoder(wire.Change)
+
+
+FROM_HOST = {"PartitionContext": Datum('{"PartitionId": "0"}', "json")}  # what the host says of a batch
 
 
 def leased(services: Services, lease_s: float) -> Services:

@@ -14,7 +14,7 @@ import pytest
 
 from flockiq.capture import functions
 from flockiq.shared.services import Services
-from tests.capture.conftest import World
+from tests.capture.conftest import FROM_HOST, World
 from tests.capture.door import open_door
 from tests.capture.peers.business_central import COMPANY
 
@@ -67,7 +67,7 @@ async def run_work(it: World) -> None:
     """Hand everything on hub work to the function that works it off."""
     for partition in range(await it.services.events.partition_count("work")):
         for event in await it.services.events.read("work", partition, 0, 10_000):
-            await functions.capture_slice([func.EventHubEvent(body=event.body)])
+            await functions.capture_slice([func.EventHubEvent(body=event.body, trigger_metadata=FROM_HOST)])
     while it.capture.errands:
         await asyncio.wait(it.capture.errands)
 

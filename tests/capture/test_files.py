@@ -12,7 +12,7 @@ import pytest
 
 from flockiq.capture import files, functions
 from flockiq.shared.services import Services
-from tests.capture.conftest import World
+from tests.capture.conftest import FROM_HOST, World
 from tests.capture.test_crash import Killed
 
 BUREAU = {
@@ -73,7 +73,7 @@ def created(name: str, etag: str = "1", size: int = 0) -> dict[str, Any]:
 async def told(message: object) -> None:
     """Invoke the function with one message of hub files."""
     body = message if isinstance(message, bytes) else json.dumps(message).encode()
-    await functions.capture_file([func.EventHubEvent(body=body)])
+    await functions.capture_file([func.EventHubEvent(body=body, trigger_metadata=FROM_HOST)])
 
 
 async def test_every_row_becomes_a_change(it: World) -> None:

@@ -14,7 +14,7 @@ from flockiq.capture import functions, schedule, turn
 from flockiq.capture.turn import UNANSWERED_US, Turn
 from flockiq.shared import wire
 from flockiq.shared.services import Services
-from tests.capture.conftest import Ledger, World, leased
+from tests.capture.conftest import FROM_HOST, Ledger, World, leased
 from tests.capture.peers.server import serve
 from tests.capture.peers.tables import DataversePeer
 
@@ -89,7 +89,9 @@ async def test_the_functions_send_and_read(
             for partition in range(await services.events.partition_count("work"))
             for event in await services.events.read("work", partition, 0, 100)
         ]
-        await functions.capture_slice([func.EventHubEvent(body=body) for body in [*bodies, b"nonsense"]])
+        await functions.capture_slice(
+            [func.EventHubEvent(body=body, trigger_metadata=FROM_HOST) for body in [*bodies, b"nonsense"]]
+        )
         assert [change.data.key for change in await it.changes()] == ["a"]
         assert len(await it.letters()) == 1
         await it.capture.close()

@@ -14,7 +14,7 @@ import pytest
 from flockiq.capture import functions
 from flockiq.capture.subscriptions import Subscription, is_due
 from flockiq.shared.services import Services
-from tests.capture.conftest import World
+from tests.capture.conftest import FROM_HOST, World
 from tests.capture.door import open_door
 from tests.capture.peers.business_central import COMPANY, BusinessCentral
 from tests.capture.peers.server import serve
@@ -38,7 +38,7 @@ class Renewing:
         for partition in range(await events.partition_count("work")):
             for event in await events.read("work", partition, self.read_to.get(partition, 0), 1_000):
                 self.read_to[partition] = event.sequence + 1
-                await functions.capture_slice([func.EventHubEvent(body=event.body)])
+                await functions.capture_slice([func.EventHubEvent(body=event.body, trigger_metadata=FROM_HOST)])
         running = [*self.world.capture.errands, *self.world.capture.running.values()]
         await asyncio.gather(*running, return_exceptions=True)
 
