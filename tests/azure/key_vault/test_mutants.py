@@ -65,6 +65,39 @@ async def asks_once_for_many(opens: Opens, peer: KeyVault) -> None:
     assert peer.asked["get/erp"] == 1
 
 
+async def is_never_stale_when_fresh_is_wanted(opens: Opens, peer: KeyVault) -> None:
+    """A single-use token that was used must not be sent again."""
+    peer.set("token", "used")
+    secrets = opens(within_s=0.2)
+    await secrets.get("token")
+    peer.faults.plan("unavailable", times=1000)
+    with pytest.raises(StoreUnavailable):
+        await secrets.get("token", fresh=True)
+
+
+def fresh_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is kept is given whatever is wanted."""
+    get = VaultSecrets.get
+
+    async def cached(self: VaultSecrets, name: str, **_: Any) -> str:
+        return await get(self, name)
+
+    monkeypatch.setattr(VaultSecrets, "get", cached)
+
+
+def silence_taken_for_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the vault did not answer is taken for done."""
+    ask = VaultSecrets._ask
+
+    async def assume(self: VaultSecrets, what: str, work: Any, within_s: float) -> Any:
+        try:
+            return await ask(self, what, work, within_s)
+        except StoreUnavailable:
+            return "assumed"
+
+    monkeypatch.setattr(VaultSecrets, "_ask", assume)
+
+
 def what_is_kept_is_given_to_all(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also to who wants it fresh."""
     get = VaultSecrets.get
@@ -133,6 +166,10 @@ MUTANTS: list[tuple[Plant, Behaviour]] = [
     (acknowledgements_assumed, says_what_was_not_set),
     (refusals_taken_for_silence, gives_nothing_old_to_who_is_shut_out),
     (each_asks_for_itself, asks_once_for_many),
+    (fresh_not_asked_for, reads_anew_for_who_was_refused),
+    (fresh_not_asked_for, is_never_stale_when_fresh_is_wanted),
+    (silence_taken_for_an_answer, says_what_was_not_set),
+    (silence_taken_for_an_answer, is_never_stale_when_fresh_is_wanted),
 ]
 
 

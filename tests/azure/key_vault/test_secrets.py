@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from flockiq.shared.adapters.azure.secrets import VaultSecrets
-from flockiq.shared.errors import ConfigError, FlockIQError, NotFound, StoreUnavailable
+from flockiq.shared.errors import ConfigError, NotFound, StoreUnavailable
 from tests.azure.identities import Identity, trust
 from tests.azure.key_vault.conftest import Opens
 from tests.peers.certificates import Authority
@@ -221,87 +219,6 @@ async def test_settings_name_a_vault_over_https(uri: str) -> None:
     """Anything else is refused before anyone is asked."""
     with pytest.raises(ConfigError, match="KeyVault__vaultUri"):
         await VaultSecrets({"KeyVault__vaultUri": uri}, Identity).get("erp")
-
-
-type Plant = Callable[[pytest.MonkeyPatch], None]
-type Behaviour = Callable[[Opens, KeyVault], Awaitable[None]]
-
-
-async def reads_again_what_was_refused(opens: Opens, peer: KeyVault) -> None:
-    """A source answered 401, so its secret is wanted fresh."""
-    peer.set("erp", "old")
-    secrets = opens()
-    await secrets.get("erp")
-    peer.set("erp", "new")
-    assert await secrets.get("erp", fresh=True) == "new"
-    assert await secrets.get("erp") == "new"
-
-
-async def says_what_was_not_set(opens: Opens, peer: KeyVault) -> None:
-    """The vault takes nothing."""
-    secrets = opens(within_s=0.2)
-    peer.faults.plan("throttled", times=1000, where="set/")
-    with pytest.raises(StoreUnavailable):
-        await secrets.set("token", "new")
-    with pytest.raises(NotFound):
-        await secrets.get("token")
-
-
-async def is_never_stale_when_fresh_is_wanted(opens: Opens, peer: KeyVault) -> None:
-    """A single-use token that was used must not be sent again."""
-    peer.set("token", "used")
-    secrets = opens(within_s=0.2)
-    await secrets.get("token")
-    peer.faults.plan("unavailable", times=1000)
-    with pytest.raises(StoreUnavailable):
-        await secrets.get("token", fresh=True)
-
-
-def fresh_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is kept is given whatever is wanted."""
-    get = VaultSecrets.get
-
-    async def cached(self: VaultSecrets, name: str, **_: Any) -> str:
-        return await get(self, name)
-
-    monkeypatch.setattr(VaultSecrets, "get", cached)
-
-
-def acknowledgements_assumed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the vault did not answer is taken for done."""
-    ask = VaultSecrets._ask
-
-    async def assume(self: VaultSecrets, what: str, work: Any, within_s: float) -> Any:
-        try:
-            return await ask(self, what, work, within_s)
-        except StoreUnavailable:
-            return "assumed"
-
-    monkeypatch.setattr(VaultSecrets, "_ask", assume)
-
-
-MUTANTS: list[tuple[Plant, Behaviour]] = [
-    (fresh_not_asked_for, reads_again_what_was_refused),
-    (fresh_not_asked_for, is_never_stale_when_fresh_is_wanted),
-    (acknowledgements_assumed, says_what_was_not_set),
-    (acknowledgements_assumed, is_never_stale_when_fresh_is_wanted),
-]
-
-
-@pytest.mark.parametrize("behaviour", list(dict.fromkeys(behaviour for _, behaviour in MUTANTS)))
-async def test_it_holds_of_the_adapter(behaviour: Behaviour, opens: Opens, peer: KeyVault) -> None:
-    """As it is."""
-    await behaviour(opens, peer)
-
-
-@pytest.mark.parametrize(("plant", "behaviour"), MUTANTS)
-async def test_a_broken_adapter_is_found(
-    plant: Plant, behaviour: Behaviour, opens: Opens, peer: KeyVault, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """By what holds of a sound one."""
-    plant(monkeypatch)
-    with pytest.raises((AssertionError, FlockIQError, pytest.fail.Exception)):
-        await behaviour(opens, peer)
 
 
 def test_every_kind_of_fault_is_struck_here() -> None:
