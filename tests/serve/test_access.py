@@ -53,6 +53,14 @@ async def test_a_role_may_do_what_it_is_for(ask: Ask, role: str, reads: int, act
         assert (await client.post(ADMIN, headers=headers)).status_code == administers
 
 
+@pytest.mark.parametrize(("role", "status"), [("reader", 403), ("operator", 403), ("admin", 400)])
+async def test_only_an_admin_erases(ask: Ask, role: str, status: int) -> None:
+    """It is for ever; 400 is past the door, for there is no such type."""
+    body = {"key": "who", "type": "none"}
+    async with ask("entra") as client:
+        assert (await client.post("/api/erasures", json=body, headers=signed_in(role))).status_code == status
+
+
 async def test_the_greatest_of_several_roles_counts(ask: Ask) -> None:
     """Groups give people roles more than once; older tokens name the claim by its URI."""
     uri = "http://schemas.microsoft.com/ws/2008/06/identity/claims/role"
