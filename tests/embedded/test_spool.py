@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from pathlib import Path
 
@@ -100,3 +101,22 @@ async def test_rows_that_the_history_refuses_do_not_hold_the_others(
     assert await told(holder) == ["b"]
     assert "rows of table Nothing are refused" in caplog.text
     await holder.close()
+
+
+async def test_whoever_tells_more_than_the_history_takes_waits_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file does not grow for ever: what is folded waits too, and is to come again if nobody takes anything."""
+    monkeypatch.setattr(module, "MOST_BYTES", 50_000)
+    monkeypatch.setattr(module, "LEAVE_S", 0.1)
+    spool = Spool(tmp_path / SPOOL)
+    first = await spool.leave("Deltas", bytes(100_000), columns=True)
+    with pytest.raises(StoreUnavailable, match="wait for the history"):
+        await spool.leave("Deltas", rows("b"), columns=False)
+    monkeypatch.setattr(module, "LEAVE_S", 10.0)
+    waiting = asyncio.create_task(spool.leave("Deltas", rows("b"), columns=False))
+    await asyncio.sleep(0.1)
+    assert not waiting.done()
+    await spool.forget(first)
+    assert await waiting == first + 1
+    await spool.close()

@@ -22,6 +22,8 @@ from flockiq.shared.ports import Table
 from flockiq.shared.tables import read_tables
 
 TAKEN_BYTES = 8_000_000  # of packed rows at a time
+MOST_BYTES = 1 << 29  # that may wait; whoever has more waits for them to be taken, and with it what it folds
+LEAVE_S = 60.0  # how long it waits, before it is to come again
 FLUSH_S = 30.0  # how long a flush waits for the process that holds DuckDB
 _LOOK_S = 0.02
 
@@ -49,7 +51,11 @@ class Spool:
         self._database = Database(path, SCHEMA)
 
     async def leave(self, table: str, rows: bytes, *, columns: bool) -> int:
-        """Rows for the process that holds DuckDB; durable when it returns, with their number."""
+        """Rows for the process that holds DuckDB; durable when it returns, with their number.
+
+        StoreUnavailable if MOST_BYTES wait already and nobody takes them.
+        """
+        await self._room()
         body = rows if columns else await asyncio.to_thread(zstandard.ZstdCompressor(level=1).compress, rows)
 
         def write(connection: sqlite3.Connection) -> int:
@@ -59,6 +65,17 @@ class Spool:
             )
 
         return await self._database.write(write)
+
+    async def _room(self) -> None:
+        """Wait until no more than MOST_BYTES are in the file."""
+        until = time.monotonic() + LEAVE_S
+        while await self._database.read(_used) > MOST_BYTES:
+            if time.monotonic() > until:
+                raise StoreUnavailable(
+                    f"{self.path}: {MOST_BYTES:,} bytes of rows wait for the history; is the process that holds DuckDB "
+                    "running, and is its disk well?"
+                )
+            await asyncio.sleep(_LOOK_S)
 
     async def first(self) -> Sequence[Spooled]:
         """The oldest rows, about TAKEN_BYTES of them; [] when there are none."""
@@ -102,6 +119,14 @@ class Spool:
     async def close(self) -> None:
         """Close the file."""
         await self._database.close()
+
+
+def _used(connection: sqlite3.Connection) -> int:
+    """Bytes of the file that hold something, without counting rows."""
+    pages, free, size = (
+        connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
+    )
+    return int((pages - free) * size)
 
 
 def _opened(found: Sequence[tuple[int, str, int, bytes]]) -> list[Spooled]:
