@@ -11,7 +11,8 @@ from flockiq.shared.instants import zone_info
 from flockiq.shared.lanes import Int64s
 from flockiq.shared.layout import HOURS, Layout
 
-_SLOT_S = 900  # every zone's clocks are changed at a quarter of an hour
+_SLOT_S = 900  # a day has few enough of them to be remembered
+_CHANGES = 1 << 40  # seconds that no clock is ahead
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _THURSDAY = 72  # hours from Monday 00:00 to the weekday of the epoch
 
@@ -26,18 +27,25 @@ def hours_of(layout: Layout, us: Int64s) -> Int64s:
 
 def hours_of_week(us: Int64s, zone: str) -> Int64s:
     """The hour of the week, 0 (Monday 00:00) to 167, of each moment."""
-    slots, which = np.unique(us // (_SLOT_S * 1_000_000), return_inverse=True)
-    hours = np.array([_hour(slot, zone) for slot in slots.tolist()], np.int64)
-    return hours[which]
+    seconds = us // 1_000_000
+    slots, which = np.unique(seconds // _SLOT_S, return_inverse=True)
+    ahead = np.array([_ahead_all_through(slot, zone) for slot in slots.tolist()], np.int64)[which]
+    changing = np.flatnonzero(ahead == _CHANGES)
+    ahead[changing] = [_ahead(second, zone) for second in seconds[changing].tolist()]
+    return ((seconds + ahead) // 3600 + _THURSDAY) % HOURS
 
 
 @lru_cache(maxsize=1 << 14)
-def _hour(slot: int, zone: str) -> int:
-    """The hour of the week in which a quarter of an hour, counted from the epoch, begins."""
-    seconds = slot * _SLOT_S
+def _ahead_all_through(slot: int, zone: str) -> int:
+    """By how many seconds the clocks are ahead of UTC in a slot counted from the epoch; _CHANGES if that changes."""
+    first, last = _ahead(slot * _SLOT_S, zone), _ahead((slot + 1) * _SLOT_S - 1, zone)
+    return first if first == last else _CHANGES
+
+
+def _ahead(second: int, zone: str) -> int:
+    """By how many seconds the clocks are ahead of UTC at a second since the epoch."""
     try:
-        ahead = (_EPOCH + dt.timedelta(seconds=seconds)).astimezone(zone_info(zone)).utcoffset()
+        ahead = (_EPOCH + dt.timedelta(seconds=second)).astimezone(zone_info(zone)).utcoffset()
     except OverflowError:  # in the first or last hours of all years
-        ahead = None
-    local = seconds + int(ahead.total_seconds()) if ahead is not None else seconds
-    return (local // 3600 + _THURSDAY) % HOURS
+        return 0
+    return int(ahead.total_seconds()) if ahead is not None else 0

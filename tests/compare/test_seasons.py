@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from flockiq.compare.anomalies import CLIP, Season, Series, observe
@@ -107,11 +107,15 @@ def test_the_hour_is_that_of_the_zones_clocks() -> None:
     assert hours_of_week(us, "Asia/Kathmandu").tolist() == [14, 13]
 
 
-_ZONES = st.sampled_from(["UTC", "America/St_Johns", "Pacific/Kiritimati", "Australia/Lord_Howe"])
+_ZONES = st.sampled_from(["UTC", "America/St_Johns", "Pacific/Kiritimati", "Australia/Lord_Howe", "Africa/Monrovia"])
 
 
 @settings(deadline=None)  # time zones are read from disk at first
 @given(st.datetimes(dt.datetime(1950, 1, 1), dt.datetime(2100, 1, 1)), _ZONES)  # noqa: DTZ001 - made UTC below
+@example(dt.datetime(1979, 1, 1, 0, 40), "Pacific/Kiritimati")  # noqa: DTZ001 - 10:40 behind: hours begin at :40
+@example(dt.datetime(1979, 10, 1, 10, 39, 59), "Pacific/Kiritimati")  # noqa: DTZ001 - and were moved by 40 minutes
+@example(dt.datetime(1979, 10, 1, 10, 40), "Pacific/Kiritimati")  # noqa: DTZ001
+@example(dt.datetime(1972, 1, 7, 0, 44, 30), "Africa/Monrovia")  # noqa: DTZ001 - the last to have had half minutes
 def test_the_hour_is_what_a_calendar_says(at: dt.datetime, zone: str) -> None:
     """At any moment, the hours around a change of clocks included."""
     moment = at.replace(tzinfo=dt.UTC).astimezone(ZoneInfo(zone))
