@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from flockiq.pipeline import compiled
+from flockiq.shared import services
 
 compiled.use("wait")  # what a test runs must not depend on how far a compiler is
 
@@ -22,3 +24,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if os.environ.get("CI") == "true":
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_open() -> Iterator[None]:
+    """The services that functions share in a process are closed by the test that opened them: the next has others."""
+    yield
+    left, services._open = services._open, None
+    assert left is None, "services() is still open: await flockiq.shared.services.close()"

@@ -12,9 +12,9 @@ import msgspec
 import pytest
 from azure.functions.meta import Datum
 
-from flockiq.capture import schedule, slice  # noqa: A004 - the design's word
+from flockiq.capture import functions, schedule, slice  # noqa: A004 - the design's word
 from flockiq.capture.sources import Capture, clock_us
-from flockiq.shared import wire
+from flockiq.shared import triggers, wire
 from flockiq.shared.config.sources import SourceFile
 from flockiq.shared.services import Services, connect
 from flockiq.shared.settings import Settings
@@ -39,6 +39,11 @@ class World:
         self.ahead_us = 0
         named = {source["source"]: SourceFile.model_validate(source) for source in sources}
         self.capture = Capture(services, named, environment or {}, lambda: clock_us() + self.ahead_us)
+
+    def serve(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Be what the functions and their triggers find in this process."""
+        monkeypatch.setattr(functions, "capture", lambda: self.capture)
+        monkeypatch.setattr(triggers, "services", lambda: self.services)
 
     async def poll(self, seconds: float = 60.0) -> int:
         """Let time pass, send what is due and read it all; how many slices were sent."""

@@ -43,7 +43,7 @@ async def open_world(
 ) -> AsyncIterator[tuple[World, str]]:
     """A capture that the functions use, and the address of the source's webhook."""
     made = World(services, source)
-    monkeypatch.setattr(functions, "capture", lambda: made.capture)
+    made.serve(monkeypatch)
     monkeypatch.delenv("FLOCKIQ_PUBLIC_URL", raising=False)
     try:
         async with open_door() as url:

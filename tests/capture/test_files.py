@@ -37,7 +37,7 @@ BUREAU = {
 async def it(services: Services, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     """A capture with one source of files, which the functions use."""
     made = World(services, BUREAU)
-    monkeypatch.setattr(functions, "capture", lambda: made.capture)
+    made.serve(monkeypatch)
     yield made
     await made.capture.close()
 

@@ -14,7 +14,7 @@ from arro3.core import Array, DataType, Table
 from arro3.io import write_parquet
 from pydantic import TypeAdapter, ValidationError
 
-from flockiq.capture import files, functions
+from flockiq.capture import files
 from flockiq.capture.badrow import BadRow
 from flockiq.capture.rows import rows
 from flockiq.shared.config.files import FileFormat
@@ -241,7 +241,7 @@ PACKED = BUREAU | {
 async def it(services: Services, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     """A capture with one source of two kinds of files, which the functions use."""
     made = World(services, PACKED)
-    monkeypatch.setattr(functions, "capture", lambda: made.capture)
+    made.serve(monkeypatch)
     yield made
     await made.capture.close()
 

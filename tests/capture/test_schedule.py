@@ -82,7 +82,7 @@ async def test_the_functions_send_and_read(
     peer.table.put({"accountid": "a", "modifiedon": None})
     async with serve(peer.app) as url:
         it = World(services, accounts(url))
-        monkeypatch.setattr(functions, "capture", lambda: it.capture)
+        it.serve(monkeypatch)
         await functions.capture_schedule(None)  # type: ignore[arg-type]
         bodies = [
             event.body

@@ -59,7 +59,7 @@ async def it(services: Services, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
     async with serve(peer.app) as url, open_door() as door:
         environment = {"FLOCKIQ_PUBLIC_URL": door.removesuffix("/api/webhooks")}
         made = World(services, central(url, **SUBSCRIBED), environment=environment)
-        monkeypatch.setattr(functions, "capture", lambda: made.capture)
+        made.serve(monkeypatch)
         yield Renewing(made, peer, {})
         await made.capture.close()
 

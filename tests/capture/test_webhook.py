@@ -47,7 +47,7 @@ MARKETING = {
 async def it(services: Services, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     """A capture with one webhook source, which the functions use."""
     made = World(services, MARKETING)
-    monkeypatch.setattr(functions, "capture", lambda: made.capture)
+    made.serve(monkeypatch)
     monkeypatch.delenv("FLOCKIQ_PUBLIC_URL", raising=False)
     yield made
     await made.capture.close()
