@@ -18,7 +18,7 @@ from flockiq.bench.azure_hubs import Environment, Hub, held, opened
 from flockiq.bench.history import Size
 from flockiq.bench.peers_part import session_cpu_s
 from flockiq.bench.workload import config, workload
-from flockiq.local.replay import BATCH
+from flockiq.local.folding import BATCH
 from flockiq.merge.changes import Changes
 from flockiq.merge.mapping import stream_plans
 from flockiq.pipeline.plans import plans

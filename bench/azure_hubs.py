@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 from flockiq.bench.history import Size
 from flockiq.bench.peers_part import session_cpu_s
 from flockiq.bench.workload import workload
-from flockiq.local.replay import BATCH
+from flockiq.local.folding import BATCH
 from flockiq.shared import wire
 from flockiq.shared.ports import EventStream, OutgoingEvent
 from flockiq.shared.services import Services, connect

@@ -6,7 +6,7 @@ import asyncio
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import batched
 from pathlib import Path
@@ -14,15 +14,12 @@ from typing import Any
 
 from flockiq.bench.history import Size
 from flockiq.bench.workload import CACHE, config, workload
-from flockiq.local.replay import BATCH
+from flockiq.local.folding import Share, shares
 from flockiq.merge.changes import Changes
-from flockiq.merge.mapping import stream_plans
 from flockiq.pipeline import resolved
-from flockiq.pipeline.plans import plans
 from flockiq.pipeline.told import Telling
 from flockiq.pipeline.types import TypeState
 from flockiq.shared import owner
-from flockiq.shared.owner import Input, Owned, Owner
 from flockiq.shared.ports import OutgoingEvent
 from flockiq.shared.services import Services, connect
 from flockiq.shared.settings import Settings
@@ -63,26 +60,23 @@ async def replayed(folder: Path, size: Size) -> float:
     opened = connect(Settings(data=folder))
     for some in batched(workload(size, "changes").timed(), 64, strict=False):
         await opened.events.publish("changes", [OutgoingEvent(one.partition, one.body) for one in some])
-    mapped, plan = stream_plans(config()), plans(config())
+    owned = await shares(opened, config())
     begin = time.process_time()
-    await _fold(opened, "changes", "merge_changes", lambda: Changes(mapped, opened.settings))
-    await _fold(opened, "resolved", "process_resolved", lambda: resolved.Resolved(plan, opened.settings))
+    for partitions in owned.values():
+        await _fold(opened, partitions)
     await opened.close()
     return time.process_time() - begin
 
 
-async def _fold(opened: Services, hub: str, function: str, make: Callable[[], Owned]) -> None:
-    partitions = range(await opened.events.partition_count(hub))
-    owners = {partition: Owner(opened, f"{function}/{partition}", make()) for partition in partitions}
-    at = {partition: (await opened.events.bounds(hub, partition)).first for partition in partitions}
+async def _fold(opened: Services, partitions: Sequence[Share]) -> None:
+    at = {one: (await opened.events.bounds(one.hub, one.partition)).first for one in partitions}
     while at:
-        for partition in list(at):
-            batch = await opened.events.read(hub, partition, at[partition], BATCH)
-            if batch:
-                await owners[partition].process([Input(event.sequence, event.body) for event in batch])
-                at[partition] = batch[-1].sequence + 1
+        for one in list(at):
+            then = await one.fold(opened.events, at[one])
+            if then > at[one]:
+                at[one] = then
             else:
-                del at[partition]
+                del at[one]
 
 
 @contextmanager

@@ -25,9 +25,9 @@ import flockiq
 from flockiq.cli import app
 from flockiq.cli.hold import InUse, data_folder
 from flockiq.cli.view import plain
+from flockiq.local.folding import Folding
 from flockiq.local.history import Taking
 from flockiq.local.host.settings import read_local_settings
-from flockiq.local.working import Working
 from flockiq.shared import settings
 from flockiq.shared.config.load import load
 from flockiq.shared.erasure import Erasure, erase
@@ -118,12 +118,12 @@ async def _asking(options: Options) -> AsyncIterator[Ask]:
         given = {"FLOCKIQ_DATA": str(options.data.absolute()), "FLOCKIQ_CONFIG": str(options.config.absolute())}
         services = connect(settings.read({**read_local_settings(APP), **os.environ, **given}))
         config = load(options.config, os.environ)
-        working, taking = Working(services, config), Taking()
+        folding, taking = Folding(services, config), Taking()
 
         async def ask(key: str) -> Erasure:
             erasure = await erase(services, config, key, options.kind, time.time_ns() // 1000, within_s=0)
             if erasure.phase in ("changes", "resolved"):
-                await working.off()
+                await folding.off()
             return erasure
 
         try:

@@ -20,7 +20,7 @@ from rich.status import Status
 
 from flockiq.cli.hold import InUse, data_folder
 from flockiq.cli.state import existing, stores
-from flockiq.local.working import Working
+from flockiq.local.folding import Folding
 from flockiq.shared.config.load import load
 from flockiq.shared.errors import FlockIQError
 from flockiq.shared.instants import instant_us
@@ -68,10 +68,10 @@ async def _replayed(options: Options, status: Status) -> Replay:
 
 def _worked_off(services: Services, config: Path) -> Pace:
     """Folds it here."""
-    working = Working(services, load(config, os.environ))
+    folding = Folding(services, load(config, os.environ))
 
     async def pace(_hub: str, _waiting: int) -> None:
-        await working.off()
+        await folding.off()
 
     return pace
 

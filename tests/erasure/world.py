@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import zstandard
 
-from flockiq.local.working import Working
+from flockiq.local.folding import Folding
 from flockiq.shared import rawhistory, segments, wire
 from flockiq.shared.config.load import load
 from flockiq.shared.instants import rfc3339
@@ -81,7 +81,7 @@ class People:
     def __init__(self, services: Services, config: Path) -> None:
         self.services = services
         self.config = load(config, {})
-        self.working = Working(services, self.config)
+        self.folding = Folding(services, self.config)
         self.told: list[tuple[int, bytes]] = []  # every line of hub changes with its partition
 
     async def tell(self, source: str, key: str, us: int, *, captured_us: int = 0, op: str = "r", **fields: Any) -> None:
@@ -122,7 +122,7 @@ class People:
 
     async def work(self) -> None:
         """Work off everything."""
-        await self.working.off()
+        await self.folding.off()
 
     async def golden(self) -> dict[str, Mapping[str, Any]]:
         """Golden records by match key, of those that are not deleted."""

@@ -17,7 +17,7 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
-from itertools import batched
+from itertools import batched, chain
 from pathlib import Path
 from typing import Final
 
@@ -26,13 +26,10 @@ import msgspec
 import flockiq
 from flockiq.bench.history import Size
 from flockiq.bench.workload import CONFIG, workload
-from flockiq.merge.changes import Changes
-from flockiq.merge.mapping import stream_plans
-from flockiq.pipeline.plans import plans
-from flockiq.pipeline.resolved import Resolved
+from flockiq.local.folding import Share, shares
 from flockiq.shared import wire
 from flockiq.shared.config.load import load
-from flockiq.shared.owner import STATE_VERSION, Input, Owned, Owner
+from flockiq.shared.owner import STATE_VERSION
 from flockiq.shared.services import Services, connect
 from flockiq.shared.settings import Settings
 
@@ -62,35 +59,10 @@ def settings_of(data: Path) -> Settings:
     return Settings(data=data, state_snapshot_entries=ENTRIES)
 
 
-def owners(services: Services, config: Path) -> dict[str, list[Owner]]:
-    """The owners of every partition, by the hub that they read."""
-    loaded = load(config, {})
-    streams, plan = stream_plans(loaded), plans(loaded)
-
-    def changes() -> Owned:
-        return Changes(streams, services.settings)
-
-    def resolved() -> Owned:
-        return Resolved(plan, services.settings)
-
-    return {
-        hub: [
-            Owner(services, f"{function}/{partition}", make()) for partition in range(services.settings.partitions[hub])
-        ]
-        for hub, function, make in (
-            ("changes", "merge_changes", changes),
-            ("resolved", "process_resolved", resolved),
-        )
-    }
-
-
-async def fold(services: Services, owner: Owner, hub: str, first: int, end: int) -> None:
+async def fold(services: Services, share: Share, first: int, end: int) -> None:
     """Fold the events of a partition from ``first`` to before ``end``."""
-    partition = int(owner.name.rpartition("/")[2])
     while first < end:
-        events = await services.events.read(hub, partition, first, min(BATCH, end - first))
-        await owner.process([Input(event.sequence, event.body) for event in events])
-        first = events[-1].sequence + 1
+        first = await share.fold(services.events, first, min(BATCH, end - first))
 
 
 async def _leave(folder: Path) -> Left:
@@ -100,11 +72,10 @@ async def _leave(folder: Path) -> Left:
     inputs: dict[str, int] = {}
     try:
         await _publish(services)
-        for hub, owned in owners(services, folder / "config").items():
-            for partition, owner in enumerate(owned):
-                bounds = await services.events.bounds(hub, partition)
-                await fold(services, owner, hub, bounds.first, bounds.first + int((bounds.end - bounds.first) * SHARE))
-                inputs[owner.name] = owner.input
+        for share in chain(*(await shares(services, load(folder / "config", {}))).values()):
+            bounds = await services.events.bounds(share.hub, share.partition)
+            await fold(services, share, bounds.first, bounds.first + int((bounds.end - bounds.first) * SHARE))
+            inputs[share.owner.name] = share.owner.input
         await services.analytics.flush()
     finally:
         await services.close()

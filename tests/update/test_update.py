@@ -6,6 +6,7 @@ import asyncio
 import tarfile
 import time
 from collections.abc import Awaitable, Callable
+from itertools import chain
 from pathlib import Path
 
 import msgspec
@@ -15,6 +16,7 @@ import zstandard
 from flockiq.cli.hold import free_port
 from flockiq.local import outcome
 from flockiq.local.compared import Report, compared
+from flockiq.local.folding import shares
 from flockiq.local.host.checkpoints import RegistryCheckpoints
 from flockiq.local.lives import LOG, ROOT, App
 from flockiq.local.outcome import Outcome
@@ -30,7 +32,7 @@ from flockiq.shared.services import Services, connect
 from flockiq.shared.settings import CONSUMER_GROUP, HUBS, PORTS
 from tests.azure.storm.weather import Weather, weather
 from tests.peers.storage.azurite import Missing, azurite
-from tests.update.before import APP, LEFT, Left, fold, owners, settings_of
+from tests.update.before import APP, LEFT, Left, fold, settings_of
 
 SEED = 11
 ALONE_S, TOGETHER_S, PATIENCE_S = 6.0, 12.0, 120.0
@@ -52,11 +54,10 @@ def about(left: Path) -> Left:
 async def finish(services: Services, left: Path) -> None:
     """Fold what the version before had not."""
     inputs = about(left).inputs
-    for hub, owned in owners(services, left / "config").items():
-        for partition, owner in enumerate(owned):
-            end = (await services.events.bounds(hub, partition)).end
-            await fold(services, owner, hub, inputs[owner.name] + 1, end)
-            assert owner.input == end - 1
+    for share in chain(*(await shares(services, load(left / "config", {}))).values()):
+        end = (await services.events.bounds(share.hub, share.partition)).end
+        await fold(services, share, inputs[share.owner.name] + 1, end)
+        assert share.owner.input == end - 1
 
 
 async def right(left: Path, services: Services, target: Path) -> Outcome:
@@ -98,7 +99,7 @@ async def test_state_of_a_newer_version_is_left_to_it(left: Path) -> None:
     """The older one, while both are alive, folds nothing and says why; its batch comes again."""
     services = connect(settings_of(left / "data"))
     try:
-        owner = owners(services, left / "config")["changes"][0]
+        owner = (await shares(services, load(left / "config", {})))["changes"][0].owner
         read = await services.state.read(owner.name)
         newer = Frame(version=STATE_VERSION + 1, commit=1, input=0, published=0, body=b"what only a newer one can read")
         await services.state.append(owner.name, zstandard.compress(msgspec.msgpack.encode(newer)), read.version)
@@ -114,7 +115,7 @@ async def test_state_of_a_version_that_is_no_longer_read_is_refused(left: Path) 
     """It says what to do, and folds nothing onto it."""
     services = connect(settings_of(left / "data"))
     try:
-        owner = owners(services, left / "config")["changes"][0]
+        owner = (await shares(services, load(left / "config", {})))["changes"][0].owner
         read = await services.state.read(owner.name)
         older = Frame(version=OLDEST_READ - 1, commit=1, input=0, published=0, body=b"what is no longer read")
         await services.state.append(owner.name, zstandard.compress(msgspec.msgpack.encode(older)), read.version)
