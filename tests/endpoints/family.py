@@ -75,4 +75,4 @@ class Inline(Cluster):
         async def send() -> Any:
             return await (await self._open()).execute_mgmt(self._database, text)
 
-        await self._persist(send, self._judge, self._stream_within_s, f"a command to {table}")
+        await self._persist(send, self._verdicts.of, self._stream_within_s, f"a command to {table}")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from flockiq.shared.adapters.azure.kusto.analytics import KustoAnalytics
-from flockiq.shared.adapters.azure.kusto.cluster import Refused
+from flockiq.shared.adapters.azure.kusto.verdicts import Refused
 from flockiq.shared.adapters.azure.kusto.waiting import Waiting
 from flockiq.shared.adapters.embedded.blobs import FolderBlobs
 from flockiq.shared.errors import FlockIQError, StoreUnavailable

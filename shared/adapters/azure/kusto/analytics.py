@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Final
 
 from flockiq.shared.adapters.azure.kusto.answers import table as answered
-from flockiq.shared.adapters.azure.kusto.cluster import Cluster, Refused
+from flockiq.shared.adapters.azure.kusto.cluster import Cluster
 from flockiq.shared.adapters.azure.kusto.lanes import LINGER_S, Lane, Rate
+from flockiq.shared.adapters.azure.kusto.verdicts import Refused
 from flockiq.shared.adapters.azure.kusto.waiting import Waiting
 from flockiq.shared.errors import BadRecord, QueryError, StoreUnavailable
 from flockiq.shared.ports import Blobs, Table

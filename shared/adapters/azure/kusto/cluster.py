@@ -19,30 +19,17 @@ from urllib.parse import urlsplit
 
 from azure.core.credentials import AccessToken
 from azure.core.credentials_async import AsyncTokenCredential
-from azure.core.exceptions import AzureError, ClientAuthenticationError
 from azure.kusto.data import ClientRequestProperties, DataFormat, KustoConnectionStringBuilder
 from azure.kusto.data._cloud_settings import CloudSettings
 from azure.kusto.data.aio import KustoClient
-from azure.kusto.data.exceptions import (
-    KustoApiError,
-    KustoAuthenticationError,
-    KustoBlobError,
-    KustoError,
-    KustoMultiApiError,
-    KustoNetworkError,
-    KustoServiceError,
-    KustoThrottlingError,
-)
 from azure.kusto.data.response import KustoResponseDataSet
 from azure.kusto.ingest import IngestionProperties, QueuedIngestClient
-from azure.kusto.ingest.exceptions import KustoQueueError
 
-from flockiq.shared.adapters.azure.identity import CLIENT_ID, is_here
+from flockiq.shared.adapters.azure.identity import is_here
+from flockiq.shared.adapters.azure.kusto.verdicts import INGEST, QUERY, Verdicts
 from flockiq.shared.adapters.azure.retries import Verdict, persist
-from flockiq.shared.errors import ConfigError, Problem, QueryError, StoreUnavailable
+from flockiq.shared.errors import ConfigError, Problem, StoreUnavailable
 
-QUERY: Final = "Kusto__queryUri"
-INGEST: Final = "Kusto__ingestUri"
 DATABASE: Final = "Kusto__database"
 
 STREAM_WITHIN_S: Final = 5.0  # then the rows are queued
@@ -50,9 +37,6 @@ WITHIN_S: Final = 15.0
 QUERY_S: Final = 30
 TRY_S: Final = 40.0
 MAX_ROWS: Final = 500_000  # of an answer: the service's own limit
-_UNAUTHORIZED, _FORBIDDEN, _MISSING = 401, 403, 404
-_LATER: Final = frozenset({401, 408, 429, 500, 502, 503, 504, 520})
-_BAD_REQUEST: Final = 400
 
 _READS: Final[Mapping[str, object]] = {
     # What a query may be: queries come from files that people write, and from the page.
@@ -63,10 +47,6 @@ _READS: Final[Mapping[str, object]] = {
     "request_remote_entities_disabled": True,
     "truncationmaxrecords": MAX_ROWS,
 }
-
-
-class Refused(StoreUnavailable):
-    """The service will not take these rows: trying again helps once something was mended there."""
 
 
 class Cluster:
@@ -106,7 +86,7 @@ class Cluster:
             answer: KustoResponseDataSet = await (await self._open()).execute_query(self._database, kql, properties)
             return answer
 
-        return await self._persist(ask, self._judge_query, self._within_s, "a query")
+        return await self._persist(ask, self._verdicts.of_query, self._within_s, "a query")
 
     async def command(self, text: str) -> None:
         """Run a control command. Refused if this identity may not; StoreUnavailable if nobody answers."""
@@ -114,7 +94,7 @@ class Cluster:
         async def run() -> None:
             await (await self._open()).execute_mgmt(self._database, text)
 
-        await self._persist(run, lambda error: self._judge_command(text, error), self._within_s, "a command")
+        await self._persist(run, lambda error: self._verdicts.of_command(text, error), self._within_s, "a command")
 
     async def stream(self, table: str, rows: bytes) -> None:
         """Have NDJSON rows, of 4 MB at most, stored now. Refused or StoreUnavailable: they may yet be stored."""
@@ -125,7 +105,7 @@ class Cluster:
                 self._database, table, io.BytesIO(packed), None, DataFormat.JSON, mapping_name=table
             )
 
-        await self._persist(send, self._judge, self._stream_within_s, f"streaming to {table}")
+        await self._persist(send, self._verdicts.of, self._stream_within_s, f"streaming to {table}")
 
     async def queue(self, table: str, rows: bytes) -> None:
         """Have NDJSON rows stored when their turn comes: they are in the service's storage, and queued."""
@@ -142,7 +122,7 @@ class Cluster:
                 self._queued = QueuedIngestClient(self._connection(self._ingest_uri, _Blocking), False)  # noqa: FBT003 - the URI is whole
             await asyncio.wrap_future(self._thread.submit(send, self._queued))
 
-        await self._persist(queue, self._judge, self._within_s, f"queueing for {table}")
+        await self._persist(queue, self._verdicts.of, self._within_s, f"queueing for {table}")
 
     async def close(self) -> None:
         """Close the clients; whoever made the credential closes that."""
@@ -186,6 +166,10 @@ class Cluster:
         return parts.scheme == "http" and is_here(parts.hostname or "")
 
     @property
+    def _verdicts(self) -> Verdicts:
+        return Verdicts(self._query_uri, self._database)
+
+    @property
     def _query_uri(self) -> str:
         return self._uri(QUERY, "")
 
@@ -200,46 +184,6 @@ class Cluster:
             return uri
         right = "https://NAME.REGION.kusto.windows.net, or of Fabric https://NAME.kusto.fabric.microsoft.com"
         raise ConfigError([Problem(setting, 0, "", "it names no Eventhouse", right)])
-
-    def _judge_query(self, error: Exception) -> Verdict:
-        if isinstance(error, KustoMultiApiError) or (
-            isinstance(error, KustoApiError) and _status(error) not in {_UNAUTHORIZED, _FORBIDDEN} and _permanent(error)
-        ):
-            return Verdict(QueryError(said(error)), again=False)
-        return self._judge(error)
-
-    def _judge_command(self, text: str, error: Exception) -> Verdict:
-        if isinstance(error, KustoServiceError) and _status(error) == _FORBIDDEN:
-            wrong = (
-                f"the Eventhouse {self._query_uri} lets only an admin of {self._database} delete. Have one run: {text}"
-            )
-            return Verdict(Refused(wrong), again=False)
-        return self._judge(error)
-
-    def _judge(self, error: Exception) -> Verdict:
-        """What an SDK's exception means; what it is that came wrong over the wire is never ours alone to know."""
-        at = f"the Eventhouse {self._query_uri}"
-        match error:
-            case KustoAuthenticationError() | ClientAuthenticationError():
-                login = f"{at}: no token for it: {said(error)}: check {CLIENT_ID}, or log in with az login"
-                return Verdict(StoreUnavailable(login), again=False)
-            case KustoBlobError() | KustoQueueError() | KustoNetworkError() | AzureError() | OSError():
-                silent = f"{at} did not answer ({type(error).__name__}): check that it can be reached"
-                return Verdict(StoreUnavailable(silent), again=True)
-            case KustoThrottlingError():
-                return Verdict(StoreUnavailable(f"{at} is throttling: see its capacity"), again=True)
-            case KustoServiceError() if _status(error) == _FORBIDDEN:
-                role = f"{at} refuses this identity: make it Database Ingestor and Viewer of {self._database}"
-                return Verdict(Refused(role), again=False)
-            case KustoServiceError() if _status(error) in _LATER and not _permanent(error):
-                return Verdict(StoreUnavailable(f"{at} answered {_status(error)}: {said(error)}"), again=True)
-            case KustoServiceError():
-                mend = f"{at} refuses: {said(error)}: has eventhouse/ been deployed to database {self._database}?"
-                return Verdict(Refused(mend), again=False)
-            case KustoError() | LookupError() | TypeError() | ValueError() | AttributeError():
-                strange = f"{at} answers as no Eventhouse does ({type(error).__name__}): check {QUERY} and {INGEST}"
-                return Verdict(StoreUnavailable(strange), again=True)
-        raise error
 
 
 class _Shared:
@@ -270,21 +214,3 @@ class _Blocking:
 
     def close(self) -> None:
         """Whoever made the credential closes it."""
-
-
-def _status(error: KustoServiceError) -> int:
-    response: Any = error.http_response
-    return int(getattr(response, "status", None) or getattr(response, "status_code", 0) or 0)
-
-
-def _permanent(error: KustoServiceError) -> bool:
-    return isinstance(error, KustoApiError) and bool(error.get_api_error().permanent)
-
-
-def said(error: Exception) -> str:
-    """An SDK's message on one line, short enough for a log."""
-    text = str(error)
-    if isinstance(error, KustoApiError):
-        found = error.get_api_error()
-        text = found.description or found.message or text
-    return " ".join(text.split())[:500]

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 import zstandard
 
-from flockiq.shared.adapters.azure.kusto.cluster import Refused
+from flockiq.shared.adapters.azure.kusto.verdicts import Refused
 from flockiq.shared.errors import NotFound, StoreUnavailable
 from flockiq.shared.ports import Blobs
 from flockiq.shared.sweeps import Left
