@@ -41,17 +41,17 @@ async def seen(peer: Eventhouse, kql: str, expected: int) -> bool:
 
 
 async def test_ingestions_at_once_are_one_request(opens: Opens, peer: Eventhouse) -> None:
-    """Each returns when its rows are stored."""
-    analytics = opens()
-    await asyncio.gather(*(analytics.ingest("Deltas", rows(n * 10, 10)) for n in range(20)))
+    """Each returns when its rows are stored. The batch goes when it is full, and that is when all are there."""
+    given = [rows(100 + n * 10, 10) for n in range(20)]
+    analytics = opens(linger_s=60.0, batch_bytes=sum(len(some.strip()) for some in given))
+    await asyncio.wait_for(asyncio.gather(*(analytics.ingest("Deltas", some) for some in given)), 30.0)
     assert peer.rows(COUNT) == [[200]]
     assert peer.asked["stream/Deltas"] == 1
 
 
-async def test_a_batch_has_a_size_and_an_age(opens: Opens, peer: Eventhouse, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_batch_has_a_size_and_an_age(opens: Opens, peer: Eventhouse) -> None:
     """It goes when it is full, or when its first rows have waited long enough."""
-    monkeypatch.setattr(Lane.__init__, "__kwdefaults__", {"linger_s": 0.0, "batch_bytes": 500})
-    analytics = opens(linger_s=0.05)
+    analytics = opens(linger_s=0.05, batch_bytes=500)
     began = time.monotonic()
     await asyncio.gather(*(analytics.ingest("Deltas", rows(n, 1)) for n in range(60)))
     assert time.monotonic() - began < 5.0
@@ -88,6 +88,44 @@ async def test_what_can_not_be_streamed_now_is_queued(kind: str, opens: Opens, p
     assert await seen(peer, DISTINCT, 5)
     assert peer.faults.injected[kind] > 1
     assert peer.faults.injected["unavailable"] >= 1
+
+
+@pytest.mark.usefixtures("queue")
+async def test_a_table_that_takes_no_streaming_is_left_to_the_queue(
+    opens: Opens,
+    peer: Eventhouse,
+    blobs: FolderBlobs,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """For a while, and said once; others are streamed on, and nothing waits for somebody to mend it."""
+    analytics = opens()
+    peer.faults.plan("unstreamed", where="stream/Deltas")
+    with caplog.at_level(logging.WARNING):
+        await analytics.ingest("Deltas", rows(0, 5))
+        await analytics.ingest("Deltas", rows(5, 5))
+        await analytics.ingest("Runs", b'{"RunId": "r"}')
+    assert (peer.asked["stream/Deltas"], peer.asked["stream/Runs"]) == (1, 1)
+    assert caplog.text.count("are queued for") == 1
+    assert await blobs.list("") == []
+    assert await seen(peer, DISTINCT, 10)
+    monkeypatch.setattr(analytics, "_queued_until", dict.fromkeys(analytics._queued_until, time.monotonic()))
+    await analytics.ingest("Deltas", rows(10, 5))
+    assert peer.asked["stream/Deltas"] == 2
+
+
+@pytest.mark.usefixtures("queue")
+async def test_rows_too_large_to_stream_in_the_service_s_eyes_are_queued(
+    opens: Opens, peer: Eventhouse, blobs: FolderBlobs
+) -> None:
+    """That says nothing of the next ones."""
+    analytics = opens()
+    peer.faults.plan("too_large", where="stream/Deltas")
+    for first in (0, 5):
+        await analytics.ingest("Deltas", rows(first, 5))
+    assert peer.asked["stream/Deltas"] == 2
+    assert await blobs.list("") == []
+    assert await seen(peer, DISTINCT, 10)
 
 
 @pytest.mark.parametrize("kind", MEND)
@@ -315,4 +353,4 @@ async def test_a_broken_adapter_is_found(
 
 def test_every_kind_of_fault_is_struck_by_some_test() -> None:
     """Those of queries by the tests of queries."""
-    assert {*MEND, "refused", "half", "strange"} == set(KINDS)
+    assert {*MEND, "refused", "unstreamed", "too_large", "half", "strange"} == set(KINDS)

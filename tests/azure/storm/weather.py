@@ -44,8 +44,13 @@ FIRST: Final[Mapping[tuple[str, str], str]] = {
     ("registry", "retry_with"): "documents/replace",
     ("analytics", "refused"): "stream/",
     ("analytics", "unanswered"): "stream/",
+    ("analytics", "unstreamed"): "stream/",
+    ("analytics", "too_large"): "stream/",
 }
 """Where a kind is planned that would seldom be met where others are."""
+
+PLANNED: Final = frozenset({"unstreamed"})
+"""Kinds that strike by plan alone: after one, nothing is streamed to a table for a quarter of an hour."""
 
 
 class Weather:
@@ -88,7 +93,7 @@ class Weather:
         return [(port, kind) for port, kinds in self.kinds.items() for kind in kinds]
 
     def _rates(self, peer: str) -> dict[str, float]:
-        kinds = {kind for port, kind in self._pairs() if PLACES[port][0] == peer}
+        kinds = {kind for port, kind in self._pairs() if PLACES[port][0] == peer} - PLANNED
         return dict.fromkeys(sorted(kinds), RATES[peer])
 
     def _place(self, port: str, kind: str) -> str:

@@ -32,7 +32,9 @@ dropped      the connection is cut off, and nothing is done
 unanswered   what was asked is done, and the connection cut off before the answer
 slow         the answer comes ``slow_s`` later
 expired      401: the token has run out
-refused      400 with an error that is permanent: a mapping that is gone, a table without streaming
+refused      400 with an error that is permanent: a mapping that is gone
+unstreamed   400 with an error that is permanent, to rows that are streamed: the table takes queued ones alone
+too_large    413 to rows that are streamed
 half         200, and in the rows an error: the query failed on its way
 strange      200 with something that is no answer
 ============ =====================================================================================================
@@ -63,7 +65,8 @@ from tests.peers.loop import Loop
 from tests.peers.storage.azurite import Missing
 
 KINDS: Final = (
-    "throttled", "unavailable", "dropped", "unanswered", "slow", "expired", "refused", "half", "strange",
+    "throttled", "unavailable", "dropped", "unanswered", "slow", "expired", "refused", "unstreamed", "too_large",
+    "half", "strange",
 )  # fmt: skip
 EVENTHOUSE: Final = Path(__file__).resolve().parents[3] / "eventhouse"
 HOST: Final = "flockiq.westeurope.kusto.windows.net"
@@ -195,9 +198,13 @@ class Eventhouse:
             return refused
         if request.match_info["database"] != self._database:
             return _error("no such database", "BadRequest_DatabaseNotExist")
+        if self.faults.strikes("unstreamed", where):
+            return _error("as planned", "BadRequest_StreamingIngestionPolicyNotEnabled")
+        if self.faults.strikes("too_large", where):
+            return web.Response(status=413, text="Request Entity Too Large")
         rows = gzip.decompress(body) if request.headers.get("Content-Encoding") == "gzip" else body
         if len(rows) > STREAMED_BYTES:
-            return _error("the request is over 4 MB", "BadRequest_StreamingIngestionSizeExceeded")
+            return _error("the request is over 4 MB", "Stream_InputStreamTooLarge")
         try:
             await self._take(table, rows, request.query.get("mappingName", ""), request.query.get("streamFormat", ""))
         except FlockIQError as error:

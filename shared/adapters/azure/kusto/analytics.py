@@ -19,8 +19,8 @@ from typing import Final
 
 from flockiq.shared.adapters.azure.kusto.answers import table as answered
 from flockiq.shared.adapters.azure.kusto.cluster import Cluster
-from flockiq.shared.adapters.azure.kusto.lanes import LINGER_S, Lane, Rate
-from flockiq.shared.adapters.azure.kusto.verdicts import Refused
+from flockiq.shared.adapters.azure.kusto.lanes import BATCH_BYTES, LINGER_S, Lane, Rate
+from flockiq.shared.adapters.azure.kusto.verdicts import NotStreamed, Refused
 from flockiq.shared.adapters.azure.kusto.waiting import Waiting
 from flockiq.shared.errors import BadRecord, QueryError, StoreUnavailable
 from flockiq.shared.ports import Blobs, Table
@@ -32,6 +32,7 @@ logger = logging.getLogger("flockiq.azure.kusto")
 TABLES: Final = Path(__file__).resolve().parents[4] / "eventhouse" / "tables.kql"
 STREAMED_BYTES: Final = 3_500_000  # in one request, of the 4 MB it may have
 STREAMED_RATE: Final = 1_100_000.0  # bytes a second and table: 4 GB an hour, above which rows are to be queued
+QUEUE_S: Final = 900.0  # how long nothing is streamed to a table that takes no streaming
 HOLD_S: Final = 30.0  # how long a service that was away is left alone
 MAX_QUERY: Final = 100_000  # characters of KQL
 _REMOVED: Final = 200  # conditions of one command
@@ -63,14 +64,18 @@ class KustoAnalytics:
         streamed_rate: float = STREAMED_RATE,
         hold_s: float = HOLD_S,
         linger_s: float = LINGER_S,
+        batch_bytes: int = BATCH_BYTES,
     ) -> None:
         self._cluster = cluster
         self._waiting = Waiting(blobs)
         self._path = tables
-        self._streamed_rate, self._hold_s, self._linger_s = streamed_rate, hold_s, linger_s
+        self._streamed_rate, self._hold_s = streamed_rate, hold_s
+        self._linger_s, self._batch_bytes = linger_s, batch_bytes
         self._tables: Mapping[str, Columns] | None = None
+        self._reading = asyncio.Lock()
         self._lanes: dict[str, Lane] = {}
         self._rates: dict[str, Rate] = {}
+        self._queued_until: dict[str, float] = {}  # by the monotonic clock: tables that take no streaming
         self._not_before = 0.0  # by the monotonic clock: until then rows are kept without asking
         self._sweeping = asyncio.Lock()
 
@@ -79,13 +84,13 @@ class KustoAnalytics:
 
         StoreUnavailable if neither the Eventhouse nor the blobs take the rows.
         """
-        if self._tables is None:
-            self._tables = await asyncio.to_thread(read_tables, self._path)
-        given = lines(self._tables, table, rows)
+        given = lines(await self._declared(), table, rows)
         if not given:
             return
         if table not in self._lanes:
-            self._lanes[table] = Lane(lambda batch: self._send(table, batch), linger_s=self._linger_s)
+            self._lanes[table] = Lane(
+                lambda batch: self._send(table, batch), linger_s=self._linger_s, batch_bytes=self._batch_bytes
+            )
             self._rates[table] = Rate()
         await self._lanes[table].put(b"\n".join(given))
 
@@ -114,9 +119,7 @@ class KustoAnalytics:
         Rows that wait in the blobs are removed there; those that were queued come when their time does.
         https://learn.microsoft.com/kusto/management/soft-delete-command
         """
-        if self._tables is None:
-            self._tables = await asyncio.to_thread(read_tables, self._path)
-        unknown = {name for row in like for name in row} - known(self._tables, table).keys()
+        unknown = {name for row in like for name in row} - known(await self._declared(), table).keys()
         if unknown:
             raise BadRecord(f"has no {', '.join(sorted(unknown))}", field=table)
         await asyncio.gather(*(lane.empty() for lane in self._lanes.values()))
@@ -147,6 +150,14 @@ class KustoAnalytics:
         await asyncio.gather(*(lane.empty() for lane in self._lanes.values()))
         await self._cluster.close()
 
+    async def _declared(self) -> Mapping[str, Columns]:
+        """The tables, read once: who comes meanwhile waits for them."""
+        if self._tables is None:
+            async with self._reading:
+                if self._tables is None:
+                    self._tables = await asyncio.to_thread(read_tables, self._path)
+        return self._tables
+
     async def _send(self, table: str, rows: bytes) -> None:
         """One batch: to the service, or to the blobs."""
         if time.monotonic() >= self._not_before:
@@ -164,11 +175,16 @@ class KustoAnalytics:
     async def _deliver(self, table: str, rows: bytes) -> None:
         """Stream rows, or queue them if they are many, come fast, or can't be streamed now."""
         rate = self._rates.setdefault(table, Rate()).add(len(rows))
-        if len(rows) <= STREAMED_BYTES and rate <= self._streamed_rate:
+        streams = time.monotonic() >= self._queued_until.get(table, 0.0)
+        if streams and len(rows) <= STREAMED_BYTES and rate <= self._streamed_rate:
             try:
                 await self._cluster.stream(table, rows)
             except Refused:
                 raise
+            except NotStreamed as error:
+                if error.for_long:
+                    self._queued_until[table] = time.monotonic() + QUEUE_S
+                    logger.warning("rows of table %s are queued for %g s: %s", table, QUEUE_S, error)
             except StoreUnavailable as error:
                 logger.info("rows of table %s are queued, for they can't be streamed: %s", table, error)
             else:

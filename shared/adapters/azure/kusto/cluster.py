@@ -97,7 +97,10 @@ class Cluster:
         await self._persist(run, lambda error: self._verdicts.of_command(text, error), self._within_s, "a command")
 
     async def stream(self, table: str, rows: bytes) -> None:
-        """Have NDJSON rows, of 4 MB at most, stored now. Refused or StoreUnavailable: they may yet be stored."""
+        """Have NDJSON rows, of 4 MB at most, stored now.
+
+        NotStreamed: they are not, and may be queued. Refused or another StoreUnavailable: they may yet be stored.
+        """
         packed = await asyncio.to_thread(gzip.compress, rows, 1)
 
         async def send() -> None:
@@ -105,7 +108,7 @@ class Cluster:
                 self._database, table, io.BytesIO(packed), None, DataFormat.JSON, mapping_name=table
             )
 
-        await self._persist(send, self._verdicts.of, self._stream_within_s, f"streaming to {table}")
+        await self._persist(send, self._verdicts.of_stream, self._stream_within_s, f"streaming to {table}")
 
     async def queue(self, table: str, rows: bytes) -> None:
         """Have NDJSON rows stored when their turn comes: they are in the service's storage, and queued."""

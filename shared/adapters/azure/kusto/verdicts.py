@@ -24,12 +24,28 @@ from flockiq.shared.errors import QueryError, StoreUnavailable
 QUERY: Final = "Kusto__queryUri"
 INGEST: Final = "Kusto__ingestUri"
 
-_UNAUTHORIZED, _FORBIDDEN = 401, 403
+_UNAUTHORIZED, _FORBIDDEN, _TOO_LARGE = 401, 403, 413
 _LATER: Final = frozenset({401, 408, 429, 500, 502, 503, 504, 520})
+_NOT_STREAMED: Final = (
+    "StreamingIngestionPolicyNotEnabled",
+    "StreamingIngestionDisabledForCluster",
+    "UpdatePolicyIncompatible",
+)
+"""Of an error's code or type, where the table takes rows by the queue alone; Microsoft's newer clients queue then."""
+
+_TOO_LONG: Final = ("FileTooLarge", "InputStreamTooLarge", "PayloadTooLarge")
 
 
 class Refused(StoreUnavailable):
     """The service will not take these rows: trying again helps once something was mended there."""
+
+
+class NotStreamed(StoreUnavailable):
+    """Rows can't be streamed, but may be queued; ``for_long`` if that is so of every row of the table."""
+
+    def __init__(self, message: str, *, for_long: bool) -> None:
+        super().__init__(message)
+        self.for_long = for_long
 
 
 class Verdicts(NamedTuple):
@@ -51,6 +67,16 @@ class Verdicts(NamedTuple):
         if isinstance(error, KustoServiceError) and _status(error) == _FORBIDDEN:
             wrong = f"the Eventhouse {self.uri} lets only an admin of {self.database} delete. Have one run: {text}"
             return Verdict(Refused(wrong), again=False)
+        return self.of(error)
+
+    def of_stream(self, error: Exception) -> Verdict:
+        """An error of rows that were streamed: what the queue would take is no refusal."""
+        if isinstance(error, KustoServiceError):
+            said_so = _names(error)
+            for_long = any(name in said_so for name in _NOT_STREAMED)
+            if for_long or _status(error) == _TOO_LARGE or any(name in said_so for name in _TOO_LONG):
+                why = f"the Eventhouse {self.uri} does not stream them: {said(error)}"
+                return Verdict(NotStreamed(why, for_long=for_long), again=False)
         return self.of(error)
 
     def of(self, error: Exception) -> Verdict:
@@ -86,6 +112,14 @@ def _status(error: KustoServiceError) -> int:
 
 def _permanent(error: KustoServiceError) -> bool:
     return isinstance(error, KustoApiError) and bool(error.get_api_error().permanent)
+
+
+def _names(error: KustoServiceError) -> str:
+    """An error's code and type."""
+    if not isinstance(error, KustoApiError):
+        return ""
+    found = error.get_api_error()
+    return f"{found.code} {found.type}"
 
 
 def said(error: Exception) -> str:
