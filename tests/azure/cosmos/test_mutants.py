@@ -1,11 +1,8 @@
-"""The adapters broken on purpose: what holds of them does not hold of any mutant, and so is held by something.
-
-Each behaviour is a function over the adapters. It passes as they are; with a mutant planted it fails.
-"""
+"""Cosmos DB's adapters, of alerts and of the registry, broken on purpose (``tests.azure.mutants``)."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -18,9 +15,17 @@ from flockiq.shared.adapters.azure.registry import CosmosRegistry
 from flockiq.shared.errors import Conflict, StoreUnavailable
 from flockiq.shared.ports import Lease
 from tests.azure.cosmos.told import step
+from tests.azure.mutants import Behaviour, Kind, Mutant, broken, sound
 from tests.peers.cosmos.peer import CosmosDB
+from tests.peers.cosmos.signatures import KEY
 
-type Plant = Callable[[pytest.MonkeyPatch], None]
+type Given = tuple[Cosmos, Cosmos, CosmosDB]
+
+
+@pytest.fixture
+def given(cosmos: Cosmos, other: Cosmos, peer: CosmosDB) -> Given:
+    """The database, as two processes have it."""
+    return cosmos, other, peer
 
 
 async def keeps_what_a_person_did_meanwhile(one: Cosmos, other: Cosmos, _peer: CosmosDB) -> None:
@@ -49,6 +54,18 @@ async def tells_a_transition_once(one: Cosmos, _other: Cosmos, peer: CosmosDB) -
     peer.faults.plan("unanswered", where="alerts/batch")
     assert await alerts.apply("t", [step("a", 2, "update")]) == 1
     assert [entry.change for entry in await alerts.history("t", "a")] == ["fire", "update"]
+
+
+async def says_what_was_not_told(_one: Cosmos, _other: Cosmos, peer: CosmosDB) -> None:
+    """The service takes nothing for longer than is tried: the batch must come again."""
+    hasty = Cosmos(peer.endpoint, KEY, within_s=0.3)
+    try:
+        alerts = CosmosAlerts(hasty)
+        peer.faults.plan("throttled", where="alerts/batch", times=1_000)
+        with pytest.raises(StoreUnavailable):
+            await alerts.apply("t", [step("a", 1, "fire")])
+    finally:
+        await hasty.close()
 
 
 async def conflicts_where_another_wrote_first(one: Cosmos, other: Cosmos, _peer: CosmosDB) -> None:
@@ -157,29 +174,52 @@ def conflicts_assumed_away(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(CosmosRegistry, "_hold", held)
 
 
-type Behaviour = Callable[[Cosmos, Cosmos, CosmosDB], Awaitable[None]]
-MUTANTS: list[tuple[Plant, Behaviour]] = [
-    (etags_of_alerts_ignored, keeps_what_a_person_did_meanwhile),
-    (alerts_not_read_again, keeps_what_a_person_did_meanwhile),
-    (stale_alerts_resubmitted, keeps_what_a_person_did_meanwhile),
-    (own_batches_not_known_again, tells_a_transition_once),
-    (etags_of_the_registry_ignored, conflicts_where_another_wrote_first),
-    (etags_of_the_registry_ignored, gives_a_lease_to_one),
-    (conflicts_assumed_away, gives_a_lease_to_one),
+def answers_of_batches_assumed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the service did not answer is taken for written."""
+    commit = CosmosAlerts._commit
+
+    async def assume(self: CosmosAlerts, tenant: str, entity: str, plan: Plan, operation: str) -> list[str] | None:
+        try:
+            return await commit(self, tenant, entity, plan, operation)
+        except StoreUnavailable:
+            return [""] * len(plan.operations)
+
+    monkeypatch.setattr(CosmosAlerts, "_commit", assume)
+
+
+def stale_leases_resubmitted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a conflict, what was worked out before it is written at the new etag."""
+    hold = CosmosRegistry._hold
+
+    async def resubmit(self: CosmosRegistry, operation: str, lease: Lease, etag: str | None, ttl_s: float) -> bool:
+        if await hold(self, operation, lease, etag, ttl_s):
+            return True
+        _, now = await self._lease(operation, lease.name)
+        return await hold(self, operation, lease, now, ttl_s)
+
+    monkeypatch.setattr(CosmosRegistry, "_hold", resubmit)
+
+
+MUTANTS = [
+    Mutant("alerts", Kind.FENCE_IGNORED, etags_of_alerts_ignored, keeps_what_a_person_did_meanwhile),
+    Mutant("alerts", Kind.ANSWER_ASSUMED, answers_of_batches_assumed, says_what_was_not_told),
+    Mutant("alerts", Kind.NOT_READ_AGAIN, alerts_not_read_again, keeps_what_a_person_did_meanwhile),
+    Mutant("alerts", Kind.NOT_READ_AGAIN, stale_alerts_resubmitted, keeps_what_a_person_did_meanwhile),
+    Mutant("alerts", Kind.NOT_READ_AGAIN, own_batches_not_known_again, tells_a_transition_once),
+    Mutant("registry", Kind.FENCE_IGNORED, etags_of_the_registry_ignored, conflicts_where_another_wrote_first),
+    Mutant("registry", Kind.FENCE_IGNORED, etags_of_the_registry_ignored, gives_a_lease_to_one),
+    Mutant("registry", Kind.ANSWER_ASSUMED, conflicts_assumed_away, gives_a_lease_to_one),
+    Mutant("registry", Kind.NOT_READ_AGAIN, stale_leases_resubmitted, gives_a_lease_to_one),
 ]
 
 
-@pytest.mark.parametrize("behaviour", list(dict.fromkeys(behaviour for _, behaviour in MUTANTS)))
-async def test_it_holds_of_the_adapters(behaviour: Behaviour, cosmos: Cosmos, other: Cosmos, peer: CosmosDB) -> None:
+@sound(MUTANTS)
+async def test_it_holds_of_the_adapters(behaviour: Behaviour, given: Given) -> None:
     """As they are."""
-    await behaviour(cosmos, other, peer)
+    await behaviour(*given)
 
 
-@pytest.mark.parametrize(("plant", "behaviour"), MUTANTS)
-async def test_a_broken_adapter_is_found(
-    plant: Plant, behaviour: Behaviour, cosmos: Cosmos, other: Cosmos, peer: CosmosDB, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@broken(MUTANTS)
+async def test_a_broken_adapter_is_found(mutant: Mutant, given: Given, monkeypatch: pytest.MonkeyPatch) -> None:
     """By what holds of a sound one."""
-    plant(monkeypatch)
-    with pytest.raises((AssertionError, StoreUnavailable, pytest.fail.Exception)):
-        await behaviour(cosmos, other, peer)
+    await mutant.is_found(monkeypatch, *given)

@@ -1,4 +1,4 @@
-"""The adapter broken on purpose: what holds of it does not hold of any mutant, and so is held by something."""
+"""The adapter of Event Hubs broken on purpose (``tests.azure.mutants``)."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from flockiq.shared.adapters.azure.events.namespace import Namespace
 from flockiq.shared.adapters.azure.events.sender import Lane
 from flockiq.shared.adapters.azure.events.stream import HubEvents
 from flockiq.shared.adapters.azure.events.tail import Tail
-from flockiq.shared.errors import ConfigError, FlockIQError, HubUnavailable
+from flockiq.shared.errors import ConfigError, HubUnavailable
 from flockiq.shared.ports import OutgoingEvent
 from tests.azure.event_hubs.conftest import HUB, SDK_LEAVES_SOCKETS, Opens, Site, never
+from tests.azure.mutants import Behaviour, Kind, Mutant, broken, sound
 from tests.peers.event_hubs.peer import EventHubs
 
 pytestmark = [
@@ -25,8 +26,13 @@ pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.filterwarnings(SDK_LEAVES_SOCKETS),
 ]
-type Plant = Callable[[pytest.MonkeyPatch], None]
-type Behaviour = Callable[[Site, Opens], Awaitable[None]]
+type Given = tuple[Site, Opens]
+
+
+@pytest.fixture
+def given(site: Site, opens: Opens) -> Given:
+    """A place of the hub, and the adapter over other peers."""
+    return site, opens
 
 
 async def says_what_was_not_published(site: Site, _opens: Opens) -> None:
@@ -153,26 +159,22 @@ def references_without_bodies(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(overflow, "keep", lost)
 
 
-MUTANTS: list[tuple[Plant, Behaviour]] = [
-    (acknowledgements_assumed, says_what_was_not_published),
-    (who_waits_behind_a_failure_not_told, lets_nothing_pass_a_gap),
-    (reading_again_from_the_beginning, reads_on_where_it_was),
-    (partition_counts_not_compared, refuses_another_partition_count),
-    (references_without_bodies, keeps_what_is_too_large),
+MUTANTS = [
+    Mutant("events", Kind.ANSWER_ASSUMED, acknowledgements_assumed, says_what_was_not_published),
+    Mutant("events", Kind.ANSWER_ASSUMED, who_waits_behind_a_failure_not_told, lets_nothing_pass_a_gap),
+    Mutant("events", Kind.NOT_READ_AGAIN, reading_again_from_the_beginning, reads_on_where_it_was),
+    Mutant("events", Kind.OTHER, partition_counts_not_compared, refuses_another_partition_count),
+    Mutant("events", Kind.OTHER, references_without_bodies, keeps_what_is_too_large),
 ]
 
 
-@pytest.mark.parametrize("behaviour", list(dict.fromkeys(behaviour for _, behaviour in MUTANTS)))
-async def test_it_holds_of_the_adapter(behaviour: Behaviour, site: Site, opens: Opens) -> None:
+@sound(MUTANTS)
+async def test_it_holds_of_the_adapter(behaviour: Behaviour, given: Given) -> None:
     """As it is."""
-    await behaviour(site, opens)
+    await behaviour(*given)
 
 
-@pytest.mark.parametrize(("plant", "behaviour"), MUTANTS)
-async def test_a_broken_adapter_is_found(
-    plant: Plant, behaviour: Behaviour, site: Site, opens: Opens, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@broken(MUTANTS)
+async def test_a_broken_adapter_is_found(mutant: Mutant, given: Given, monkeypatch: pytest.MonkeyPatch) -> None:
     """By what holds of a sound one."""
-    plant(monkeypatch)
-    with pytest.raises((AssertionError, FlockIQError, pytest.fail.Exception)):
-        await behaviour(site, opens)
+    await mutant.is_found(monkeypatch, *given)

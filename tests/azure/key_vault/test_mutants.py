@@ -1,4 +1,4 @@
-"""The adapter broken on purpose: what holds of it does not hold of any mutant, and so is held by something."""
+"""Key Vault's adapter broken on purpose (``tests.azure.mutants``)."""
 
 from __future__ import annotations
 
@@ -11,12 +11,18 @@ from azure.core.exceptions import AzureError
 
 from flockiq.shared.adapters.azure import secrets as module
 from flockiq.shared.adapters.azure.secrets import VaultSecrets
-from flockiq.shared.errors import ConfigError, FlockIQError, NotFound, StoreUnavailable
+from flockiq.shared.errors import ConfigError, NotFound, StoreUnavailable
 from tests.azure.key_vault.conftest import Opens
+from tests.azure.mutants import Behaviour, Kind, Mutant, broken, sound
 from tests.peers.key_vault.peer import KeyVault
 
-type Plant = Callable[[pytest.MonkeyPatch], None]
-type Behaviour = Callable[[Opens, KeyVault], Awaitable[None]]
+type Given = tuple[Opens, KeyVault]
+
+
+@pytest.fixture
+def given(opens: Opens, peer: KeyVault) -> Given:
+    """The vault."""
+    return opens, peer
 
 
 async def reads_anew_for_who_was_refused(opens: Opens, peer: KeyVault) -> None:
@@ -73,16 +79,6 @@ async def is_never_stale_when_fresh_is_wanted(opens: Opens, peer: KeyVault) -> N
     peer.faults.plan("unavailable", times=1000)
     with pytest.raises(StoreUnavailable):
         await secrets.get("token", fresh=True)
-
-
-def fresh_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is kept is given whatever is wanted."""
-    get = VaultSecrets.get
-
-    async def cached(self: VaultSecrets, name: str, **_: Any) -> str:
-        return await get(self, name)
-
-    monkeypatch.setattr(VaultSecrets, "get", cached)
 
 
 def silence_taken_for_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,29 +157,24 @@ def each_asks_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(VaultSecrets, "__init__", made)
 
 
-MUTANTS: list[tuple[Plant, Behaviour]] = [
-    (what_is_kept_is_given_to_all, reads_anew_for_who_was_refused),
-    (acknowledgements_assumed, says_what_was_not_set),
-    (refusals_taken_for_silence, gives_nothing_old_to_who_is_shut_out),
-    (each_asks_for_itself, asks_once_for_many),
-    (fresh_not_asked_for, reads_anew_for_who_was_refused),
-    (fresh_not_asked_for, is_never_stale_when_fresh_is_wanted),
-    (silence_taken_for_an_answer, says_what_was_not_set),
-    (silence_taken_for_an_answer, is_never_stale_when_fresh_is_wanted),
+MUTANTS = [
+    Mutant("secrets", Kind.NOT_READ_AGAIN, what_is_kept_is_given_to_all, reads_anew_for_who_was_refused),
+    Mutant("secrets", Kind.NOT_READ_AGAIN, what_is_kept_is_given_to_all, is_never_stale_when_fresh_is_wanted),
+    Mutant("secrets", Kind.ANSWER_ASSUMED, acknowledgements_assumed, says_what_was_not_set),
+    Mutant("secrets", Kind.ANSWER_ASSUMED, silence_taken_for_an_answer, says_what_was_not_set),
+    Mutant("secrets", Kind.ANSWER_ASSUMED, silence_taken_for_an_answer, is_never_stale_when_fresh_is_wanted),
+    Mutant("secrets", Kind.OTHER, refusals_taken_for_silence, gives_nothing_old_to_who_is_shut_out),
+    Mutant("secrets", Kind.OTHER, each_asks_for_itself, asks_once_for_many),
 ]
 
 
-@pytest.mark.parametrize("behaviour", list(dict.fromkeys(behaviour for _, behaviour in MUTANTS)))
-async def test_it_holds_of_the_adapter(behaviour: Behaviour, opens: Opens, peer: KeyVault) -> None:
+@sound(MUTANTS)
+async def test_it_holds_of_the_adapter(behaviour: Behaviour, given: Given) -> None:
     """As it is."""
-    await behaviour(opens, peer)
+    await behaviour(*given)
 
 
-@pytest.mark.parametrize(("plant", "behaviour"), MUTANTS)
-async def test_a_broken_adapter_is_found(
-    plant: Plant, behaviour: Behaviour, opens: Opens, peer: KeyVault, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@broken(MUTANTS)
+async def test_a_broken_adapter_is_found(mutant: Mutant, given: Given, monkeypatch: pytest.MonkeyPatch) -> None:
     """By what holds of a sound one."""
-    plant(monkeypatch)
-    with pytest.raises((AssertionError, FlockIQError, pytest.fail.Exception)):
-        await behaviour(opens, peer)
+    await mutant.is_found(monkeypatch, *given)

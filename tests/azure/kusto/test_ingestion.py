@@ -6,18 +6,15 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from flockiq.serve.health import health
-from flockiq.shared.adapters.azure.kusto.cluster import Cluster
-from flockiq.shared.adapters.azure.kusto.lanes import Lane, Rate
+from flockiq.shared.adapters.azure.kusto.lanes import Rate
 from flockiq.shared.adapters.azure.kusto.waiting import Waiting
 from flockiq.shared.adapters.embedded.blobs import FolderBlobs
-from flockiq.shared.errors import FlockIQError, StoreUnavailable
+from flockiq.shared.errors import StoreUnavailable
 from flockiq.shared.services import connect
 from flockiq.shared.settings import Settings
 from flockiq.shared.sweeps import Sweeps
@@ -247,108 +244,6 @@ def test_a_rate_is_of_the_last_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     assert rate.add(6_000) == 200.0
     now = 61.0
     assert rate.add(0) == 100.0
-
-
-type Plant = Callable[[pytest.MonkeyPatch], None]
-type Behaviour = Callable[[Opens, Eventhouse], Awaitable[None]]
-
-
-async def loses_nothing(opens: Opens, peer: Eventhouse) -> None:
-    """The service is away, then back."""
-    peer.faults.plan("dropped", times=100_000)
-    await opens().ingest("Deltas", rows(0, 5))
-    peer.faults.clear()
-    await opens().sweep()
-    assert peer.rows(DISTINCT) == [[5]]
-
-
-async def returns_when_rows_are_safe(opens: Opens, peer: Eventhouse) -> None:
-    """Whoever is told so may move on."""
-    await opens(linger_s=0.2).ingest("Deltas", rows(0, 5))
-    assert peer.rows(DISTINCT) == [[5]]
-
-
-async def forgets_only_what_was_sent(opens: Opens, peer: Eventhouse) -> None:
-    """A sweep fails, the next one does not."""
-    peer.faults.plan("dropped", times=100_000)
-    analytics = opens()
-    await analytics.ingest("Deltas", rows(0, 5))
-    for _ in range(2):
-        with pytest.raises(StoreUnavailable):
-            await analytics.sweep()
-    peer.faults.clear()
-    assert await analytics.sweep() == 1
-    assert peer.rows(DISTINCT) == [[5]]
-
-
-def rows_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the service did not take is dropped."""
-
-    async def drop(*_: Any) -> None:
-        return
-
-    monkeypatch.setattr(Waiting, "keep", drop)
-
-
-def acknowledgements_assumed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the service did not answer is taken for stored."""
-    stream = Cluster.stream
-
-    async def assume(self: Cluster, table: str, given: bytes) -> None:
-        try:
-            await stream(self, table, given)
-        except StoreUnavailable:
-            return
-
-    monkeypatch.setattr(Cluster, "stream", assume)
-
-
-def batches_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """``ingest`` returns when its rows are in a buffer."""
-    put = Lane.put
-    tasks = []
-
-    async def soon(self: Lane, given: bytes) -> None:
-        tasks.append(asyncio.create_task(put(self, given)))
-
-    monkeypatch.setattr(Lane, "put", soon)
-
-
-def forgotten_before_it_was_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What waits is deleted when it is read."""
-    get = FolderBlobs.get
-
-    async def once(self: FolderBlobs, path: str) -> bytes:
-        body = await get(self, path)
-        await self.delete(path)
-        return body
-
-    monkeypatch.setattr(FolderBlobs, "get", once)
-
-
-MUTANTS: list[tuple[Plant, Behaviour]] = [
-    (rows_not_kept, loses_nothing),
-    (acknowledgements_assumed, loses_nothing),
-    (batches_not_waited_for, returns_when_rows_are_safe),
-    (acknowledgements_assumed, forgets_only_what_was_sent),
-    (forgotten_before_it_was_sent, forgets_only_what_was_sent),
-]
-
-
-@pytest.mark.parametrize("behaviour", list(dict.fromkeys(behaviour for _, behaviour in MUTANTS)))
-async def test_it_holds_of_the_adapter(behaviour: Behaviour, opens: Opens, peer: Eventhouse) -> None:
-    """As it is."""
-    await behaviour(opens, peer)
-
-
-@pytest.mark.parametrize(("plant", "behaviour"), MUTANTS)
-async def test_a_broken_adapter_is_found(
-    plant: Plant, behaviour: Behaviour, opens: Opens, peer: Eventhouse, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """By what holds of a sound one."""
-    plant(monkeypatch)
-    with pytest.raises((AssertionError, FlockIQError, pytest.fail.Exception)):
-        await behaviour(opens, peer)
 
 
 def test_every_kind_of_fault_is_struck_by_some_test() -> None:

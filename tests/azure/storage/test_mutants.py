@@ -1,9 +1,8 @@
-"""The adapters broken on purpose: what holds of them does not hold of any mutant, and so is held by something."""
+"""The storage account's adapters, of state and of blobs, broken on purpose (``tests.azure.mutants``)."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -17,11 +16,17 @@ from flockiq.shared.adapters.azure.storage.blobs import AccountBlobs
 from flockiq.shared.adapters.azure.storage.state import AppendBlobState
 from flockiq.shared.errors import Conflict, FenceLost, FlockIQError, StoreUnavailable
 from flockiq.shared.ports import StateVersion
+from tests.azure.mutants import Behaviour, Kind, Mutant, broken, sound
 from tests.peers.storage.peer import Storage
 
 START = StateVersion(0, 0)
-type Plant = Callable[[pytest.MonkeyPatch], None]
-type Behaviour = Callable[[Account, Account, Storage], Awaitable[None]]
+type Given = tuple[Account, Account, Storage]
+
+
+@pytest.fixture
+def given(account: Account, other: Account, peer: Storage) -> Given:
+    """The account, as two processes have it."""
+    return account, other, peer
 
 
 async def refuses_an_owner_that_was_overtaken(one: Account, other: Account, _peer: Storage) -> None:
@@ -51,6 +56,12 @@ async def says_what_was_not_written(one: Account, _other: Account, peer: Storage
     peer.faults.plan("throttled", times=1000)
     with pytest.raises(StoreUnavailable):
         await store.append("log", b"two", version)
+    peer.faults.clear()
+
+
+async def says_what_blob_was_not_kept(one: Account, _other: Account, peer: Storage) -> None:
+    """The service takes nothing."""
+    peer.faults.plan("throttled", times=1000)
     with pytest.raises(StoreUnavailable):
         await AccountBlobs(one).put("a", b"x")
     peer.faults.clear()
@@ -181,30 +192,27 @@ def generations_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(AppendBlobState, "_make", make)
 
 
-MUTANTS: list[tuple[Plant, Behaviour]] = [
-    (fences_ignored, refuses_an_owner_that_was_overtaken),
-    (appended_again_at_the_new_end, refuses_an_owner_that_was_overtaken),
-    (what_lies_there_not_looked_at, writes_once_what_was_not_answered),
-    (fences_ignored, writes_once_what_was_not_answered),
-    (acknowledgements_assumed, says_what_was_not_written),
-    (checksums_not_compared, finds_damage),
-    (what_exists_replaced, makes_a_blob_for_one),
-    (own_blobs_not_known_again, makes_a_blob_for_one),
-    (generations_made_anew, follows_a_roll),
+MUTANTS = [
+    Mutant("state", Kind.FENCE_IGNORED, fences_ignored, refuses_an_owner_that_was_overtaken),
+    Mutant("state", Kind.FENCE_IGNORED, fences_ignored, writes_once_what_was_not_answered),
+    Mutant("state", Kind.ANSWER_ASSUMED, acknowledgements_assumed, says_what_was_not_written),
+    Mutant("state", Kind.NOT_READ_AGAIN, appended_again_at_the_new_end, refuses_an_owner_that_was_overtaken),
+    Mutant("state", Kind.NOT_READ_AGAIN, what_lies_there_not_looked_at, writes_once_what_was_not_answered),
+    Mutant("state", Kind.OTHER, checksums_not_compared, finds_damage),
+    Mutant("state", Kind.OTHER, generations_made_anew, follows_a_roll),
+    Mutant("blobs", Kind.FENCE_IGNORED, what_exists_replaced, makes_a_blob_for_one),
+    Mutant("blobs", Kind.ANSWER_ASSUMED, acknowledgements_assumed, says_what_blob_was_not_kept),
+    Mutant("blobs", Kind.NOT_READ_AGAIN, own_blobs_not_known_again, makes_a_blob_for_one),
 ]
 
 
-@pytest.mark.parametrize("behaviour", list(dict.fromkeys(behaviour for _, behaviour in MUTANTS)))
-async def test_it_holds_of_the_adapters(behaviour: Behaviour, account: Account, other: Account, peer: Storage) -> None:
+@sound(MUTANTS)
+async def test_it_holds_of_the_adapters(behaviour: Behaviour, given: Given) -> None:
     """As they are."""
-    await behaviour(account, other, peer)
+    await behaviour(*given)
 
 
-@pytest.mark.parametrize(("plant", "behaviour"), MUTANTS)
-async def test_a_broken_adapter_is_found(
-    plant: Plant, behaviour: Behaviour, account: Account, other: Account, peer: Storage, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@broken(MUTANTS)
+async def test_a_broken_adapter_is_found(mutant: Mutant, given: Given, monkeypatch: pytest.MonkeyPatch) -> None:
     """By what holds of a sound one."""
-    plant(monkeypatch)
-    with pytest.raises((AssertionError, FlockIQError, pytest.fail.Exception)):
-        await behaviour(account, other, peer)
+    await mutant.is_found(monkeypatch, *given)
