@@ -12,7 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flockiq.shared.adapters.embedded.database import GROUP, Database, prefix_range
+from flockiq.shared.adapters.embedded.database import (
+    GROUP,
+    LARGE_PAGE_BYTES,
+    LOG_BYTES,
+    PAGE_BYTES,
+    Database,
+    prefix_range,
+)
 from flockiq.shared.errors import ConfigError, HubUnavailable, StateCorrupt, StoreUnavailable
 
 SCHEMA = "CREATE TABLE numbers (n INTEGER PRIMARY KEY)"
@@ -75,6 +82,21 @@ async def test_a_write_that_was_cancelled_before_its_turn_is_never_run(tmp_path:
     writes[0].cancel()
     assert await writes[1] == 2
     assert await database.read(numbers) == [2]
+
+
+async def test_a_file_keeps_the_pages_it_was_made_with(tmp_path: Path, closing: Keep) -> None:
+    """One of an earlier version is read on as it is; either way the log is brought into the file at one size."""
+
+    def sizes(connection: sqlite3.Connection) -> list[int]:
+        return [int(connection.execute(f"PRAGMA {name}").fetchone()[0]) for name in ("page_size", "wal_autocheckpoint")]
+
+    for name, made in (("a.db", LARGE_PAGE_BYTES), ("b.db", PAGE_BYTES)):
+        for asked in (made, LARGE_PAGE_BYTES):
+            database = closing(Database(tmp_path / name, SCHEMA, page_bytes=asked))
+            page_bytes, pages = await database.write(sizes)
+            assert page_bytes == made
+            assert page_bytes * pages == LOG_BYTES
+            await database.close()
 
 
 async def test_the_file_is_kept_as_acknowledged_writes_need(tmp_path: Path, closing: Keep) -> None:

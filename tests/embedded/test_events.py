@@ -112,6 +112,7 @@ async def test_a_publication_of_this_process_wakes_at_once(
     monkeypatch.setattr(module, "NOTICE_S", 60.0)
     monkeypatch.setattr(module, "SOON_S", 60.0)
     events = closing(SqliteEvents(tmp_path / "events.db", {"changes": 2}))
+    await events.bounds("changes", 0)  # the file is there
     waiting = asyncio.ensure_future(events.wait("changes", 1, 1, 30.0))
     other = asyncio.ensure_future(events.wait("changes", 0, 0, 0.3))
     await asyncio.sleep(0.05)
@@ -149,6 +150,7 @@ async def test_waiting_ends_when_its_time_is_over(tmp_path: Path, closing: Keep)
 async def test_a_file_that_can_t_be_read_ends_the_waiting(tmp_path: Path, closing: Keep) -> None:
     """Everybody who waits hears of it, rather than waiting for what nobody can see."""
     events = closing(SqliteEvents(tmp_path / "events.db", {"changes": 2}))
+    await events.bounds("changes", 0)  # the file is there
     waiting = [asyncio.ensure_future(events.wait("changes", number, 0, 30.0)) for number in range(2)]
     await asyncio.sleep(0.05)
     with closing_at_once(sqlite3.connect(tmp_path / "events.db")) as other:

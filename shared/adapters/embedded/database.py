@@ -20,6 +20,9 @@ from flockiq.shared.errors import ConfigError, FlockIQError, Problem, StateCorru
 
 BUSY_S = 30.0  # how long another process may hold the write lock before a call fails
 GROUP = 256  # writes a transaction: bounds how long a reader of the result waits
+PAGE_BYTES = 4_096  # what small rows and their indexes are best kept in
+LARGE_PAGE_BYTES = 32_768  # for values of many KB: writing them costs two thirds as much
+LOG_BYTES = 8 << 20  # of the write-ahead log, before it is brought into the file
 _WATCH = "watch"  # the connection that is asked whether others have written, by whoever asks
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
@@ -30,7 +33,8 @@ class Database:
     """One sqlite file, opened at the first call.
 
     ``schema`` is a script of ``version``; ``prepare`` runs in a transaction on every opening and
-    may refuse (ConfigError). A failure to read or write raises ``unavailable``, damage StateCorrupt.
+    may refuse (ConfigError). A failure to read or write raises ``unavailable``, damage StateCorrupt. A new file has
+    pages of ``page_bytes``; one that is there keeps its own.
     """
 
     def __init__(
@@ -39,12 +43,14 @@ class Database:
         schema: str,
         *,
         version: int = 1,
+        page_bytes: int = PAGE_BYTES,
         unavailable: type[TransientError] = StoreUnavailable,
         prepare: Operation[None] | None = None,
     ) -> None:
         self.path = path
         self._schema = schema
         self._version = version
+        self._page_bytes = page_bytes
         self._unavailable = unavailable
         self._prepare = prepare
         self._waiting: deque[tuple[Operation[Any], Future[Any]]] = deque()
@@ -177,8 +183,11 @@ class Database:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(self.path, timeout=BUSY_S, autocommit=True, check_same_thread=False)
         try:
+            connection.execute(f"PRAGMA page_size={self._page_bytes}")
             _write_ahead(connection)
             connection.execute("PRAGMA synchronous=FULL")
+            (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
+            connection.execute(f"PRAGMA wal_autocheckpoint={LOG_BYTES // page_bytes}")
             connection.execute("PRAGMA journal_size_limit=67108864")
             connection.execute("PRAGMA cell_size_check=ON")
             connection.execute("PRAGMA trusted_schema=OFF")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from flockiq.shared.adapters.embedded.database import Database
+from flockiq.shared.adapters.embedded.database import LARGE_PAGE_BYTES, Database
 from flockiq.shared.errors import BadRecord, ConfigError, FlockIQError, HubUnavailable, NotFound, Problem
 from flockiq.shared.ports import Bounds, OutgoingEvent, StoredEvent
 
@@ -61,7 +61,9 @@ class SqliteEvents:
         self._partitions = dict(partitions)
         self._retention_us = int(retention_s * 1e6)
         self._retention_bytes = retention_bytes
-        self._database = Database(path, SCHEMA, unavailable=HubUnavailable, prepare=self._prepare)
+        self._database = Database(
+            path, SCHEMA, page_bytes=LARGE_PAGE_BYTES, unavailable=HubUnavailable, prepare=self._prepare
+        )
         self._ids: dict[Key, int] = {}
         self._swept = time.monotonic()
         self._ends: dict[Key, int] = {}

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import xxhash
 
-from flockiq.shared.adapters.embedded.database import Database, prefix_range
+from flockiq.shared.adapters.embedded.database import LARGE_PAGE_BYTES, Database, prefix_range
 from flockiq.shared.errors import BadRecord, FenceLost, StateCorrupt
 from flockiq.shared.ports import StateRead, StateVersion
 from flockiq.shared.positions import hash64
@@ -44,7 +44,7 @@ class SqliteState:
     """
 
     def __init__(self, path: Path) -> None:
-        self._database = Database(path, SCHEMA)
+        self._database = Database(path, SCHEMA, page_bytes=LARGE_PAGE_BYTES)
 
     async def read(self, log: str, after: StateVersion | None = None) -> StateRead:
         """See ``StateStore.read``; a version the log never reached also reads all."""
