@@ -28,6 +28,7 @@ from flockiq.signal.rows import alert_rows
 log = logging.getLogger("flockiq.clock")
 
 LONGEST_GAP_US = 10_000_000  # between moments of listening; after a longer one nobody was listening for feeds
+FIRST_GAP_US = 6_000_000  # the same before a process's first tick, when another has died; infra/ has one every 5 s
 LISTEN_S = 2.5  # between notes that somebody listens, while a tick takes its time
 SWEEP_US = 30_000_000  # between looks for what could not be delivered
 LAG_US = 30_000_000  # between tellings of how far functions are behind
@@ -51,6 +52,7 @@ class Clock:
         self._ran: dict[str, int] = {}  # query rules: when they last ran
         self._errors: dict[str, str] = {}  # query rules that can't be run, and why
         self._told: dict[str, str] | None = None  # of those, what the registry knows
+        self._listened = False
         self._tidied = False
         self._swept_us = 0
         self._behind = Behind(services)
@@ -137,8 +139,9 @@ class Clock:
         key = f"clock/{self.services.settings.tenant}"
         document = await self.services.registry.get(key)
         known = msgspec.json.decode(document.value, type=Watch) if document else Watch(since_us=now_us, tick_us=now_us)
-        if now_us - known.tick_us > LONGEST_GAP_US:
+        if now_us - known.tick_us > (LONGEST_GAP_US if self._listened else FIRST_GAP_US):
             known.since_us = now_us
+        self._listened = True
         known.tick_us = max(now_us, known.tick_us)
         try:
             await self.services.registry.put(key, msgspec.json.encode(known), document.etag if document else None)

@@ -221,6 +221,28 @@ async def test_a_silence_while_nobody_listened_is_no_silence(clock: Clock, servi
     assert alert.opened_us == START + 1030 * SECOND
 
 
+async def test_an_app_that_was_started_anew_blames_no_feed_for_the_time_between(
+    clock: Clock, services: Services
+) -> None:
+    """A pause that one clock may make is too long between two: nobody was there for feeds to speak to."""
+    await speaks(services, START)
+    await run(clock, 0, 20)
+    await run(Clock(services, clock.config), 28, 53)
+    assert await alerts(services, "silent") == []
+    await run(clock, 58, 58)
+    (alert,) = await alerts(services, "silent")
+    assert alert.opened_us == START + 58 * SECOND
+
+
+async def test_another_clock_goes_on_listening_where_one_leaves_off(clock: Clock, services: Services) -> None:
+    """Timers move from instance to instance, with no more than a tick between them."""
+    await speaks(services, START)
+    await run(clock, 0, 20)
+    await run(Clock(services, clock.config), 25, 30)
+    (alert,) = await alerts(services, "silent")
+    assert alert.opened_us == START + 30 * SECOND
+
+
 async def test_a_query_that_takes_its_time_makes_nobody_deaf(
     clock: Clock, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
