@@ -81,9 +81,7 @@ def judge_again(world: World, plan: Plan, entities: Int64s, shown: Int64s, texts
         delta_source=none,
         observed=(),
     )
-    world.signs.holds[entities] = evaluate(
-        plan.states, plan.layout, seen, world.signs.holds[entities], world.episodes, texts
-    )
+    world.signs.holds[entities] = evaluate(plan.states, seen, world.signs.holds[entities], world.episodes, texts)
     was = world.signs.drift[entities]
     world.findings += drifted(world, plan.layout, entities, seen.event, seen.us, drift, seen.previous, was)
     world.signs.drift[entities] = drift
@@ -123,7 +121,7 @@ def _judge(
     )
     holds = world.signs.holds
     # rows are in order: of an entity's several, the last is what stays
-    holds[entity] = evaluate(plan.watches, plan.layout, seen, holds[entity], world.episodes, texts, acts)
+    holds[entity] = evaluate(plan.rules, seen, holds[entity], world.episodes, texts, acts)
 
 
 def _previous(entity: Int64s) -> Int64s:

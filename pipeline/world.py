@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -23,6 +25,7 @@ from flockiq.shared.lateness import USUAL, Lateness
 from flockiq.shared.layout import Layout
 from flockiq.shared.positions import hash_id
 from flockiq.signal.episodes import Episodes
+from flockiq.signal.ruleset import Ruleset
 from flockiq.signal.watch import Watch
 
 
@@ -44,26 +47,32 @@ class Signs(Arrays):
         return cls(drift=np.zeros(shape, np.bool_), since=np.full(shape, NULL, np.int64), holds=np.zeros(n, np.int64))
 
 
-class Plan(NamedTuple):
+@dataclass(frozen=True)
+class Plan:
     """What config says about one entity type."""
 
     layout: Layout
     watches: tuple[Watch, ...]
     lateness: Lateness = USUAL
 
-    @property
-    def states(self) -> tuple[Watch, ...]:
-        """The rules that hold for a while."""
-        return tuple(watch for watch in self.watches if watch.is_state)
+    @cached_property
+    def rules(self) -> Ruleset:
+        """The rules, ready to be judged by."""
+        return Ruleset(self.watches, self.layout)
+
+    @cached_property
+    def states(self) -> Ruleset:
+        """Those that hold for a while."""
+        return Ruleset(self.rules.states, self.layout)
 
     @property
     def fingerprint(self) -> str:
         """Of what the states watch: where it differs, entities were judged by other rules."""
         names = [field.name for field in self.layout.fields]
-        said = [(w.name, w.kind, w.when, *(names[field] for field in w.fields)) for w in self.states]
+        said = [(w.name, w.kind, w.when, *(names[field] for field in w.fields)) for w in self.rules.states]
         return hash_id(*(part for one in said for part in one), *(str(one) for one in self.layout.tolerances))
 
-    @property
+    @cached_property
     def by_name(self) -> dict[str, Watch]:
         """The rules by name."""
         return {watch.name: watch for watch in self.watches}

@@ -10,6 +10,7 @@ counts what follows, and resolves ``resolve_after`` its last match.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from copy import copy
 from typing import NamedTuple
 
 import msgspec
@@ -56,18 +57,17 @@ class Episodes:
 
     def of(self, entity: int, rule: str) -> Episode | None:
         """The open episode of a rule on an entity."""
-        return self.open.get(entity, {}).get(rule)
+        mine = self.open.get(entity)
+        return mine.get(rule) if mine else None
 
     def begins(self, entity: int, watch: Watch, us: int, cause: int, values: dict[str, Scalar]) -> None:
         """A state begins to hold at ``us``."""
-        self._settle(entity, watch, us)
-        kept = self.of(entity, watch.name)
+        kept = self.settles(entity, watch, us)
         if kept is not None:  # it came back while it was kept firing: the same episode goes on
             kept.ended_us, kept.last_us, kept.values = 0, us, values
             self._step(entity, "update", us, kept, "the condition holds again")
             return
-        episode = Episode(rule=watch.name, cause=cause, opened_us=us, last_us=us, values=values)
-        self.open.setdefault(entity, {})[watch.name] = episode
+        episode = self._opened(entity, watch, us, cause, values)
         if watch.for_us:
             self._step(entity, "open", us, episode, "the condition began to hold")
         else:
@@ -75,16 +75,14 @@ class Episodes:
 
     def goes_on(self, entity: int, watch: Watch, us: int, values: dict[str, Scalar]) -> None:
         """A state still holds at ``us``; its values may have changed."""
-        self._settle(entity, watch, us)
-        episode = self.of(entity, watch.name)
+        episode = self.settles(entity, watch, us)
         if episode is not None and episode.values != values:
             episode.values, episode.last_us = values, us
             self._step(entity, "update", us, episode, "its values changed")
 
     def ends(self, entity: int, watch: Watch, us: int) -> None:
         """A state no longer holds at ``us``."""
-        self._settle(entity, watch, us)
-        episode = self.of(entity, watch.name)
+        episode = self.settles(entity, watch, us)
         if episode is None:
             return
         if episode.fired and watch.keep_us and not episode.closed:
@@ -94,16 +92,22 @@ class Episodes:
 
     def happens(self, entity: int, watch: Watch, us: int, cause: int, values: dict[str, Scalar]) -> None:
         """An event matches at ``us``."""
-        self._settle(entity, watch, us)
-        episode = self.of(entity, watch.name)
+        episode = self.settles(entity, watch, us)
         if episode is None:
-            episode = Episode(rule=watch.name, cause=cause, opened_us=us, last_us=us, values=values)
-            self.open.setdefault(entity, {})[watch.name] = episode
-            self._fire(entity, us, episode, "it happened")
+            self._fire(entity, us, self._opened(entity, watch, us, cause, values), "it happened")
             return
         episode.count += 1
         episode.last_us, episode.values = us, values
         self._step(entity, "update", us, episode, f"it happened again, {episode.count} times in all")
+
+    def _opened(self, entity: int, watch: Watch, us: int, cause: int, values: dict[str, Scalar]) -> Episode:
+        episode = Episode(rule=watch.name, cause=cause, opened_us=us, last_us=us, values=values)
+        mine = self.open.get(entity)
+        if mine is None:
+            self.open[entity] = {watch.name: episode}
+        else:
+            mine[watch.name] = episode
+        return episode
 
     def closes(self, entity: int, watch: Watch, us: int) -> None:
         """A person resolved the alert: its episode ends, or stays silent for as long as a state holds."""
@@ -121,23 +125,25 @@ class Episodes:
             for rule in sorted(self.open[entity]):
                 watch = watches.get(rule)
                 if watch is not None:
-                    self._settle(entity, watch, now_us)
+                    self.settles(entity, watch, now_us)
 
-    def _settle(self, entity: int, watch: Watch, now_us: int) -> None:
-        """What the passing of time up to ``now_us`` does to one episode."""
+    def settles(self, entity: int, watch: Watch, now_us: int) -> Episode | None:
+        """Time has come to ``now_us`` for one rule's episode; the episode, if it is still open."""
         episode = self.of(entity, watch.name)
         if episode is None:
-            return
+            return None
         if watch.is_state:
-            due = episode.opened_us + watch.for_us
-            if not episode.fired and not episode.ended_us and now_us >= due:
-                self._fire(entity, due, episode, "it has held for long enough")
-            if episode.ended_us and now_us >= episode.ended_us + watch.keep_us:
-                over = episode.ended_us + watch.keep_us
-                self._resolve(entity, over, episode, "the condition no longer holds")
-        elif now_us >= episode.last_us + watch.resolve_after_us:
+            if not episode.fired and not episode.ended_us and now_us >= episode.opened_us + watch.for_us:
+                self._fire(entity, episode.opened_us + watch.for_us, episode, "it has held for long enough")
+            if not episode.ended_us or now_us < episode.ended_us + watch.keep_us:
+                return episode
+            self._resolve(entity, episode.ended_us + watch.keep_us, episode, "the condition no longer holds")
+        else:
+            if now_us < episode.last_us + watch.resolve_after_us:
+                return episode
             over = episode.last_us + watch.resolve_after_us
             self._resolve(entity, over, episode, "it has not happened again")
+        return None
 
     def _fire(self, entity: int, us: int, episode: Episode, reason: str) -> None:
         episode.fired = True
@@ -154,7 +160,7 @@ class Episodes:
             del self.open[entity]
 
     def _step(self, entity: int, change: Change, us: int, episode: Episode, reason: str) -> None:
-        self.steps.append(Step(entity, change, us, msgspec.structs.replace(episode), reason))
+        self.steps.append(Step(entity, change, us, copy(episode), reason))
 
     def taken(self) -> list[Step]:
         """The steps since the last call."""

@@ -27,7 +27,7 @@ class Seen(NamedTuple):
     row: int64 [r], ascending: where it stands among all rows, acts included; previous: int64 [r], the
     row of the same entity before it, or -1. entity, us, event: int64 [r]; key: text lanes int64 [r];
     golden: int64 [r, F] after the fold; fresh: bool [r], nothing was known of the entity before;
-    drift: bool [r, T]; the deltas' row (in these r), field, old, new, source: int64 [d].
+    drift: bool [r, T]; the deltas' row (in these r, ascending), field, old, new, source: int64 [d].
     """
 
     row: Int64s

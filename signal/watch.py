@@ -10,8 +10,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from flockiq.shared.cel.columns import Column
-from flockiq.shared.lanes import ABSENT, NULL, Bools, Floats, Int64s, LaneType, Scalar, TextOf, Texts, numbers, value_of
-from flockiq.shared.layout import Field, Layout
+from flockiq.shared.lanes import ABSENT, NULL, Bools, Floats, Int64s, LaneType, Scalar, Texts, numbers, value_of
+from flockiq.shared.layout import Field
 
 Kind = Literal["threshold", "change", "drift", "anomaly"]
 Condition = Callable[[Mapping[str, Column], int], Column]
@@ -72,19 +72,6 @@ def holds(condition: Condition | None, columns: Mapping[str, Column], n: int) ->
     answer = condition(columns, n)
     true: Bools = answer.values.astype(np.bool_) & ~answer.null
     return true
-
-
-def shown_values(
-    watch: Watch, layout: Layout, golden: Sequence[int], texts: TextOf, numbers: Mapping[str, int]
-) -> dict[str, Scalar]:
-    """The golden values, the lanes of one row, that go with an alert of this rule; ``numbers``: the layout's."""
-    values: dict[str, Scalar] = {}
-    for name in watch.shown:
-        number = numbers.get(name)
-        if number is not None:
-            field = layout.fields[number]
-            values[name] = value_of(field.kind, field.scale, golden[number], texts)
-    return values
 
 
 def canonical_values(field: Field, lanes: Int64s, texts: Texts) -> Sequence[Scalar]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tests.engine.histories import LAYOUT, plan
 from tests.engine.reference import Event
 from tests.pipeline.partition import packed
@@ -45,7 +47,7 @@ def test_what_late_data_shows_to_be_otherwise_is_taken_back() -> None:
 
 def test_an_anomaly_is_told_with_its_score_and_what_was_expected() -> None:
     """Whether a rule asks for it or not."""
-    partition = Partition(plan()._replace(layout=LAYOUT, watches=()))
+    partition = Partition(replace(plan(), layout=LAYOUT, watches=()))
     usual = [said(us, "erp", amount=10_000 + 100 * (us % 3)) for us in range(1, 9)]
     assert give(partition, *usual) == []
     (odd,) = give(partition, said(20, "erp", amount=90_000))

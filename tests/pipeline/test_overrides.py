@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -27,7 +28,7 @@ class Partition:
     """A partition that lives on in its log: each batch is folded by one that has read everything before."""
 
     def __init__(self, of: Plan | None = None) -> None:
-        self.plan = of or plan()._replace(layout=LAYOUT._replace(overrides=True))
+        self.plan = of or replace(plan(), layout=LAYOUT._replace(overrides=True))
         self.snapshot, self.entries = b"", list[bytes]()
         self.commit, self.now_us = 0, NOW_US
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -206,7 +207,7 @@ async def test_a_rule_that_is_new_finds_what_is_already_there(services: Services
 def test_an_entity_type_says_how_much_is_kept_for_late_data(lateness: Lateness, left: int) -> None:
     """How long and how deep; without a word of it the settings say."""
     now_us = 100 * 86_400_000_000
-    partition = Resolved({"thing": plan()._replace(lateness=lateness)}, Settings(), lambda: now_us)
+    partition = Resolved({"thing": replace(plan(), lateness=lateness)}, Settings(), lambda: now_us)
     partition.load(b"", [])
     said = [Event(us, 0, us, f"event-{us}", "e0", "e0", "erp", "say", (("amount", us),), "") for us in (10, 20, 30)]
     partition.fold(packed(said), 1)

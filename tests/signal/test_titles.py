@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from flockiq.shared.lanes import ABSENT, NULL, Scalar, Texts, lane_of
 from flockiq.shared.layout import Field, Layout
-from flockiq.signal.watch import fill, shown_values
+from flockiq.signal.episodes import Episodes
+from flockiq.signal.hits import BEGINS, Hits, told
+from flockiq.signal.ruleset import Ruleset
+from flockiq.signal.seen import Seen
+from flockiq.signal.watch import fill
 from tests.signal.test_episodes import watch
 
 
@@ -24,16 +29,32 @@ def test_a_placeholder_without_a_value_is_a_dash() -> None:
     assert fill("{name} and {other}", {"name": "Acme"}) == "Acme and -"
 
 
-def test_the_values_shown_are_canonical_and_only_fields() -> None:
-    """Names the rule's kind adds (key, old, score) come from elsewhere; null and unsaid are both null."""
+def test_the_values_shown_are_canonical_and_only_fields_and_the_key() -> None:
+    """Names the rule's kind adds (old, score) come from elsewhere; null and unsaid are both null."""
     fields = (Field("name", "string"), Field("limit", "decimal", 2), Field("on", "date"), Field("ok", "boolean"))
     layout = Layout("thing", fields, ("erp",), "", (("recent",),) * 4, ((0,),) * 4)
-    texts = Texts()
+    texts, episodes = Texts(), Episodes()
     golden = [lane_of("string", 0, "Acme", texts), lane_of("decimal", 2, "-0.50", texts), NULL, ABSENT]
     rule = watch()._replace(shown=("name", "limit", "on", "ok", "old", "key"))
-    assert shown_values(rule, layout, golden, texts, layout.numbers) == {
-        "name": "Acme",
-        "limit": "-0.50",
-        "on": None,
-        "ok": None,
-    }
+    one, nothing = np.zeros(1, np.int64), np.zeros(0, np.int64)
+    seen = Seen(
+        row=one,
+        previous=one - 1,
+        entity=one,
+        us=one,
+        event=one,
+        key=np.array([texts.lane("things/1")]),
+        golden=np.array([golden]),
+        fresh=np.ones(1, np.bool_),
+        drift=np.zeros((1, 0), np.bool_),
+        delta_row=nothing,
+        delta_field=nothing,
+        delta_old=nothing,
+        delta_new=nothing,
+        delta_source=nothing,
+        observed=(),
+    )
+    begins = Hits(one, one, np.array([BEGINS]))
+    told(Ruleset([rule], layout), [begins], (), seen, episodes, texts)
+    (step,) = episodes.taken()
+    assert step.episode.values == {"name": "Acme", "limit": "-0.50", "on": None, "ok": None, "key": "things/1"}
