@@ -18,11 +18,11 @@ from typing import Final, NamedTuple
 import httpx
 import msgspec
 from rich.console import Console
-from rich.status import Status
 from rich.table import Table
 
 import flockiq
 from flockiq.cli import app
+from flockiq.cli.bars import Bar, bar
 from flockiq.cli.hold import InUse, data_folder
 from flockiq.cli.view import plain
 from flockiq.local.folding import Folding
@@ -30,7 +30,7 @@ from flockiq.local.history import Taking
 from flockiq.local.host.settings import read_local_settings
 from flockiq.shared import settings
 from flockiq.shared.config.load import load
-from flockiq.shared.erasure import Erasure, erase
+from flockiq.shared.erasure import AGAIN_US, Erasure, erase
 from flockiq.shared.errors import Conflict, FlockIQError
 from flockiq.shared.services import connect
 
@@ -42,7 +42,6 @@ _SAID: Final = {
     "changes": "waiting for the records to be forgotten",
     "resolved": "waiting for the entities to be forgotten",
     "stores": "removing it from the stores",
-    "done": "done",
 }
 
 type Ask = Callable[[str], Awaitable[Erasure]]
@@ -62,9 +61,8 @@ class Options(NamedTuple):
 
 def run(options: Options) -> int:
     """Erase; 0 if everything could be removed, 1 if something could not or nothing was known."""
-    console = Console(stderr=True)
-    with console.status("looking for it") as status:
-        erasures = asyncio.run(_erased(options, status))
+    with bar("looking for it") as show:
+        erasures = asyncio.run(_erased(options, show))
     if options.json:
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(erasures), indent=2).decode() + "\n")
     else:
@@ -73,12 +71,16 @@ def run(options: Options) -> int:
     return 0 if all(one.removed and not one.failed for one in erasures) else 1
 
 
-async def _erased(options: Options, status: Status) -> list[Erasure]:
+async def _erased(options: Options, show: Bar) -> list[Erasure]:
     async with _asking(options) as ask:
-        return [await _to_its_end(ask, key, status) for key in options.keys]
+        count = len(options.keys)
+        return [
+            await _to_its_end(ask, key, lambda what, part, behind=behind: show(what, (behind + part) / count))
+            for behind, key in enumerate(options.keys)
+        ]
 
 
-async def _to_its_end(ask: Ask, key: str, status: Status) -> Erasure:
+async def _to_its_end(ask: Ask, key: str, show: Bar) -> Erasure:
     began, phase = time.monotonic(), ""
     while True:
         try:
@@ -86,8 +88,8 @@ async def _to_its_end(ask: Ask, key: str, status: Status) -> Erasure:
         except Conflict:  # another goes on with it at the same time
             await asyncio.sleep(LOOK_S)
             continue
-        if erasure.done:
-            return erasure
+        if erasure.done:  # only here it was: an answer that got lost is no reason to say that it was before
+            return msgspec.structs.replace(erasure, repeated=erasure.repeated and not phase)
         if erasure.phase != phase:
             began, phase = time.monotonic(), erasure.phase
         if phase != "stores" and time.monotonic() - began > PATIENCE_S:
@@ -95,7 +97,7 @@ async def _to_its_end(ask: Ask, key: str, status: Status) -> Erasure:
                 f"Not everything was forgotten within {PATIENCE_S:.0f} s: does the app run, and is it well "
                 "(/api/health)? The same command goes on from here."
             )
-        status.update(_SAID[phase])
+        show(_SAID[phase], erasure.part)
         await asyncio.sleep(LOOK_S)
 
 
@@ -154,6 +156,9 @@ def _show(key: str, erasure: Erasure) -> None:
         remains = f"NOT REMOVED: {line.failed}" if line.failed else line.remains
         table.add_row(line.store, line.what, f"{line.removed:,}", plain(remains))
     console.print(table, markup=False)
+    if erasure.repeated:
+        again = f"The same command looks once more {AGAIN_US // 1_000_000} s after that."
+        console.print(f"It was erased by {erasure.done_at[:19]}Z: this is the report of then. {again}", highlight=False)
     if not erasure.removed:
         console.print("Nothing was known under this key. The page's search tells keys as they are kept.")
     if erasure.failed:

@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import msgspec
-from rich.console import Console
-from rich.status import Status
 
+from flockiq.cli.bars import Bar, bar
 from flockiq.cli.hold import InUse, data_folder
 from flockiq.cli.state import existing, stores
 from flockiq.local.folding import Folding
@@ -42,17 +41,17 @@ class Options(NamedTuple):
 
 def run(options: Options) -> int:
     """Replay; 0 once everything has been folded."""
-    with Console(stderr=True).status("replaying") as status:
-        done = asyncio.run(_replayed(options, status))
+    with bar("looking through raw history") as show:
+        done = asyncio.run(_replayed(options, show))
     sys.stdout.write(f"{done.lines:,} lines of {done.blobs:,} blobs of raw history are folded again.\n")
     return 0
 
 
-async def _replayed(options: Options, status: Status) -> Replay:
+async def _replayed(options: Options, show: Bar) -> Replay:
     existing(options.data)
 
-    def step(going: Replay) -> None:
-        status.update(f"replaying {going.hub}: {going.lines:,} lines, as far as {going.after.split('/')[-2]}")
+    def step(going: Replay, part: float) -> None:
+        show(f"{going.hub}: {going.lines:,} lines, as far as {going.after.split('/')[-2]}", part)
 
     with ExitStack() as held:
         app_runs = os.environ.get("FLOCKIQ_ADAPTERS", "embedded") != "embedded"

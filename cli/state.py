@@ -14,9 +14,8 @@ from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from rich.console import Console
-
 import flockiq
+from flockiq.cli.bars import bar
 from flockiq.cli.hold import data_folder
 from flockiq.local.host.settings import read_local_settings
 from flockiq.shared import settings
@@ -51,8 +50,8 @@ async def stores(data: Path, config: Path) -> AsyncIterator[Services]:
 
 def export_to(options: Options) -> int:
     """Write the archive, and say what it holds."""
-    with Console(stderr=True).status("exporting") as status:
-        manifest = asyncio.run(_export(options, lambda what: status.update(f"exporting {what}")))
+    with bar("exporting") as show:
+        manifest = asyncio.run(_export(options, show))
     size = options.file.stat().st_size
     _print(f"{options.file}: {size:,} bytes, as of {rfc3339(manifest.exported_us)[:19]}Z")
     _print(_told(manifest))
@@ -61,9 +60,9 @@ def export_to(options: Options) -> int:
 
 def import_from(options: Options) -> int:
     """Bring an archive in, and say what it held."""
-    with Console(stderr=True).status("checking the file") as status:
+    with bar("checking the file") as show:
         archive = Archive(options.file)
-        manifest = asyncio.run(_import(options, archive, lambda what: status.update(f"importing {what}")))
+        manifest = asyncio.run(_import(options, archive, show))
     _print(f"{options.file} is imported, as of {rfc3339(manifest.exported_us)[:19]}Z")
     _print(_told(manifest))
     _print("What happened since then comes from the hubs, and from the sources, when the app starts.")

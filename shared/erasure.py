@@ -58,15 +58,21 @@ class Request(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class Erasure(msgspec.Struct, frozen=True):
-    """How far an erasure is, and what it removed where. ``failed``: something could not be removed."""
+    """How far an erasure is, and what it removed where. ``failed``: something could not be removed.
+
+    ``part``: how much of it is behind, from 0 to 1; ``repeated``: it was done, at ``done_at``, before it was asked for.
+    """
 
     id: str
     at: str
     phase: Phase
+    part: float
     found: list[str]  # entities that the history had, as "type id"
     removed: int
     lines: list[Line]
     done: bool
+    done_at: str  # "" until it is
+    repeated: bool
     failed: bool
 
 
@@ -77,6 +83,8 @@ async def erase(
     services: Services, config: Config, key: str, kind: str, now_us: int, *, within_s: float = WITHIN_S
 ) -> Erasure:
     """Begin to erase what ``key`` means, or go on with it, for about so long; call it until it is done.
+
+    Called again within AGAIN_US of its end it gives the same report, for whoever did not get the answer.
 
     BadRecord if there is no entity type ``kind``; Conflict if somebody else goes on with it at the same time.
     """
@@ -91,6 +99,8 @@ async def erase(
         identity = hash_id(services.settings.tenant, name, str(now_us))
         request = Request(id=identity, at_us=now_us, subject=subject, entities=len(subject.known))
         etag = await services.registry.put(name, msgspec.json.encode(request), etag)
+    if request.phase == "done":
+        return _shown(request, repeated=True)
     going = _Going(services, request, name, etag or "", salt, time.monotonic() + within_s)
     return await going.on(now_us)
 
@@ -214,14 +224,33 @@ async def _salt(services: Services) -> bytes:
     return document.value
 
 
-def _shown(request: Request) -> Erasure:
+def _shown(request: Request, *, repeated: bool = False) -> Erasure:
     return Erasure(
         id=request.id,
         at=rfc3339(request.at_us),
         phase=request.phase,
+        part=_part(request),
         found=request.subject.known,
         removed=sum(line.removed for line in request.lines if line.store != "files"),
         lines=request.lines,
         done=request.phase == "done",
+        done_at=rfc3339(request.done_us) if request.done_us else "",
+        repeated=repeated,
         failed=any(line.failed for line in request.lines),
     )
+
+
+def _part(request: Request) -> float:
+    """How much is behind: its steps, the owners of each hub among them, and the end."""
+    steps = list(erasing.STEPS)
+    whole = len(steps) + len(FUNCTIONS) + 1
+    match request.phase:
+        case "letters":
+            behind = 0
+        case "changes" | "resolved":
+            behind = 1 + list(FUNCTIONS).index(request.phase)
+        case "stores":
+            behind = len(FUNCTIONS) + (steps.index(request.step) if request.step else len(steps))
+        case "done":
+            behind = whole
+    return behind / whole

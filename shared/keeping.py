@@ -81,7 +81,8 @@ async def _partition(services: Services, partition: int, until: float, stones: T
         some = await _some(services, partition, at, bounds.end)
         if not some:
             break
-        lines = [line for event in some for line in _lines(event.body) if not _erased(line, stones)]
+        new = [event for event in some if rawhistory.REPLAYED not in event.properties]
+        lines = [line for event in new for line in _lines(event.body) if not _erased(line, stones)]
         if lines:
             name = f"{partition}-{some[0].sequence}-{some[-1].sequence}"
             path = rawhistory.path(services.settings.tenant, HUB, some[0].enqueued_us, name)

@@ -20,6 +20,7 @@ from flockiq.shared.lines import UNREADABLE
 from flockiq.shared.ports import Blobs
 
 PREFIX: Final = "raw/"
+REPLAYED: Final = "replayed"  # a property of events that hold lines of raw history, which are not to be kept again
 BLOB_BYTES: Final = 64_000_000  # of plain lines in one blob, unless a single event holds more
 _MAX_BYTES: Final = 1 << 30  # decompressed; our own writing, so only a guard
 
@@ -103,12 +104,16 @@ async def keep_line(blobs: Blobs, tenant: str, at_us: int, line: bytes) -> None:
     await blobs.put(name, packed([line]))
 
 
-async def blobs_from(blobs: Blobs, tenant: str, hub: str, day: str = "", after: str = "") -> AsyncIterator[str]:
-    """The paths of a hub's blobs from a day on, or after a path, in order."""
+async def blobs_from(
+    blobs: Blobs, tenant: str, hub: str, day: str = "", after: str = "", until_us: int | None = None
+) -> AsyncIterator[str]:
+    """The paths of a hub's blobs from a day on, or after a path, in order; none that was begun after ``until_us``."""
     start = folder(tenant, hub)
-    at = max(after, f"{start}{day}")
+    at, end = max(after, f"{start}{day}"), None if until_us is None else path(tenant, hub, until_us, "")
     while names := await blobs.list(start, after=at):
         for name in names:
+            if end is not None and name > end:
+                return
             yield name
         at = names[-1]
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from flockiq.shared import rawhistory, wire
 from flockiq.shared.erased import remembered, send
@@ -45,33 +46,42 @@ _override = msgspec.json.Decoder(wire.Override).decode
 _action = msgspec.json.Decoder(wire.Action).decode
 
 
-async def replay(services: Services, from_us: int, pace: Pace, step: Callable[[Replay], None]) -> Replay:
-    """Send everything that was captured or said since ``from_us``; goes on with one that was interrupted.
+async def replay(services: Services, from_us: int, pace: Pace, step: Callable[[Replay, float], None]) -> Replay:
+    """Send everything that was captured or said since ``from_us``; goes on with one of then that was interrupted.
+
+    ``step`` is told how far it is, and how much of the whole that is, from 0 to 1.
 
     StateCorrupt names a blob that can't be read: nothing after it is sent.
     """
     key = f"replay/{services.settings.tenant}"
     document = await services.registry.get(key)
-    found = msgspec.json.decode(document.value, type=Replay) if document else None
+    now_us = time.time_ns() // 1000  # what comes from now on is folded as it comes
+    going = msgspec.json.decode(document.value, type=Replay) if document else None
     etag = document.etag if document else None
-    if found is None:
-        for one in await remembered(services, time.time_ns() // 1000):  # before anything: it is not to come back
-            for hub in HUBS:
-                await send(services, hub, one.line(services.settings.tenant))
-    going = found if found is not None and found.from_us == from_us else Replay(from_us=from_us)
+    if going is None or going.from_us != from_us:
+        going = Replay(from_us=from_us)
+    for one in await remembered(services, now_us):  # before anything: it is not to come back
+        for hub in HUBS:
+            await send(services, hub, one.line(services.settings.tenant))
+    whole = max(1, sum([1 for hub in HUBS async for _ in _kept(services, hub, from_us, now_us)]))
     for hub in HUBS[HUBS.index(going.hub) :]:
         if going.hub != hub:
             going.hub, going.after = hub, ""
-        day = rfc3339(from_us)[:10]
-        async for name in rawhistory.blobs_from(services.blobs, services.settings.tenant, hub, day, going.after):
+        async for name in _kept(services, hub, from_us, now_us, going.after):
             sent = await _send(services, hub, name, from_us)
             going.after, going.lines, going.blobs = name, going.lines + sent, going.blobs + 1
             etag = await services.registry.put(key, msgspec.json.encode(going), etag)
-            step(going)
+            step(going, going.blobs / whole)
             await pace(hub, AHEAD)
         await pace(hub, 0)
     await services.registry.delete(key)
     return going
+
+
+def _kept(services: Services, hub: str, from_us: int, until_us: int, after: str = "") -> AsyncIterator[str]:
+    """The blobs of a hub that hold something of that time."""
+    day, tenant = rfc3339(from_us)[:10], services.settings.tenant
+    return rawhistory.blobs_from(services.blobs, tenant, hub, day, after, until_us)
 
 
 async def _send(services: Services, hub: str, name: str, from_us: int) -> int:
@@ -94,8 +104,9 @@ async def _send(services: Services, hub: str, name: str, from_us: int) -> int:
 
 
 async def _publish(services: Services, hub: str, events: Sequence[OutgoingEvent]) -> None:
-    for at in range(0, len(events), AHEAD):
-        await services.events.publish(hub, events[at : at + AHEAD])
+    marked = [replace(event, properties={**event.properties, rawhistory.REPLAYED: "true"}) for event in events]
+    for at in range(0, len(marked), AHEAD):
+        await services.events.publish(hub, marked[at : at + AHEAD])
 
 
 async def _placed(services: Services, hub: str, line: bytes) -> tuple[str, str]:

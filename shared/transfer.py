@@ -37,8 +37,20 @@ DOCUMENTS: Final = (
 PAGE: Final = 200
 _READ: Final = 32
 
-type Step = Callable[[str], None]
-"""Told what is done next."""
+type Step = Callable[[str, float], None]
+"""Told what is done next, and how much of the whole is behind: from 0 to 1."""
+
+
+class _Way:
+    """What is behind of so many things to do."""
+
+    def __init__(self, step: Step, things: int) -> None:
+        self._step, self._things, self._begun = step, things, 0
+
+    def next(self, what: str) -> None:
+        """Say what is begun."""
+        self._step(what, self._begun / self._things)
+        self._begun += 1
 
 
 class Log(msgspec.Struct, array_like=True):
@@ -71,7 +83,8 @@ async def export(services: Services, archive: Writing, step: Step) -> Manifest:
     """Write everything into ``archive``."""
     tenant, counts, marks = services.settings.tenant, dict.fromkeys(("documents", "keys", "waiting"), 0), {}
     partitions = {hub: await services.events.partition_count(hub) for hub in HUBS}
-    step("cursors")
+    way = _Way(step, 3 + sum(partitions.values()))
+    way.next("cursors")
     documents: dict[str, bytes] = {}
     for what in DOCUMENTS:
         found = await services.registry.list(f"{what}/")
@@ -81,7 +94,7 @@ async def export(services: Services, archive: Writing, step: Step) -> Manifest:
     for hub, function in HUBS.items():
         for partition in range(partitions[hub]):
             name = f"{function}/{partition}"
-            step(f"state of {name}")
+            way.next(f"state of {name}")
             read = await services.state.read(name)
             archive.add(f"state/{name}", _pack(Log(name, read.snapshot or b"", read.entries)))
             folded = input_of(read)
@@ -92,9 +105,9 @@ async def export(services: Services, archive: Writing, step: Step) -> Manifest:
             ]
             archive.add(f"waiting/{hub}/{partition}", _pack(waiting))
             counts["waiting"] += len(waiting)
-    step("alerts")
+    way.next("alerts")
     counts["alerts"] = await _export_alerts(services, archive)
-    step("key sets")
+    way.next("key sets")
     counts["keys"] = await _export_keys(services, archive)
     manifest = Manifest(
         format=FORMAT,
@@ -142,11 +155,12 @@ async def restore(services: Services, archive: Archive, step: Step, *, force: bo
     if not force and (under_way is None or under_way.value != manifest.identity.encode()):
         await _empty(services)
     await services.registry.put(mark, manifest.identity.encode(), under_way.etag if under_way else None)
-    await _restore_stores(services, archive, step)
+    way = _Way(step, len(manifest.members))
+    await _restore_stores(services, archive, way)
     for hub, function in HUBS.items():
         for partition in range(manifest.partitions[hub]):
             log = f"{function}/{partition}"
-            step(f"state of {log}")
+            way.next(f"state of {log}")
             kept_log = msgspec.msgpack.decode(archive.read(f"state/{log}"), type=Log)
             before = await _before(services, hub, partition, manifest.marks.get(log, 0))
             await _restore_log(services, kept_log, before)
@@ -154,21 +168,21 @@ async def restore(services: Services, archive: Archive, step: Step, *, force: bo
     return manifest
 
 
-async def _restore_stores(services: Services, archive: Archive, step: Step) -> None:
+async def _restore_stores(services: Services, archive: Archive, way: _Way) -> None:
     """Everything but the state logs, which come last: without them, nothing has been imported."""
-    step("cursors")
     for name in archive.names("registry"):
+        way.next("cursors")
         await _restore_documents(services, msgspec.msgpack.decode(archive.read(name), type=dict[str, bytes]))
-    step("key sets")
     for name in archive.names("keys"):
+        way.next("key sets")
         for path, body in msgspec.msgpack.decode(archive.read(name), type=dict[str, bytes]).items():
             await services.blobs.put(path, body)
-    step("alerts")
     for name in archive.names("alerts"):
+        way.next("alerts")
         for kept in msgspec.msgpack.decode(archive.read(name), type=list[KeptAlert]):
             await services.alerts.restore(services.settings.tenant, kept.alert, kept.history)
-    step("waiting events")
     for name in archive.names("waiting"):
+        way.next("waiting events")
         waiting = msgspec.msgpack.decode(archive.read(name), type=list[Waiting])
         events = [OutgoingEvent(one.partition, one.body, one.properties) for one in waiting]
         for at in range(0, len(events), _READ):

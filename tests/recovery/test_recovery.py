@@ -12,11 +12,12 @@ import pytest
 from flockiq.cli.main import main
 from flockiq.local import outcome
 from flockiq.local.outcome import Outcome
-from flockiq.shared import erasure
+from flockiq.shared import erasure, rawhistory
 from flockiq.shared.archive import Archive
 from flockiq.shared.errors import StateCorrupt
 from flockiq.shared.instants import rfc3339
 from flockiq.shared.keeping import forget_old, keep
+from flockiq.shared.replaying import replay
 from flockiq.shared.services import connect
 from flockiq.shared.settings import Settings
 from tests.erasure.world import MAIL, People, fill, holding, now_us, write_config
@@ -178,6 +179,33 @@ async def test_raw_history_is_kept_once_and_for_its_days(people: People) -> None
     assert await forget_old(people.services, now_us()) == 0
     assert await forget_old(people.services, now_us() + 32 * DAY_US) == len(names)
     assert await people.services.blobs.list("raw/") == []
+
+
+async def test_a_replay_beside_the_app_ends_and_is_not_kept_once_more(people: People) -> None:
+    """Although what comes onto the hubs is kept all the while, and more comes: that is folded as it comes."""
+    assert await keep(people.services)
+    before = await lines_kept(people)
+    paces, parts = 0, list[float]()
+
+    async def pace(_hub: str, _waiting: int) -> None:
+        nonlocal paces
+        paces += 1
+        assert paces < 20
+        await more(people, paces)
+        await people.work()
+        assert await keep(people.services)
+
+    done = await replay(people.services, now_us() - DAY_US, pace, lambda _going, part: parts.append(part))
+    assert done.lines == before
+    assert parts == sorted(parts)
+    assert parts[-1] == 1
+    assert await lines_kept(people) == before + 2 * paces
+
+
+async def lines_kept(people: People) -> int:
+    """How many lines raw history holds."""
+    blobs = people.services.blobs
+    return sum([len(rawhistory.unpacked(name, await blobs.get(name))) for name in await blobs.list(rawhistory.PREFIX)])
 
 
 async def test_a_replay_brings_back_nothing_that_was_erased(
