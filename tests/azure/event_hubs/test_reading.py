@@ -51,7 +51,7 @@ async def test_reading_comes_through_whatever_happens_once(site: Site) -> None:
     assert site.peer.faults.injected == dict.fromkeys(kinds, 1)
 
 
-@pytest.mark.parametrize("kind", ["throttled", "dropped"])
+@pytest.mark.parametrize("kind", ["throttled", "unavailable", "dropped"])
 async def test_asking_how_far_a_hub_is_comes_through(kind: str, site: Site) -> None:
     """Management is tried again like all else."""
     await site.publish(b"x", b"y")

@@ -15,7 +15,17 @@ from azure.eventhub._pyamqp.performatives import AttachFrame, DetachFrame, Dispo
 from tests.peers.event_hubs import frames
 from tests.peers.event_hubs.connection import Connection, Dropped, Session
 from tests.peers.event_hubs.log import Event
-from tests.peers.event_hubs.nodes import BUSY, FORCED, INVALID, NOT_FOUND, STOLEN, UNAUTHORIZED, Place, Refused
+from tests.peers.event_hubs.nodes import (
+    BUSY,
+    FORCED,
+    INTERNAL,
+    INVALID,
+    NOT_FOUND,
+    STOLEN,
+    UNAUTHORIZED,
+    Place,
+    Refused,
+)
 
 CREDIT = 300  # messages a sender may have under way
 CHUNK = 100  # events looked at at once
@@ -149,6 +159,8 @@ class Ingress(Taker):
         if faults.strikes("throttled", where):
             description = "The service was unable to process the request; please retry the operation. (server busy)"
             return Rejected(error=AMQPError(BUSY, description, None))
+        if faults.strikes("unavailable", where):
+            return Rejected(error=AMQPError(INTERNAL, "The service was unable to process the request.", None))
         if faults.strikes("detached", where):
             self.detach(FORCED, "The link was force detached by the broker.")
             return None
@@ -374,6 +386,8 @@ class Management(Node):
             raise Dropped
         if self.connection.faults.strikes("throttled", where):
             return 503, "The service is busy; please retry the operation.", None
+        if self.connection.faults.strikes("unavailable", where):
+            return 500, "The service was unable to process the request.", None
         if not self.connection.may(hub, time.time()):
             return 401, "Unauthorized access.", None
         try:

@@ -33,6 +33,7 @@ LIMIT = b"amqp:resource-limit-exceeded"
 INVALID = b"amqp:invalid-field"
 FORCED = b"amqp:link:detach-forced"
 BUSY = b"com.microsoft:server-busy"
+INTERNAL = b"amqp:internal-error"
 
 
 class Refused(Exception):

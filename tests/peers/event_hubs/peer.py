@@ -29,6 +29,7 @@ Faults (``faults``; at ``send/HUB/PARTITION``, ``receive/HUB/PARTITION``, ``mana
 
 ========================= =====================================================================================
 throttled                 a publication is rejected with ``com.microsoft:server-busy``; management answers 503
+unavailable               a publication is rejected with ``amqp:internal-error``; management answers 500
 detached                  a link is detached with ``amqp:link:detach-forced``
 dropped                   the connection is cut off in the middle of a message
 unacknowledged            a publication is kept, and the connection cut off before it is acknowledged
@@ -54,7 +55,7 @@ from tests.peers.faults import Faults
 from tests.peers.loop import Loop
 from tests.peers.tokens import Issuer
 
-KINDS = ("throttled", "detached", "dropped", "unacknowledged", "slow", "stolen", "expired")
+KINDS = ("throttled", "unavailable", "detached", "dropped", "unacknowledged", "slow", "stolen", "expired")
 KEY_NAME, KEY = "RootManageSharedAccessKey", "a-key-of-the-peer"
 HOST = "flockiq.servicebus.windows.net"
 """What a namespace over TLS is called: whoever asks it must find it here at ``port``, and trust its certificate."""
