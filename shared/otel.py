@@ -161,15 +161,14 @@ def recorder(environment: Mapping[str, str]) -> OpenTelemetry:
     if environment.get(WHERE) == "console" or not environment.get(CONNECTION):
         spans = BatchSpanProcessor(LogSpans()) if environment.get(WHERE) == "console" else None
         return OpenTelemetry(spans, PeriodicExportingMetricReader(LogMetrics()))
-    from azure.identity import ManagedIdentityCredential  # noqa: PLC0415 - not needed on a console
-    from azure.monitor.opentelemetry.exporter import (  # noqa: PLC0415
+    from azure.monitor.opentelemetry.exporter import (  # noqa: PLC0415 - not needed on a console
         AzureMonitorMetricExporter,
         AzureMonitorTraceExporter,
     )
 
-    client_id = environment.get("AZURE_CLIENT_ID", "").strip()
-    credential = ManagedIdentityCredential(client_id=client_id) if client_id else None
-    said = {"connection_string": environment[CONNECTION], "credential": credential}
+    from flockiq.shared.adapters.azure.identity import blocking_credential  # noqa: PLC0415 - likewise
+
+    said = {"connection_string": environment[CONNECTION], "credential": blocking_credential(environment)}
     return OpenTelemetry(
         BatchSpanProcessor(AzureMonitorTraceExporter(**said)),
         PeriodicExportingMetricReader(AzureMonitorMetricExporter(**said)),

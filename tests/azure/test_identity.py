@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from azure import identity as blocking
 from azure.identity.aio import AzureCliCredential, ManagedIdentityCredential
 
-from flockiq.shared.adapters.azure.identity import credential, emulator
+from flockiq.shared.adapters.azure.identity import blocking_credential, credential, emulator
 from flockiq.shared.errors import ConfigError
 
 
@@ -18,6 +19,13 @@ async def test_a_client_id_names_the_managed_identity() -> None:
         assert isinstance(login, AzureCliCredential)
         await login.close()
     await managed.close()
+
+
+def test_a_client_without_a_loop_is_the_same_identity() -> None:
+    """Chosen by the same setting."""
+    named = {"AZURE_CLIENT_ID": "2f1c7a4e-0000-4000-8000-000000000000"}
+    assert isinstance(blocking_credential(named), blocking.ManagedIdentityCredential)
+    assert isinstance(blocking_credential({}), blocking.AzureCliCredential)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,8 @@ from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
 
+from azure import identity as blocking
+from azure.core.credentials import TokenCredential
 from azure.core.credentials_async import AsyncTokenCredential
 from azure.identity.aio import AzureCliCredential, ManagedIdentityCredential
 
@@ -36,10 +38,18 @@ def credential(environment: Mapping[str, str]) -> AsyncTokenCredential:
     It asks nobody before a client needs a token, and keeps tokens until shortly before they end.
     Whoever makes it closes it, after the clients that use it.
     """
-    client_id = environment.get(CLIENT_ID, "").strip()
+    client_id = _client_id(environment)
     if client_id:
         return ManagedIdentityCredential(client_id=client_id)
     return AzureCliCredential(process_timeout=CLI_TIMEOUT_S)
+
+
+def blocking_credential(environment: Mapping[str, str]) -> TokenCredential:
+    """The same identity, for a client that has threads of its own and no loop."""
+    client_id = _client_id(environment)
+    if client_id:
+        return blocking.ManagedIdentityCredential(client_id=client_id)
+    return blocking.AzureCliCredential(process_timeout=CLI_TIMEOUT_S)
 
 
 def emulator(setting: str, connection_string: str) -> str:
@@ -78,6 +88,10 @@ def is_here(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _client_id(environment: Mapping[str, str]) -> str:
+    return environment.get(CLIENT_ID, "").strip()
 
 
 def _host(endpoint: str) -> str:
