@@ -34,12 +34,12 @@ SLOW = 16.0  # how much slower than the mean the spread of the hours is learnt: 
 class Series(Arrays):
     """Baselines of n groups with B baselines each, of which Z have a weekly rhythm.
 
-    count: int64 [n, B]; mean, variance: float64 [n, B]; quiet_us: int64 [n, B], until when a
+    count: int32 [n, B]; mean, variance: float64 [n, B]; quiet_us: int64 [n, B], until when a
     finding is not repeated. offset: float64 [n, Z, 168], from the mean, by hour of the week; hits:
     int32 [n, Z, 168], values seen in that hour; spread: float64 [n, Z], the variance without the rhythm.
     """
 
-    count: Int64s
+    count: npt.NDArray[np.int32]
     mean: Floats
     variance: Floats
     quiet_us: Int64s
@@ -52,7 +52,7 @@ class Series(Arrays):
         """Baselines of ``n`` groups that have seen nothing."""
         shape, weekly = (n, len(layout.baselines)), (n, len(layout.seasons), HOURS)
         return cls(
-            count=np.zeros(shape, np.int64),
+            count=np.zeros(shape, np.int32),
             mean=np.zeros(shape, np.float64),
             variance=np.zeros(shape, np.float64),
             quiet_us=np.full(shape, ABSENT, np.int64),

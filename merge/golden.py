@@ -28,11 +28,12 @@ class Golden(Arrays):
     value: int64 [n, S, F], each source's value of each field. age: int8 [n, S, F], when it was said:
     NEVER, with the source's NEWEST row, or OLDER; then its position is at place older, int32 [n, S],
     of table ``aged``. ``positions`` puts that together.
-    seen_us, seen_rr, seen_hash: int64 [n, S], the greatest position of any row of that source.
+    seen_us, seen_rr, event: int64 [n, S], the greatest position of any row of that source; its last part is
+    the text lane of that row's id.
     state: int8 [n, S] (UNSEEN, PRESENT, DELETED); key: int64 [n, S], the record key's text lane.
     golden: int64 [n, F]; winner: int8 [n, F], source index or -1; rule: int8 [n, F], the index in
-    the field's cascade of the rule that decided; event: int64 [n, S], text lane of the id of the
-    source's newest row. settled: bool [n], False where they were chosen by rules of another config.
+    the field's cascade of the rule that decided. settled: bool [n], False where they were chosen by rules
+    of another config.
     """
 
     value: Int64s
@@ -40,10 +41,9 @@ class Golden(Arrays):
     older: Places
     seen_us: Int64s
     seen_rr: Int64s
-    seen_hash: Int64s
+    event: Int64s
     state: npt.NDArray[np.int8]
     key: Int64s
-    event: Int64s
     golden: Int64s
     winner: npt.NDArray[np.int8]
     rule: npt.NDArray[np.int8]
@@ -64,7 +64,6 @@ class Golden(Arrays):
             older=np.full(face, NOWHERE, np.int32),
             seen_us=np.full(face, ABSENT, np.int64),
             seen_rr=np.full(face, ABSENT, np.int64),
-            seen_hash=np.full(face, ABSENT, np.int64),
             state=np.zeros(face, np.int8),
             key=np.full(face, NULL, np.int64),
             event=np.full(face, NULL, np.int64),
@@ -85,7 +84,7 @@ class Golden(Arrays):
         for seen, aged in (
             (self.seen_us, self.aged.us),
             (self.seen_rr, self.aged.rr),
-            (self.seen_hash, self.aged.hash),
+            (self.event, self.aged.hash),
         ):
             column = np.full(age.shape, ABSENT, np.int64)
             column[newest], column[older] = seen[of_newest], aged[of_older]
@@ -160,10 +159,10 @@ def fold(golden: Golden, layout: Layout, rows: Rows, texts: Texts) -> Folded:
     newest = ~ends & _newer(
         rows.us,
         rows.rr,
-        rows.hash,
+        rows.event,
         golden.seen_us[entity, source],
         golden.seen_rr[entity, source],
-        golden.seen_hash[entity, source],
+        golden.event[entity, source],
     )
     said = ((rows.value != ABSENT) | delete[:, None]) & ~ends[:, None]
     moved = _fold_fields(golden, rows, said, newest)
@@ -192,7 +191,7 @@ def _fold_fields(golden: Golden, rows: Rows, said: Bools, newest: Bools) -> Bool
     if not newest.all():  # only then can a field know something newer than its row
         field = np.arange(said.shape[1])
         than = golden.positions(entity[:, None], source[:, None], field)
-        take = said & _newer(rows.us[:, None], rows.rr[:, None], rows.hash[:, None], *than)
+        take = said & _newer(rows.us[:, None], rows.rr[:, None], rows.event[:, None], *than)
     known = golden.value[entity, source]
     moved: Bools = (take & (known != rows.value)).any(axis=1)
     golden.value[entity, source] = np.where(take, rows.value, known)
@@ -214,8 +213,8 @@ def _age(golden: Golden, rows: Rows, take: Bools, newest: Bools) -> None:
     place[gone] = NOWHERE
     place[new] = golden.aged.given(int(new.sum()))
     golden.older[entity, source] = place
-    seen = golden.seen_us[entity, source], golden.seen_rr[entity, source], golden.seen_hash[entity, source]
-    for name, given, before in zip(Older.names, (rows.us, rows.rr, rows.hash), seen, strict=True):
+    seen = golden.seen_us[entity, source], golden.seen_rr[entity, source], golden.event[entity, source]
+    for name, given, before in zip(Older.names, (rows.us, rows.rr, rows.event), seen, strict=True):
         column = getattr(golden.aged, name)
         for which, position in ((passed, before), (behind, given)):
             row, field = np.nonzero(which)
@@ -240,7 +239,6 @@ def _fold_records(golden: Golden, rows: Rows, delete: Bools, newest: Bools) -> N
     """What is known of the source's record as a whole."""
     e, s = rows.entity[newest], rows.source[newest]
     golden.seen_us[e, s], golden.seen_rr[e, s] = rows.us[newest], rows.rr[newest]
-    golden.seen_hash[e, s] = rows.hash[newest]
+    golden.event[e, s] = rows.event[newest]
     golden.state[e, s] = np.where(delete[newest], DELETED, PRESENT)
     golden.key[e, s] = rows.key[newest]
-    golden.event[e, s] = rows.event[newest]

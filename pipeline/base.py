@@ -21,10 +21,10 @@ from flockiq.signal.episodes import Episode, Episodes, Open
 
 
 class Slots:
-    """Which entities (or groups) are kept, and where: ``of`` int64 [n], the slot or -1; ``kept``, by slot."""
+    """Which entities (or groups) are kept, and where: ``of`` int32 [n], the slot or -1; ``kept``, by slot."""
 
     def __init__(self) -> None:
-        self.of = np.full(0, -1, np.int64)
+        self.of = np.full(0, -1, np.int32)
         self.kept = np.zeros(0, np.int64)
 
     def room(self, count: int) -> None:

@@ -66,10 +66,9 @@ class GoldenColumns(NamedTuple):
     older: npt.NDArray[np.int32]
     seen_us: Int64s
     seen_rr: Int64s
-    seen_hash: Int64s
+    event: Int64s
     state: npt.NDArray[np.int8]
     key: Int64s
-    event: Int64s
     golden: Int64s
     winner: npt.NDArray[np.int8]
     rule: npt.NDArray[np.int8]
@@ -88,7 +87,7 @@ class OlderColumns(NamedTuple):
 class SeriesColumns(NamedTuple):
     """The columns of ``compare.anomalies.Series``; ``learnt`` is its count."""
 
-    learnt: Int64s
+    learnt: npt.NDArray[np.int32]
     mean: Floats
     variance: Floats
     quiet_us: Int64s
@@ -106,9 +105,8 @@ class RowColumns(NamedTuple):
     op: npt.NDArray[np.int8]
     us: Int64s
     rr: Int64s
-    hash: Int64s
-    key: Int64s
     event: Int64s
+    key: Int64s
     value: Int64s
 
 
@@ -119,7 +117,6 @@ class LogColumns(NamedTuple):
     event: Int64s
     us: Int64s
     rr: Int64s
-    hash: Int64s
     entity: Int64s
     revision: Int64s
 

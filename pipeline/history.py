@@ -48,7 +48,7 @@ class Marks(Arrays):
 
 def beyond(rows: Rows, us: Int64s, rr: Int64s, tie: Int64s) -> Bools:
     """Whether each row's position is greater than the one given for it."""
-    later: Bools = (rows.us > us) | ((rows.us == us) & ((rows.rr > rr) | ((rows.rr == rr) & (rows.hash > tie))))
+    later: Bools = (rows.us > us) | ((rows.us == us) & ((rows.rr > rr) | ((rows.rr == rr) & (rows.event > tie))))
     return later
 
 
@@ -58,7 +58,7 @@ def identities(rows: Rows) -> Iterator[tuple[int, int, int, int]]:
 
 
 def _columns(rows: Rows) -> LogColumns:
-    return LogColumns(rows.group, rows.event, rows.us, rows.rr, rows.hash, rows.entity, rows.revision)
+    return LogColumns(rows.group, rows.event, rows.us, rows.rr, rows.entity, rows.revision)
 
 
 class History:
@@ -109,7 +109,7 @@ class History:
         marks, groups = self.marks, mine.group
         ahead = beyond(mine, marks.last_us[groups], marks.last_rr[groups], marks.last_hash[groups])
         groups, mine = groups[ahead], mine.take(ahead)
-        marks.last_us[groups], marks.last_rr[groups], marks.last_hash[groups] = mine.us, mine.rr, mine.hash
+        marks.last_us[groups], marks.last_rr[groups], marks.last_hash[groups] = mine.us, mine.rr, mine.event
 
     def of(self, groups: Int64s) -> Rows:
         """Every logged row of these groups, in no order."""

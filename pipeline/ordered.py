@@ -17,7 +17,7 @@ def order_of(rows: Rows) -> Int64s:
     if functions is None:
         return in_order(rows)
     order = np.empty(len(rows), np.int64)
-    functions.put_in_order(rows.group, rows.us, rows.rr, rows.hash, order)
+    functions.put_in_order(rows.group, rows.us, rows.rr, rows.event, order)
     return order
 
 

@@ -108,7 +108,6 @@ def _rows(told: Sequence[Told], state: TypeState, texts: Texts, now_us: int) -> 
         op=np.array([one.op for one in told], np.int8),
         us=np.array([one.us for one in told], np.int64),
         rr=np.zeros(n, np.int64),
-        hash=event,
         key=np.array([event_lane(one.ends) if one.ends else NULL for one in told], np.int64),
         shown=np.frombuffer(state.shown, np.int64)[entity],
         event=event,

@@ -35,10 +35,14 @@ def _same(e: int, source: int, field: int, value: Array, candidate: Array) -> Wh
 
 
 @borrowing
-def _length(lane: int, places: Array, lanes: Array, chars: Array) -> Whole:
-    """How long a text is; 0 where there is none."""
+def _length(lane: int, places: Array, lanes: Array, bounds: Array, utf8: Array) -> Whole:
+    """How many characters a text has; 0 where there is none."""
     number = number_of(places, lanes, lane)
-    return np.int64(chars[number]) if number >= 0 else np.int64(0)
+    count = np.int64(0)
+    if number >= 0:
+        for at in range(bounds[number], bounds[number + 1]):
+            count += utf8[at] & 0xC0 != 0x80  # no later byte of a character
+    return count
 
 
 @borrowing
@@ -133,7 +137,8 @@ def choose(
     ranks: Array,
     places: Array,
     lanes: Array,
-    chars: Array,
+    bounds: Array,
+    utf8: Array,
     candidate: Array,
     score: Array,
 ) -> tuple[Whole, Whole]:
@@ -156,7 +161,7 @@ def choose(
                 elif how == LOWEST:
                     score[source] = -value[e, source, field]
                 elif how == LONGEST:
-                    score[source] = _length(value[e, source, field], places, lanes, chars)
+                    score[source] = _length(value[e, source, field], places, lanes, bounds, utf8)
                 else:
                     score[source] = _same(e, source, field, value, candidate)
             left = _keep_best(candidate, score)

@@ -58,15 +58,6 @@ def added(places: int, lanes: int, counts: int, at: int, lane: int) -> Whole:
 
 
 @inlined
-def chars_of(text: int, p: int, end: int) -> Whole:
-    """How many characters a stretch of UTF-8 has."""
-    count = np.int64(0)
-    for i in range(p, end):
-        count += byte(text, i) & 0xC0 != 0x80
-    return count
-
-
-@inlined
 def held(texts: Columns) -> Held:
     """The addresses of ``stored_texts.TextColumns``, and how many places there are, less one."""
     return (
@@ -74,7 +65,6 @@ def held(texts: Columns) -> Held:
         texts.lanes.ctypes.data,
         texts.counts.ctypes.data,
         texts.bounds.ctypes.data,
-        texts.chars.ctypes.data,
         texts.utf8.ctypes.data,
         len(texts.places) - 1,
     )
@@ -83,7 +73,7 @@ def held(texts: Columns) -> Held:
 @inlined
 def keep(texts: Held, lane: int, text: int, p: int, end: int) -> None:
     """Keep a text under its lane, if it is new; ``texts``: see ``held``."""
-    places, lanes, counts, bounds, chars, utf8, mask = texts
+    places, lanes, counts, bounds, utf8, mask = texts
     at, number = sought(places, lanes, mask, lane)
     if number >= 0:
         return
@@ -91,7 +81,6 @@ def keep(texts: Held, lane: int, text: int, p: int, end: int) -> None:
     begin = load(bounds, number)
     copy(utf8, begin, text, p, end - p)
     store(bounds, number + 1, begin + end - p)
-    store_place(chars, number, chars_of(text, p, end))
 
 
 @compiled

@@ -68,7 +68,7 @@ def sort_out(rows: Columns, marks: Columns, previous: Array, log: Columns, came:
         g = rows.group[i]
         if came[i] == REPEATED:
             continue
-        if newer(rows.us[i], rows.rr[i], rows.hash[i], marks.last_us[g], marks.last_rr[g], marks.last_hash[g]):
+        if newer(rows.us[i], rows.rr[i], rows.event[i], marks.last_us[g], marks.last_rr[g], marks.last_hash[g]):
             behind[g] = behind[g] or rows.us[i] < marks.clock_us[g]
             continue
         at = _found(rows, i, marks.head, previous, log)
@@ -82,7 +82,7 @@ def sort_out(rows: Columns, marks: Columns, previous: Array, log: Columns, came:
         g = rows.group[i]
         if came[i] == ON_TIME and behind[g]:
             within = newer(
-                rows.us[i], rows.rr[i], rows.hash[i], marks.floor_us[g], marks.floor_rr[g], marks.floor_hash[g]
+                rows.us[i], rows.rr[i], rows.event[i], marks.floor_us[g], marks.floor_rr[g], marks.floor_hash[g]
             )
             came[i] = LATE if within else TOO_LATE
 
@@ -94,5 +94,5 @@ def chain(rows: Columns, first: int, marks: Columns, previous: Array) -> None:
         g, at = rows.group[i], first + i
         previous[at] = marks.head[g]
         marks.head[g] = at
-        if newer(rows.us[i], rows.rr[i], rows.hash[i], marks.last_us[g], marks.last_rr[g], marks.last_hash[g]):
-            marks.last_us[g], marks.last_rr[g], marks.last_hash[g] = rows.us[i], rows.rr[i], rows.hash[i]
+        if newer(rows.us[i], rows.rr[i], rows.event[i], marks.last_us[g], marks.last_rr[g], marks.last_hash[g]):
+            marks.last_us[g], marks.last_rr[g], marks.last_hash[g] = rows.us[i], rows.rr[i], rows.event[i]

@@ -88,14 +88,14 @@ def fold_rows(
     and the four as they are then. ``hours``: int64 [Z, n], see ``compare.seasons.hours_of``.
     """
     entity, group, origin, op, said = rows.entity, rows.group, rows.source, rows.op, rows.value
-    said_us, said_rr, said_tie, row_key, row_event = rows.us, rows.rr, rows.hash, rows.key, rows.event
+    said_us, said_rr, said_tie, row_key = rows.us, rows.rr, rows.event, rows.key
     value, age, older, state, settled = golden.value, golden.age, golden.older, golden.state, golden.settled
-    seen_us, seen_rr, seen_tie = golden.seen_us, golden.seen_rr, golden.seen_hash
-    key, event = golden.key, golden.event
+    seen_us, seen_rr, seen_tie = golden.seen_us, golden.seen_rr, golden.event
+    key = golden.key
     older_us, older_rr, older_tie, free = aged.us, aged.rr, aged.hash, aged.free
     best, winner_of, rule_of = golden.golden, golden.winner, golden.rule
     cascade, ranks = codes.cascade, codes.ranks
-    places, lanes, chars = lengths.places, lengths.lanes, lengths.chars
+    places, lanes, bounds, utf8 = lengths.places, lengths.lanes, lengths.bounds, lengths.utf8
     recent, complete = codes.recent, codes.complete
     drift_field, drift_how = codes.drift_field, codes.drift_how
     drift_form, drift_power = codes.drift_form, codes.drift_power
@@ -180,7 +180,6 @@ def fold_rows(
                 seen_us[e, s], seen_rr[e, s], seen_tie[e, s] = said_us[i], said_rr[i], said_tie[i]
                 state[e, s] = DELETED if deleted else PRESENT
                 key[e, s] = row_key[i]
-                event[e, s] = row_event[i]
         first = d
         anew = not settled[e]
         settled[e] = True
@@ -204,7 +203,8 @@ def fold_rows(
                 ranks,
                 places,
                 lanes,
-                chars,
+                bounds,
+                utf8,
                 candidate,
                 score,
             )

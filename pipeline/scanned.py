@@ -179,7 +179,6 @@ class _Reading:
             op=entered[parts.OP_OF].astype(np.int8),
             us=entered[parts.US_OF],
             rr=entered[parts.RR_OF],
-            hash=entered[parts.EVENT],
             key=entered[parts.KEY_LANE],
             shown=entered[parts.SHOWN],
             event=entered[parts.EVENT],

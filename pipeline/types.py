@@ -218,7 +218,7 @@ class TypeState:
         rows = self.history.live()
         if not len(rows):
             return
-        order = np.lexsort((rows.hash, rows.rr, rows.us, rows.group))
+        order = np.lexsort((rows.event, rows.rr, rows.us, rows.group))
         rows = rows.take(order)
         starts = np.flatnonzero(np.r_[True, rows.group[1:] != rows.group[:-1]])
         sizes = np.diff(np.r_[starts, len(rows)])
@@ -235,7 +235,7 @@ class TypeState:
         newest = np.flatnonzero(prefix & ~np.r_[prefix[1:] & (rows.group[1:] == rows.group[:-1]), False])
         floor, marks = rows.take(newest), self.history.marks
         marks.floor_us[floor.group], marks.floor_rr[floor.group] = floor.us, floor.rr
-        marks.floor_hash[floor.group] = floor.hash
+        marks.floor_hash[floor.group] = floor.event
         left = rows.take(~prefix)
         self.history.rebuild(left)
         self.base.only(np.unique(left.entity), np.unique(left.group))

@@ -65,7 +65,7 @@ def warm(functions: Functions) -> None:
         raise AssertionError("the compiled reader does not take a plain line")
     state.room()
     record, order = rows["thing"], np.empty(1, np.int64)
-    functions.put_in_order(record.group, record.us, record.rr, record.hash, order)
+    functions.put_in_order(record.group, record.us, record.rr, record.event, order)
     told = DeltaColumns(*np.zeros((len(DeltaColumns._fields), 1), np.int64))
     functions.shared(told, told, np.empty(1, np.bool_), np.empty(1, np.bool_))
     passed = in_one_pass(functions, state.live, LAYOUT, rows["thing"], texts)

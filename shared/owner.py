@@ -37,7 +37,7 @@ from flockiq.shared.services import Services
 
 log = logging.getLogger("flockiq.owner")
 
-STATE_VERSION = 2
+STATE_VERSION = 3
 OLDEST_READ = 2  # of the versions before any release nothing is left to be read
 FENCE_ATTEMPTS = 5  # batches refolded after lost fences before the host is asked to deliver again
 HELD_SHARE = 0.1  # of a batch's records: if more can't be folded, the fault is not theirs

@@ -17,10 +17,10 @@ class Rows(Arrays):
     """n rows of one entity type with F fields.
 
     entity, group: int64 [n], dense indices; source: int64 [n], index in the layout; op: int8 [n].
-    us, rr, hash: int64 [n], the position: source time, run << 32 | row, content hash (for an
-    ACTION: the alert's rule index in ``rr``). Of a row that ENDS, key is the lane of the override's id
-    and value is NULL in its field; else key, shown, event: int64 [n], text lanes of stream/key,
-    of what people call the entity, and of the event's id. value: int64 [n, F], ABSENT where the row says nothing.
+    us, rr, event: int64 [n], the position: source time, run << 32 | row (for an ACTION: the alert's rule
+    index), and the text lane of the event's id, which orders as the id does. Of a row that ENDS, key is the
+    lane of the override's id and value is NULL in its field; else key, shown: int64 [n], text lanes of
+    stream/key and of what people call the entity. value: int64 [n, F], ABSENT where the row says nothing.
     arrived_us: int64 [n], when the row came in. revision: int64 [n]; of rows with one event, position
     and entity the greatest counts.
     """
@@ -31,10 +31,9 @@ class Rows(Arrays):
     op: npt.NDArray[np.int8]
     us: Int64s
     rr: Int64s
-    hash: Int64s
+    event: Int64s
     key: Int64s
     shown: Int64s
-    event: Int64s
     value: Int64s
     arrived_us: Int64s
     revision: Int64s
@@ -42,7 +41,7 @@ class Rows(Arrays):
 
 def in_order(rows: Rows) -> Int64s:
     """The permutation that puts rows by group, then by position."""
-    return np.lexsort((rows.hash, rows.rr, rows.us, rows.group))
+    return np.lexsort((rows.event, rows.rr, rows.us, rows.group))
 
 
 def round_numbers(group: Int64s) -> Int64s:

@@ -1,4 +1,4 @@
-"""Texts behind their lanes, in one stretch of bytes: a text takes its bytes and some 30 more.
+"""Texts behind their lanes, in one stretch of bytes: a text takes its bytes and some 26 more.
 
 As Python objects in a dict it would be five times that. Compiled code finds and adds texts in the same
 columns; a Python text is made when somebody asks for it.
@@ -40,15 +40,13 @@ def block(texts: Mapping[int, str]) -> Block:
 class TextColumns(NamedTuple):
     """Texts as compiled code reads and adds them.
 
-    A LaneIndex; where each begins and the last one ends in ``utf8``: int64 [n + 1]; how many
-    characters each has: int32 [n].
+    A LaneIndex; where each begins and the last one ends in ``utf8``: int64 [n + 1].
     """
 
     places: Places
     lanes: Int64s
     counts: Int64s
     bounds: Int64s
-    chars: npt.NDArray[np.int32]
     utf8: Utf8
 
 
@@ -58,7 +56,6 @@ class StoredTexts:
     def __init__(self) -> None:
         self._index = LaneIndex()
         self._bounds: Int64s = np.zeros(1, np.int64)
-        self._chars: npt.NDArray[np.int32] = np.empty(0, np.int32)
         self._utf8: Utf8 = np.empty(PADDING, np.uint8)
         self._taken = 0
         self._untaken: list[tuple[int, int]] = []  # before ``_taken``: numbers from, to
@@ -74,7 +71,7 @@ class StoredTexts:
         self._index.room(more, reindex)
         self._room(len(self), size)
         index = self._index
-        return TextColumns(index.places, index.lanes, index.counts, self._bounds, self._chars, self._utf8)
+        return TextColumns(index.places, index.lanes, index.counts, self._bounds, self._utf8)
 
     def add(self, texts: Mapping[int, str]) -> None:
         """Keep texts."""
@@ -141,7 +138,9 @@ class StoredTexts:
         """The length of each lane's text in characters; 0 for lanes without one."""
         number = self._index.find(lanes)
         found = np.zeros(len(lanes), np.int64)
-        found[number >= 0] = self._chars[number[number >= 0]]
+        there = number >= 0
+        utf8, ends = _gathered(self._utf8, self._bounds[number[there]], self._bounds[number[there] + 1])
+        found[there] = _chars(utf8, ends)
         return found
 
     def _append(self, stored: Block) -> None:
@@ -150,20 +149,17 @@ class StoredTexts:
         utf8, first = np.frombuffer(stored.utf8, np.uint8), len(self)
         begin = int(self._bounds[first])
         new = self._index.add(lanes)
-        chars = _chars(stored.utf8, ends)
         if len(new) < len(lanes):
             begins = np.r_[0, ends[:-1]]
             utf8, ends = _gathered(utf8, begins[new], ends[new])
-            chars = chars[new]
         self._room(first, len(utf8))
         self._utf8[begin : begin + len(utf8)] = utf8
         self._bounds[first + 1 : len(self) + 1] = ends + begin
-        self._chars[first : len(self)] = chars
 
     def _room(self, count: int, size: int) -> None:
         """Room for as many texts as the index has room for, and for so many bytes behind the first ``count``."""
         room, end = len(self._index.lanes), int(self._bounds[count])
-        self._bounds, self._chars = grown(self._bounds, count + 1, room + 1), grown(self._chars, count, room)
+        self._bounds = grown(self._bounds, count + 1, room + 1)
         self._utf8 = grown(self._utf8, end, end + size + PADDING)
 
     def _block(self, number: Int64s) -> Block:
@@ -195,12 +191,12 @@ def _gathered(utf8: Utf8, begins: Int64s, ends: Int64s) -> tuple[Utf8, Int64s]:
     return utf8[at], new_ends
 
 
-def _chars(utf8: bytes, ends: Int64s) -> Int64s:
+def _chars(utf8: Utf8, ends: Int64s) -> Int64s:
     """How many characters each text has."""
-    if not utf8.isascii():
-        starts = (np.frombuffer(utf8, np.uint8) & 0xC0) != 0x80  # noqa: PLR2004  # what is no later byte of one
-        ends = np.r_[0, np.cumsum(starts, dtype=np.int64)][ends]
-    return np.diff(ends, prepend=0)
+    starts = (utf8 & 0xC0) != 0x80  # noqa: PLR2004  # what is no later byte of one
+    begun: Int64s = np.r_[0, np.cumsum(starts, dtype=np.int64)]
+    found: Int64s = np.diff(begun[ends], prepend=0)
+    return found
 
 
 def _encoded(text: str) -> bytes:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from flockiq.pipeline import decode
 from flockiq.pipeline.types import TypeState
 from flockiq.pipeline.world import Plan
 from flockiq.shared.cel.columns import Column
@@ -138,10 +139,9 @@ def rows_of(events: Sequence[Event], state: TypeState, texts: Texts) -> Rows:
         op=np.array([ops[event.op] for event in events], np.int8),
         us=np.array([event.us for event in events], np.int64),
         rr=np.array([event.rr for event in events], np.int64),
-        hash=np.array([event.tie for event in events], np.int64),
         key=np.array([texts.lane(f"things/{event.entity}") for event in events], np.int64),
         shown=np.array([texts.lane(event.entity) for event in events], np.int64),
-        event=np.array([texts.lane(event.id) for event in events], np.int64),
+        event=decode.events([event.id for event in events], texts),
         value=value,
         arrived_us=np.zeros(len(events), np.int64),
         revision=np.zeros(len(events), np.int64),

@@ -53,7 +53,7 @@ def choose(record: Record, cascades: Sequence[tuple[Survival, ...]], ranks: Sequ
             for number, (field, value) in enumerate(zip(fields, said.values, strict=True))
         ]
         us, rr, tie = said.position
-        numbers = {"source": source, "us": us, "rr": rr, "hash": tie}
+        numbers = {"source": source, "us": us, "rr": rr, "event": tie}
         columns = {name: np.array([numbers.get(name, 0)], np.int64) for name in Rows.names}
         fold(golden, layout, Rows(**columns | {"value": np.array([lanes], np.int64)}), texts)
     return Chosen(golden.golden[0].tolist(), golden.winner[0].tolist(), golden.rule[0].tolist())

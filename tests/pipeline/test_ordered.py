@@ -22,7 +22,9 @@ def _compiled() -> None:
 def _rows(groups: list[int], positions: list[tuple[int, int, int]]) -> Rows:
     us, rr, tie = np.array(positions, np.int64).reshape(-1, 3).T
     columns = {name: np.arange(len(groups)) for name in Rows.names}
-    return Rows(**columns | {"group": np.array(groups, np.int64), "us": us.copy(), "rr": rr.copy(), "hash": tie.copy()})
+    return Rows(
+        **columns | {"group": np.array(groups, np.int64), "us": us.copy(), "rr": rr.copy(), "event": tie.copy()}
+    )
 
 
 _FEW = st.integers(-2, 2)

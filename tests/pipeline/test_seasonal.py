@@ -62,7 +62,6 @@ def _rows(hours: range, texts: Texts) -> Rows:
         op=np.zeros(n, np.int8),
         us=1_790_000_000_000_000 + hour * HOUR_US,
         rr=np.ones(n, np.int64) << 32,
-        hash=event,
         key=np.full(n, NULL, np.int64),
         shown=np.full(n, NULL, np.int64),
         event=event,
