@@ -26,6 +26,7 @@ from flockiq.shared.ports import OutgoingEvent
 WIRE_VERSION = "1"
 PACKED_BYTES = 60_000  # of a body: one Event Hubs billing unit is 64 KB
 _PLAIN_BYTES = PACKED_BYTES * 5  # of text that is packed: compressed lines are about a fifth, never over a MB
+_LOOKED: Final = 512  # lines measured at once, to begin with
 _COMPRESSION: Final = zstandard.ZstdCompressionParameters.from_level(
     1,
     window_log=18,  # nearly a whole event, and stays in a processor's cache: a quarter faster, and no larger
@@ -245,9 +246,21 @@ def pack(partition: int, kind: str, lines: Iterable[bytes]) -> Iterator[Outgoing
 
     Raises BadRecord for a line over MAX_LINE_BYTES; lines before it have been yielded.
     """
+    compressor = zstandard.ZstdCompressor(compression_params=_COMPRESSION)
     held = list(lines)
-    ends = list(accumulate(len(line) + 1 for line in held))
-    yield from pack_text(partition, kind, b"\n".join([*held, b""]), ends)
+    first, looked = 0, _LOOKED
+    while first < len(held):
+        # A few hundred are measured and then joined at once, while a processor's cache still has them: over all of
+        # a large batch the one has thrown out what the other needs, which takes half as long again as compressing.
+        some = held[first : first + looked]
+        ends = list(accumulate(map(len, some)))
+        if ends[-1] + len(some) <= _PLAIN_BYTES and first + looked < len(held):
+            looked *= 2
+            continue
+        fitting = bisect_right(range(len(ends)), _PLAIN_BYTES, key=lambda last: ends[last] + last)
+        count = max(fitting, 1)
+        yield _event(compressor, partition, kind, b"\n".join(some[:count]), count)
+        first += count
 
 
 def pack_text(partition: int, kind: str, text: Buffer, ends: Sequence[int]) -> Iterator[OutgoingEvent]:
@@ -258,8 +271,6 @@ def pack_text(partition: int, kind: str, text: Buffer, ends: Sequence[int]) -> I
     while first < len(ends):
         last = max(bisect_right(ends, begin + _PLAIN_BYTES + 1, first), first + 1)
         end = ends[last - 1]
-        if end - 1 - begin > MAX_LINE_BYTES:  # more than fits an event are never more than a line
-            raise BadRecord(f"a line of {end - 1 - begin:,} bytes is over the limit of {MAX_LINE_BYTES:,}")
         yield _event(compressor, partition, kind, whole[begin : end - 1], last - first)
         first, begin = last, end
 
@@ -267,6 +278,8 @@ def pack_text(partition: int, kind: str, text: Buffer, ends: Sequence[int]) -> I
 def _event(
     compressor: zstandard.ZstdCompressor, partition: int, kind: str, lines: bytes | memoryview[int], count: int
 ) -> OutgoingEvent:
+    if len(lines) > MAX_LINE_BYTES:  # more than fits an event are never more than a line
+        raise BadRecord(f"a line of {len(lines):,} bytes is over the limit of {MAX_LINE_BYTES:,}")
     body = compressor.compress(lines)
     properties = {"kind": kind, "version": WIRE_VERSION, "encoding": "zstd", "lines": str(count)}
     return OutgoingEvent(partition=partition, body=body, properties=properties)

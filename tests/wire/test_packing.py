@@ -38,9 +38,10 @@ def test_many_lines_make_events_of_about_the_size_that_is_billed_as_one() -> Non
     assert [line for some in unpacked for line in some] == given
 
 
-def test_lines_and_their_text_make_the_same_events() -> None:
-    """It makes no difference whether lines come one by one or in a buffer."""
-    given = lines(2_000)
+@pytest.mark.parametrize(("count", "size"), [(2_000, 600), (30_000, 16), (12, 160_000), (3, 299_904)])
+def test_lines_and_their_text_make_the_same_events(count: int, size: int) -> None:
+    """It makes no difference whether lines come one by one or in a buffer, however many go into an event."""
+    given = lines(count, size)
     text, ends = text_of(given)
     for buffer in (text, bytearray(text), memoryview(text)):
         assert list(wire.pack_text(1, wire.RESOLVED, buffer, ends)) == list(wire.pack(1, wire.RESOLVED, given))
