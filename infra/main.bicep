@@ -117,7 +117,7 @@ param historyRetentionDays int = 365
 @description('Client id of the Entra app registration that signs people in; without, callers need a function key.')
 param authClientId string = ''
 
-@description('Put API Management in front of the API.')
+@description('Put API Management in front of the API. It reaches the app over the internet: not without appPublic.')
 param gatewayEnabled bool = false
 
 @description('Tier of API Management. Consumption is left out: it can not limit rates by caller.')

@@ -61,6 +61,15 @@ resource network 'Microsoft.Network/virtualNetworks@2024-05-01' = {
   resource endpointSubnet 'subnets' existing = { name: 'endpoints' }
 }
 
+resource rulesDiagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
+  name: 'to-workspace'
+  scope: rules
+  properties: {
+    workspaceId: workspaceId
+    logs: [{ categoryGroup: 'allLogs', enabled: true }]
+  }
+}
+
 resource diagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
   name: 'to-workspace'
   scope: network

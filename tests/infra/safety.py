@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from tests.infra.bicep.evaluate import Resource
 from tests.infra.zone import (
     COSMOS,
     DIAGNOSTICS,
+    GATEWAY,
     INSIGHTS,
     KUSTO,
     NAMESPACE,
@@ -22,6 +23,7 @@ from tests.infra.zone import (
     same,
 )
 
+ZONES = 3  # of a region that has any
 PRIVATE: Mapping[str, set[str]] = {
     NAMESPACE: {"namespace"},
     VAULT: {"vault"},
@@ -38,9 +40,10 @@ DIAGNOSED = {
     SITE,
     WORKSPACE,
     "Microsoft.Storage/storageAccounts/blobServices",
-    "Microsoft.ApiManagement/service",
+    GATEWAY,
     "Microsoft.EventGrid/systemTopics",
     "Microsoft.Network/virtualNetworks",
+    "Microsoft.Network/networkSecurityGroups",
 }
 
 
@@ -112,14 +115,7 @@ def _app_within(zone: Zone, endpoints: Mapping[str, set[str]]) -> Iterator[str]:
             yield "the app answers the internet"
         if "sites" not in endpoints.get(site.id, set()):
             yield "the app has no private endpoint"
-    named = {
-        each.parent.name
-        for each in zone.deployed.of("Microsoft.Network/privateEndpoints/privateDnsZoneGroups")
-        if each.parent
-    }
-    yield from same(
-        "endpoint with a name", {each.name for each in zone.deployed.of("Microsoft.Network/privateEndpoints")}, named
-    )
+        yield from (f"gateway {each.name} can't reach the app" for each in zone.deployed.of(GATEWAY))
 
 
 def _endpoints(store: Resource) -> set[str]:
@@ -151,9 +147,16 @@ def spread(zone: Zone) -> Iterator[str]:
     for each in zone.deployed.of(COSMOS):
         if not all(place["isZoneRedundant"] for place in each.properties["locations"]):
             yield f"Cosmos DB account {each.name} is in one zone"
-    for each in zone.deployed.of(KUSTO):
-        if not each.body["sku"]["name"].startswith("Dev") and len(each.body["zones"]) < 3:
-            yield f"cluster {each.name} is in one zone"
+    zoned: Mapping[str, Callable[[str], bool]] = {
+        KUSTO: lambda sku: not sku.startswith("Dev"),
+        GATEWAY: lambda sku: sku == "Premium",
+    }
+    for kind, can in zoned.items():
+        yield from (
+            f"{kind} {each.name} is in one zone"
+            for each in zone.deployed.of(kind)
+            if can(each.body["sku"]["name"]) and len(each.body["zones"]) < ZONES
+        )
 
 
 def tagged(zone: Zone) -> Iterator[str]:

@@ -21,6 +21,7 @@ KUSTO, INSIGHTS, WORKSPACE = (
     "Microsoft.Insights/components",
     "Microsoft.OperationalInsights/workspaces",
 )
+GATEWAY = "Microsoft.ApiManagement/service"
 ROLE, DIAGNOSTICS = "Microsoft.Authorization/roleAssignments", "Microsoft.Insights/diagnosticSettings"
 
 

@@ -27,11 +27,12 @@ EVERYTHING: Mapping[str, Any] = {
     "vnetEnabled": True,
     "authClientId": "00000000-0000-4000-8000-000000000002",
     "gatewayEnabled": True,
-    "secretNames": ["sample-crm-token", "sample-erp-password", "sample-hubspot-secret"],
-    "secrets": {"sample-crm-token": "given at deployment"},
-    "rotatedSecrets": ["sample-crm-token"],
-    "sourceSettings": {"FLOCKIQ_SAMPLE_CRM_URL": "https://crm", "FLOCKIQ_SAMPLE_ERP_URL": "https://erp"},
+    "gatewaySku": "Premium",
+    "secretNames": ["some-token"],
+    "secrets": {"some-token": "given at deployment"},
+    "rotatedSecrets": ["some-token"],
 }
+"""Of whatever sources there are: their settings and secrets are held against the zones' own files alone."""
 
 _VARIABLE = re.compile(r"\$\{(\w+)(?:=([^}]*))?\}")
 
