@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import flockiq
+from flockiq.cli import checkpoints
 from flockiq.cli.bars import bar
 from flockiq.cli.hold import data_folder
 from flockiq.local.host.settings import read_local_settings
@@ -23,7 +24,7 @@ from flockiq.shared.archive import Archive, Manifest, Writing
 from flockiq.shared.errors import FlockIQError
 from flockiq.shared.instants import rfc3339
 from flockiq.shared.services import Services, connect
-from flockiq.shared.transfer import HUBS, Step, export, restore
+from flockiq.shared.transfer import Step, admit, export, restore
 
 APP: Final = Path(flockiq.__file__).resolve().parent
 
@@ -79,11 +80,10 @@ async def _import(options: Options, archive: Archive, step: Step) -> Manifest:
     with ExitStack() as held:
         held.enter_context(data_folder(options.data))  # no app may start meanwhile
         async with stores(options.data, options.config) as services:
-            manifest = await restore(services, archive, step, force=options.force)
-            for hub in HUBS:  # the local host begins where the state logs say, not where it was
-                for key in await services.registry.list(f"host/checkpoints/{hub}/"):
-                    await services.registry.delete(key)
-            return manifest
+            environment = _environment(options.data, options.config)
+            await admit(services, archive, force=options.force)
+            await checkpoints.forget(services, environment)  # first, so that no state is brought in which they overtake
+            return await restore(services, archive, step)
 
 
 def _environment(data: Path, config: Path) -> dict[str, str]:

@@ -142,19 +142,23 @@ async def _export_keys(services: Services, archive: Writing) -> int:
     return count
 
 
-async def restore(services: Services, archive: Archive, step: Step, *, force: bool) -> Manifest:
-    """Bring everything that ``archive`` holds into the stores. The app must not run.
+async def admit(services: Services, archive: Archive, *, force: bool) -> None:
+    """Begin an import, or go on with one of this archive that was interrupted; ``restore`` does it.
 
-    FlockIQError if they hold something already, unless ``force``, which replaces it; or if the archive is of another
-    tenant or other partitions. An import that was interrupted is gone on with.
+    FlockIQError if the stores hold something already, unless ``force``, which replaces it; or if the archive is of
+    another tenant or other partitions.
     """
-    manifest = archive.manifest
-    await _fits(services, manifest)
-    mark = f"import/{services.settings.tenant}"
-    under_way = await services.registry.get(mark)
-    if not force and (under_way is None or under_way.value != manifest.identity.encode()):
+    await _fits(services, archive.manifest)
+    identity = archive.manifest.identity.encode()
+    under_way = await services.registry.get(_mark(services))
+    if not force and (under_way is None or under_way.value != identity):
         await _empty(services)
-    await services.registry.put(mark, manifest.identity.encode(), under_way.etag if under_way else None)
+    await services.registry.put(_mark(services), identity, under_way.etag if under_way else None)
+
+
+async def restore(services: Services, archive: Archive, step: Step) -> Manifest:
+    """Bring everything that ``archive`` holds into the stores, once it is admitted. The app must not run."""
+    manifest = archive.manifest
     way = _Way(step, len(manifest.members))
     await _restore_stores(services, archive, way)
     for hub, function in HUBS.items():
@@ -164,8 +168,13 @@ async def restore(services: Services, archive: Archive, step: Step, *, force: bo
             kept_log = msgspec.msgpack.decode(archive.read(f"state/{log}"), type=Log)
             before = await _before(services, hub, partition, manifest.marks.get(log, 0))
             await _restore_log(services, kept_log, before)
-    await services.registry.delete(mark)
+    await services.registry.delete(_mark(services))
     return manifest
+
+
+def _mark(services: Services) -> str:
+    """The note that an import is under way, and of what."""
+    return f"import/{services.settings.tenant}"
 
 
 async def _restore_stores(services: Services, archive: Archive, way: _Way) -> None:
