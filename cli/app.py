@@ -14,6 +14,7 @@ from flockiq.local.host import keys
 from flockiq.shared.errors import Conflict, FlockIQError, NotFound
 
 KEY_SETTING = "FLOCKIQ_FUNCTIONS_KEY"
+TOKEN_SETTING = "FLOCKIQ_TOKEN"  # noqa: S105 - where it is, not what
 _TIMEOUT_S = 30.0
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -34,18 +35,20 @@ def of_folder(data: Path, holder: str) -> httpx.AsyncClient:
 
 
 def of_url(url: str) -> httpx.AsyncClient:
-    """A client of the app at ``url``; its key is in the setting FLOCKIQ_FUNCTIONS_KEY, if it wants one."""
-    return client(url, os.environ.get(KEY_SETTING, ""))
+    """A client of the app at ``url``: with the setting FLOCKIQ_TOKEN where people sign in, or FLOCKIQ_FUNCTIONS_KEY."""
+    return client(url, os.environ.get(KEY_SETTING, ""), os.environ.get(TOKEN_SETTING, ""))
 
 
-def client(url: str, key: str) -> httpx.AsyncClient:
-    """A client of the app at ``url``. The key travels in a header, and never in the open."""
+def client(url: str, key: str, token: str = "") -> httpx.AsyncClient:
+    """A client of the app at ``url``. Key and token travel in headers, and never in the open."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise FlockIQError(f"{url!r} is no address of an app: it looks like http://127.0.0.1:7071")
-    if key and parts.scheme == "http" and parts.hostname not in _LOOPBACK:
-        raise FlockIQError(f"{url} is not encrypted: the key in {KEY_SETTING} is sent over https only.")
+    if (key or token) and parts.scheme == "http" and parts.hostname not in _LOOPBACK:
+        setting = KEY_SETTING if key else TOKEN_SETTING
+        raise FlockIQError(f"{url} is not encrypted: what is in {setting} is sent over https only.")
     headers = {"x-functions-key": key} if key else {}
+    headers |= {"authorization": f"Bearer {token}"} if token else {}
     return httpx.AsyncClient(base_url=url, headers=headers, timeout=_TIMEOUT_S, trust_env=False)
 
 
@@ -76,8 +79,11 @@ async def ask[T](
             raise NotFound(detail)
         case httpx.codes.CONFLICT:
             raise conflict(detail)
-        case httpx.codes.UNAUTHORIZED | httpx.codes.FORBIDDEN:
-            raise FlockIQError(f"{url} lets nobody in without its key: set {KEY_SETTING} to a function key.")
+        case httpx.codes.UNAUTHORIZED | httpx.codes.FOUND:  # a sign-in page is where a caller without a token is sent
+            ways = f"{KEY_SETTING} to a function key, or where people sign in {TOKEN_SETTING} to a token of Entra ID"
+            raise FlockIQError(f"{url} lets nobody in without showing who it is: set {ways} (docs/deploy.md).")
+        case httpx.codes.FORBIDDEN:
+            raise FlockIQError(f"{url} refuses this: {detail}")
     raise FlockIQError(f"{url} answered {answer.status_code}: {detail}")
 
 
