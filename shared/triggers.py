@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import gc
 import json
+import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
@@ -20,6 +21,8 @@ from flockiq.shared.settings import CONSUMER_GROUP
 
 GARBAGE = (100_000, 50, 100)  # batches make objects by the ten thousand, and hardly ever cycles of them
 gc.set_threshold(*GARBAGE)
+SWITCH_S = 0.0002  # a commit asks for the interpreter at every statement, and Python would let a fold keep it for 5 ms
+sys.setswitchinterval(SWITCH_S)
 
 Handler = Callable[[list[func.EventHubEvent]], Awaitable[None]]
 
