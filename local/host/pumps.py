@@ -53,11 +53,17 @@ class Reader:
         self._room = max(limits.prefetch_count, limits.max_event_batch_size)
         self._buffer: deque[StoredEvent] = deque()
         self._ahead: asyncio.Task[Sequence[StoredEvent]] | None = None
+        self._asked = 0  # events, by the reading that is under way or was the last
+        self._behind = False  # whether the last reading found as much as it could take
 
     async def batch(self) -> Sequence[StoredEvent]:
         """The next events, at least ``minEventBatchSize`` unless ``maxWaitTime`` has passed since the first."""
         least, most = self._limits.min_event_batch_size, self._limits.max_event_batch_size
         deadline: float | None = None
+        if self._ahead is not None:
+            await self._read()
+        if self._buffer and len(self._buffer) < most:
+            await self._read()  # what has come while the last batch was worked on goes with what was read before
         while len(self._buffer) < least:
             if self._buffer:
                 deadline = deadline or time.monotonic() + self._limits.max_wait_s
@@ -70,14 +76,14 @@ class Reader:
                     bounds = await self._events.bounds(self._hub, self._partition)
                     self._next = max(self._next, bounds.first)
         batch = [self._buffer.popleft() for _ in range(min(most, len(self._buffer)))]
-        if len(self._buffer) < most:
+        if self._behind and len(self._buffer) < most:
             self._begin()
         return batch
 
     def _begin(self) -> asyncio.Task[Sequence[StoredEvent]]:
         if self._ahead is None:
-            room = self._room - len(self._buffer)
-            self._ahead = asyncio.create_task(self._events.read(self._hub, self._partition, self._next, room))
+            self._asked = self._room - len(self._buffer)
+            self._ahead = asyncio.create_task(self._events.read(self._hub, self._partition, self._next, self._asked))
         return self._ahead
 
     async def _read(self) -> bool:
@@ -86,6 +92,7 @@ class Reader:
             found = await task
         finally:
             self._ahead = None
+        self._behind = len(found) >= self._asked
         if found:
             self._next = found[-1].sequence + 1
             self._buffer.extend(found)

@@ -108,3 +108,27 @@ async def test_no_more_is_read_ahead_than_allowed(prefetch: int, most: int) -> N
     await reader.close()
     assert found == list(range(50))
     assert max(events.limits) == most
+
+
+async def test_a_batch_holds_what_came_while_the_one_before_was_worked_on() -> None:
+    """Events are not left for the batch after the next because something had been read ahead by then."""
+    events = Memory()
+    await events.publish("orders", bodies(6))
+    reader = Reader(events, "orders", 0, 0, EventHubs(max_event_batch_size=4, prefetch_count=5))
+    assert len(await reader.batch()) == 4
+    await asyncio.sleep(0)  # the fifth waits in memory, the sixth is read ahead
+    await events.publish("orders", bodies(1))
+    assert [event.sequence for event in await reader.batch()] == [4, 5, 6]
+    await reader.close()
+
+
+async def test_nothing_is_read_ahead_where_nothing_is_behind() -> None:
+    """A reader that has all there was asks again only when its function does."""
+    events = Memory()
+    await events.publish("orders", bodies(3))
+    reader = Reader(events, "orders", 0, 0, EventHubs())
+    assert len(await reader.batch()) == 3
+    asked = len(events.limits)
+    await asyncio.sleep(0.01)
+    assert len(events.limits) == asked
+    await reader.close()
