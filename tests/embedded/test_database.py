@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from flockiq.shared.adapters.embedded.database import (
     GROUP,
     LARGE_PAGE_BYTES,
     LOG_BYTES,
+    LOOK_S,
     PAGE_BYTES,
     Database,
     prefix_range,
@@ -97,6 +99,45 @@ async def test_a_file_keeps_the_pages_it_was_made_with(tmp_path: Path, closing: 
             assert page_bytes == made
             assert page_bytes * pages == LOG_BYTES
             await database.close()
+
+
+async def test_a_write_waits_for_another_process_and_looks_often_whether_it_is_done(
+    tmp_path: Path, closing: Keep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lock is free for moments only where many write: who looks rarely is overtaken again and again."""
+    database = closing(Database(tmp_path / "a.db", SCHEMA))
+    await database.write(insert(1))
+    other = sqlite3.connect(tmp_path / "a.db", autocommit=True, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 20:
+            other.execute("INSERT INTO numbers VALUES (2)")
+            other.execute("COMMIT")
+
+    monkeypatch.setattr("flockiq.shared.adapters.embedded.database.time.sleep", pause)
+    await database.write(insert(3))
+    other.close()
+    assert len(pauses) == 20
+    assert max(pauses) <= LOOK_S[1]
+    assert await database.read(numbers) == [1, 2, 3]
+
+
+async def test_a_write_that_never_gets_its_turn_is_unavailable(
+    tmp_path: Path, closing: Keep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process that holds the file for too long is told, and nothing is written."""
+    database = closing(Database(tmp_path / "a.db", SCHEMA))
+    await database.write(insert(1))
+    monkeypatch.setattr("flockiq.shared.adapters.embedded.database.BUSY_S", 0.05)
+    with contextlib.closing(sqlite3.connect(tmp_path / "a.db", autocommit=True)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreUnavailable, match="locked"):
+            await database.write(insert(2))
+        other.execute("ROLLBACK")
+    assert await database.read(numbers) == [1]
 
 
 async def test_the_file_is_kept_as_acknowledged_writes_need(tmp_path: Path, closing: Keep) -> None:

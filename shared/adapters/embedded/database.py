@@ -19,6 +19,7 @@ from typing import Any
 from flockiq.shared.errors import ConfigError, FlockIQError, Problem, StateCorrupt, StoreUnavailable, TransientError
 
 BUSY_S = 30.0  # how long another process may hold the write lock before a call fails
+LOOK_S = (0.0005, 0.002)  # between two looks whether it is free, at first and at last; sqlite's own grow to 0.1 s
 GROUP = 256  # writes a transaction: bounds how long a reader of the result waits
 PAGE_BYTES = 4_096  # what small rows and their indexes are best kept in
 LARGE_PAGE_BYTES = 32_768  # for values of many KB: writing them costs two thirds as much
@@ -152,7 +153,7 @@ class Database:
 
     def _transaction(self, operations: list[Operation[Any]]) -> list[Any]:
         connection = self._connection("write")
-        connection.execute("BEGIN IMMEDIATE")
+        _begin(connection)
         try:
             results = [_apart(connection, operation) for operation in operations]
             connection.execute("COMMIT")
@@ -237,6 +238,25 @@ class _Undone:
 
     def __init__(self, error: Exception) -> None:
         self.error = error
+
+
+def _begin(connection: sqlite3.Connection) -> None:
+    """Begin to write as soon as no other process does: each holds the lock for about one sync."""
+    deadline, pause = time.monotonic() + BUSY_S, LOOK_S[0]
+    connection.execute("PRAGMA busy_timeout=0")
+    try:
+        while True:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise
+                time.sleep(pause)
+                pause = min(pause * 1.5, LOOK_S[1])
+            else:
+                return
+    finally:
+        connection.execute(f"PRAGMA busy_timeout={BUSY_S * 1000:.0f}")
 
 
 def _apart(connection: sqlite3.Connection, operation: Operation[Any]) -> Any:
