@@ -90,10 +90,10 @@ def _fields(names: tuple[str, ...]) -> Callable[..., object]:
 
 
 def stream_plans(config: Config) -> dict[tuple[str, str], StreamPlan]:
-    """A plan for every stream of every source in use."""
+    """A plan for every stream of every source that is known: what a disabled one brought may still be on its way."""
     return {
         (name, stream): _plan(name, stream, one.fields, config.entities[one.entity])
-        for name, source in config.sources.items()
+        for name, source in config.known.items()
         for stream, one in source.streams.items()
     }
 

@@ -23,7 +23,7 @@ def plan(config: Config, entity: Entity) -> Plan:
     sources = tuple(
         sorted(
             name
-            for name, source in config.sources.items()
+            for name, source in config.known.items()
             if any(stream.entity == entity.name for stream in source.streams.values())
         )
     )

@@ -107,7 +107,7 @@ async def subject_of(services: Services, config: Config, key: str, kind: str) ->
     types = {one.partition(" ")[0] for one in known} or set(kinds)
     streams = [
         f"{source.source}/{name}"
-        for source in config.sources.values()
+        for source in config.known.values()
         for name, stream in source.streams.items()
         if stream.entity in types
     ]

@@ -75,13 +75,15 @@ def load(folder: Path, environment: Mapping[str, str]) -> Config:
     check_states(findings, watched)
     if findings.problems:
         raise ConfigError(sorted(findings.problems, key=lambda problem: (problem.file, problem.line)))
-    sources = {name: source for name, (_, source) in source_files.items() if source.enabled}
+    known = {name: source for name, (_, source) in source_files.items()}
+    sources = {name: source for name, source in known.items() if source.enabled}
     return Config(
         sources=sources,
+        known=known,
         entities=entities,
         rules={name: rule for name, (_, rule) in watched.items()},
         unset=tuple(sorted(_unset(sources, environment))),
-        fingerprint=_fingerprint(sources.values(), [model for _, model in entity_files.values()], watched),
+        fingerprint=_fingerprint(known.values(), [model for _, model in entity_files.values()], watched),
     )
 
 

@@ -81,6 +81,7 @@ class Config:
     """Everything a team configured that is in use."""
 
     sources: Mapping[str, Source]
+    known: Mapping[str, Source]  # these, and those that are disabled: what they brought is understood as before
     entities: Mapping[str, Entity]
     rules: Mapping[str, Rule]
     unset: tuple[str, ...]  # settings that enabled sources name and the environment lacks
