@@ -13,9 +13,10 @@ from flockiq.capture import columnar, separated
 from flockiq.capture.badrow import BadRow
 from flockiq.capture.records import Record
 from flockiq.capture.unpacked import contents
+from flockiq.shared import wire
 from flockiq.shared.config.files import Csv, FileFormat, Ndjson, Parquet
 
-_LONGEST_LINE: Final = 900_000  # bytes; a record of more can't travel
+_LONGEST_LINE: Final = wire.MAX_LINE_BYTES  # a record of more can't travel
 _BOM: Final = b"\xef\xbb\xbf"
 _BLANK: Final = re.compile(rb"\s*")
 

@@ -9,15 +9,18 @@ Keys and names given here already hold the tenant where that matters.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
 from flockiq.shared.alerts import Alert, AlertPage, AlertQuery, AlertTransition, HistoryEntry
 
+MAX_EVENT_BYTES: Final = 4 << 20
+"""Of an event's body with its properties; where a hub takes less, its adapter keeps the body elsewhere."""
+
 
 class OutgoingEvent(msgspec.Struct, frozen=True):
-    """One event to publish: a body of at most 1 MB for one partition of a hub."""
+    """One event to publish: a body for one partition of a hub, MAX_EVENT_BYTES at most."""
 
     partition: int
     body: bytes

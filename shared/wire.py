@@ -32,7 +32,7 @@ _COMPRESSION: Final = zstandard.ZstdCompressionParameters.from_level(
     window_log=18,  # nearly a whole event, and stays in a processor's cache: a quarter faster, and no larger
     write_checksum=True,  # a flipped bit must not become a value
 )
-MAX_LINE_BYTES = 900_000  # of a line, uncompressed: a publication holds at most 1 MB
+MAX_LINE_BYTES = 4_000_000  # of a line, uncompressed: an event holds it, however little it compresses
 MAX_BODY_BYTES = 8_000_000  # of an unpacked body: a larger one is a decompression bomb, packing makes a tenth
 MAX_FIELDS_BYTES = 200_000  # of a record's mapped fields together: what is told of its entity must fit a line
 MAX_BY = 200  # characters of a person's name

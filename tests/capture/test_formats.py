@@ -103,14 +103,14 @@ def test_a_zip_of_several_files_is_all_of_them_by_name() -> None:
 
 def test_bad_lines_are_told_of_and_passed_over() -> None:
     """No object, cut, not UTF-8, endless: each is one bad row with its number."""
-    body = b'{"a": 1}\n5\n{"a"\n{"a": "\xff"}\n' + b'{"a": "' + b"x" * 2_000_000 + b'"}\n{"a": 2}'
+    body = b'{"a": 1}\n5\n{"a"\n{"a": "\xff"}\n' + b'{"a": "' + b"x" * 5_000_000 + b'"}\n{"a": 2}'
     found = read(body, kind="ndjson")
     assert (found[0], found[-1], len(found)) == ({"a": 1}, {"a": 2}, 6)
     assert [bad.split(":")[0] for bad in found[1:5]] == [
         "row 2 is no JSON object",
         "row 3 is no JSON object",
         "row 4 is no JSON object",
-        "row 5 is longer than 900,000 bytes",
+        "row 5 is longer than 4,000,000 bytes",
     ]
 
 

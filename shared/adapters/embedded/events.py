@@ -17,9 +17,8 @@ import msgspec
 
 from flockiq.shared.adapters.embedded.database import LARGE_PAGE_BYTES, Database
 from flockiq.shared.errors import BadRecord, ConfigError, FlockIQError, HubUnavailable, NotFound, Problem
-from flockiq.shared.ports import Bounds, OutgoingEvent, StoredEvent
+from flockiq.shared.ports import MAX_EVENT_BYTES, Bounds, OutgoingEvent, StoredEvent
 
-MAX_EVENT_BYTES = 1_048_576  # of a body with its properties, as Event Hubs counts a publication
 READ_BYTES = 16_000_000  # of bodies in one answer, which then holds fewer events than were asked for
 NOTICE_S = 0.02  # how often the file is asked whether other processes wrote, while somebody waits
 SOON_S = 0.002  # and just after they have

@@ -23,10 +23,9 @@ from flockiq.shared.adapters.azure.events.sender import WITHIN_S, Lane, Producer
 from flockiq.shared.adapters.azure.events.tail import Tail
 from flockiq.shared.adapters.azure.retries import persist
 from flockiq.shared.errors import BadRecord, ConfigError, HubUnavailable, NotFound, Problem
-from flockiq.shared.ports import Blobs, Bounds, OutgoingEvent, StoredEvent
+from flockiq.shared.ports import MAX_EVENT_BYTES, Blobs, Bounds, OutgoingEvent, StoredEvent
 from flockiq.shared.settings import READ_GROUP
 
-MAX_EVENT_BYTES = 1_048_576  # of a body with its properties, as the port has it
 UNDER_WAY_BYTES = 16_000_000  # of bodies this process has given to the hubs and not yet heard of
 READ_S = 60.0  # one try of one reading: a new receiver, and what it is to bring
 _FRAMING_BYTES = 256  # what AMQP puts around one event of a publication, beside its properties
@@ -38,7 +37,7 @@ class HubEvents:
     """EventStream over an Event Hubs namespace.
 
     ``partitions`` is each hub's count as the settings have it; a hub with another count is refused (ConfigError).
-    What a publication can't hold, on a tier whose limit is below the port's, is kept in ``blobs``.
+    What a publication can't hold (1 MB, as the service itself says) is kept in ``blobs``.
     """
 
     def __init__(self, namespace: Namespace, partitions: Mapping[str, int], blobs: Blobs) -> None:
