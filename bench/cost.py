@@ -26,6 +26,7 @@ UNIT_EVENTS: Final = 1_000  # … and events. https://learn.microsoft.com/azure/
 INSTANCE_GB: Final = 2  # infra's own
 STREAMS: Final = 10  # assumed: of the systems that are polled
 POLL_S: Final = 60  # assumed: each as often
+KEPT_S: Final = 60  # between two looks at hub changes for raw history: a blob and a note for each partition
 SERVERLESS_UNITS: Final = 5_000  # request units a second beyond which throughput is provisioned
 
 
@@ -108,7 +109,9 @@ def cost(rate: int, found: Measured, usd: Mapping[str, float]) -> Cost:
     batches = max(rate * found.commits, each_second)
     notes = min(batches, sum(PARTITIONS[hub] for hub in FOLDED))
     turns = STREAMS / POLL_S
-    units = rate * found.steps * found.units_per_step + notes * found.units_per_note + turns * found.units_per_turn
+    kept = min(rate, PARTITIONS["changes"] / KEPT_S)
+    units = rate * found.steps * found.units_per_step + turns * found.units_per_turn
+    units += (notes + kept) * found.units_per_note
     if units <= SERVERLESS_UNITS:
         cosmos = units * seconds / MILLION * usd["cosmos_million"]
     else:
@@ -121,7 +124,9 @@ def cost(rate: int, found: Measured, usd: Mapping[str, float]) -> Cost:
         throughput=throughput * hours * usd["hub_tu_hour"],
         ingress=events * seconds / MILLION * usd["hub_million"],
         cosmos=cosmos,
-        storage=appends / 10_000 * (usd["blob_10k_writes"] + usd["blob_10k_others"]),
+        storage=(
+            (appends + kept * seconds) / 10_000 * usd["blob_10k_writes"] + appends / 10_000 * usd["blob_10k_others"]
+        ),
         units_of_throughput=throughput,
         events=events * seconds,
         units=units * seconds,

@@ -37,10 +37,11 @@ def test_each_part_is_what_its_figures_say() -> None:
     assert one.units_of_throughput == 3  # 2.4 MB/s
     assert one.throughput == 3 * 1_000
     assert one.events == (16 + 10) * 1_000  # batches that are not full go once a second and partition, or as lines come
-    assert one.units == pytest.approx((10 * 13 + 26 * 7 + 10) * 1_000)  # ten streams a minute
+    kept = 1_000 * 16 / 60  # blobs of raw history, each with a note
+    assert one.units == pytest.approx((10 * 13 + 26 * 7 + 10) * 1_000 + kept * 7)  # ten streams a minute
     assert one.cosmos == pytest.approx(one.units / 1e6)
     assert one.appends == 26_000
-    assert one.storage == pytest.approx(2.6 + 1.3)
+    assert one.storage == pytest.approx(2.6 + 1.3 + kept / 10_000)
     assert one.executions == pytest.approx(26_000 + 1_000 / 6)
     assert one.functions == pytest.approx(3 * 2 * 1_000 + one.executions / 1e6)  # 2.5 cores, 2 GB each
 
