@@ -43,13 +43,15 @@ def main(arguments: Sequence[str]) -> int:
 def over_emulators(more: Sequence[str], *, keep: bool) -> int:
     """Over Microsoft's emulators: those that run, or else started in containers and removed after."""
     place, started = emulators.PLACE, False
-    if emulators.silent(place.settings):
-        if not _docker():
-            _say("Skipped: no emulators listen here, and there is no Docker to start them with.")
-            return 0
-        started = True
-        subprocess.run([*COMPOSE, "up", "--detach"], check=True)  # noqa: S603 - our own file
     try:
+        if emulators.silent(place.settings):
+            if not _docker():
+                _say("Skipped: no emulators listen here, and there is no Docker to start them with.")
+                return 0
+            started = True
+            if subprocess.run([*COMPOSE, "up", "--detach"], check=False).returncode:  # noqa: S603 - our own file
+                _say("The emulators could not be started: what Docker said is above.")
+                return 1
         _until(lambda: not emulators.silent(place.settings), START_S)
         _until_made(place)
         return conformance(place, more)
@@ -66,6 +68,9 @@ def over_live(group: str, more: Sequence[str]) -> int:
     except Unready as unready:
         _say(f"Skipped: {unready}")
         return 0
+    except subprocess.CalledProcessError as error:  # the Azure CLI's, which says why on its other output alone
+        _say(f"{' '.join(map(str, error.cmd[:4]))} …: {(error.stderr or '').strip()[:2_000]}")
+        return 1
 
 
 def conformance(place: Place, more: Sequence[str]) -> int:
@@ -80,10 +85,11 @@ def conformance(place: Place, more: Sequence[str]) -> int:
 
 
 def _docker() -> bool:
+    """Whether there is Docker, with its Compose, and it answers."""
     if shutil.which("docker") is None:
         return False
-    asked = subprocess.run(["docker", "info"], capture_output=True, check=False)  # noqa: S607 - what the user has
-    return asked.returncode == 0
+    asked = (["docker", "info"], ["docker", "compose", "version"])
+    return all(not subprocess.run(one, capture_output=True, check=False).returncode for one in asked)  # noqa: S603 - what the user has
 
 
 def _until_made(place: Place) -> None:

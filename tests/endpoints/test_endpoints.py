@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import subprocess
 from collections.abc import Mapping
@@ -68,6 +69,37 @@ def test_without_emulators_and_docker_it_says_so_in_a_line(
     assert capsys.readouterr().out == (
         "Skipped: no emulators listen here, and there is no Docker to start them with.\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("fails", "wanted", "code"),
+    [
+        ("compose version", ["info", "compose version"], 0),
+        ("up --detach", ["info", "compose version", "up --detach", "down --volumes"], 1),
+    ],
+)
+def test_what_docker_can_not_do_is_said_and_nothing_is_left(
+    fails: str, wanted: list[str], code: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Without Compose there is nothing to start with; a start that fails half way is taken back."""
+    asked = tmp_path / "asked"
+    docker = tmp_path / "docker"
+    docker.write_text(f'#!/bin/sh\necho "$*" >> {asked}\ncase "$*" in *"{fails}"*) exit 1;; esac\n')
+    docker.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(emulators, "PLACE", Place(ports=["events"], settings={"Kusto__queryUri": "http://127.0.0.1:1"}))
+    assert main.main(["emulators"]) == code
+    said = [" ".join(line.split()[-2:]) for line in asked.read_text().splitlines()]
+    assert said == wanted
+
+
+def test_what_the_azure_cli_refuses_is_told_in_its_own_words(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And is a failure: something was to be tried."""
+    monkeypatch.setattr(main, "Az", lambda: Group(fails="/containers/leases"))
+    assert main.main(["live", "--group", "rg"]) == 1
+    assert "as planned" in capsys.readouterr().out
 
 
 ONE_OF_EACH = (
