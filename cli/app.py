@@ -31,7 +31,7 @@ def of_folder(data: Path, holder: str) -> httpx.AsyncClient:
             f"Process {holder or '(starting)'} holds {data} and does not say where it is reached: FlockIQ, or a "
             "command, is at work there. Try again in a moment."
         )
-    return client(address.url, keys.read(data).host_key)
+    return client(address.url, keys.read(data).host_key, "")
 
 
 def of_url(url: str) -> httpx.AsyncClient:
@@ -39,7 +39,7 @@ def of_url(url: str) -> httpx.AsyncClient:
     return client(url, os.environ.get(KEY_SETTING, ""), os.environ.get(TOKEN_SETTING, ""))
 
 
-def client(url: str, key: str, token: str = "") -> httpx.AsyncClient:
+def client(url: str, key: str, token: str) -> httpx.AsyncClient:
     """A client of the app at ``url``. Key and token travel in headers, and never in the open."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:

@@ -91,6 +91,20 @@ def test_zizmor_is_listened_to(tmp_path: Path) -> None:
     assert run("zizmor", "--offline", "--quiet", str(tmp_path / "bad.yml")).returncode != 0
 
 
+def test_the_schema_is_listened_to(tmp_path: Path) -> None:
+    """A step that is none, and a workflow without a trigger."""
+    for name, text in {"step": "on: push\njobs: {a: {runs-on: x, steps: [{runs: ls}]}}", "on": "jobs: {}"}.items():
+        (tmp_path / f"{name}.yml").write_text(text)
+        schema = run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", str(tmp_path / f"{name}.yml"))
+        assert schema.returncode == 1, name
+
+
+def test_shellcheck_is_listened_to(tmp_path: Path) -> None:
+    """A name that is split where it has a space."""
+    (tmp_path / "bad").write_text("#!/bin/sh\nrm $1\n")
+    assert run("shellcheck", str(tmp_path / "bad")).returncode == 1
+
+
 def test_shell_scripts_are_clean() -> None:
     """ShellCheck, over every script under version control."""
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout  # noqa: S607

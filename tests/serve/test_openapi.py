@@ -6,16 +6,19 @@ import asyncio
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import schemathesis
 import uvicorn
+from fastapi import FastAPI
 from hypothesis import HealthCheck, Phase, given, settings
 from openapi_spec_validator import OpenAPIV31SpecValidator, validate
 from schemathesis import GenerationMode
+from schemathesis.core.failures import AcceptedNegativeData, Failure, FailureGroup, ServerError
 from schemathesis.specs.openapi.checks import ignored_auth
 
 from flockiq.serve.app import application
@@ -32,6 +35,8 @@ EXPECTED = {
         "negative_data_rejection": {"expected-statuses": ["400", "404", "405", "413", "414", "422"]},
     }
 }
+ROUTE = r"@(?:api|router)\.(get|post|put|patch|delete)\(\s*\"(/[^\"]*)\""
+NUMBER = {"type": "object", "required": ["number"], "properties": {"number": {"type": "integer"}}}
 QUICK: dict[str, Any] = {
     "max_examples": 8,
     "deadline": None,
@@ -66,7 +71,9 @@ def test_everything_under_api_is_described() -> None:
     written = {
         (f"/api{path}", method.upper())
         for module in (ROOT / "serve").glob("*.py")
-        for method, path in re.findall(r"@api\.(get|post|put|patch|delete)\(\s*\"(/[^\"]*)\"", module.read_text())
+        for method, path in re.findall(
+            r"@(?:api|router)\.(get|post|put|patch|delete)\(\s*\"(/[^\"]*)\"", module.read_text()
+        )
     }
     assert len(written) > 10
     assert (written | {("/api/webhooks/{source}", "POST")}) - told == set()
@@ -103,12 +110,25 @@ def test_the_gateway_has_the_description_of_this_version() -> None:
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The app with the sample world in it, on a port of this machine."""
     opened = connect(Settings(data=tmp_path_factory.mktemp("data"), requests_per_s=1e6))
-    server = uvicorn.Server(uvicorn.Config(application(lambda: opened), port=0, log_level="error", lifespan="off"))
+    with served(application(lambda: opened), lambda: fill(opened, now_us()), opened.close) as address:
+        yield address
+
+
+async def nothing() -> None:
+    """What comes before and after an app that keeps nothing."""
+
+
+@contextmanager
+def served(
+    app: FastAPI, before: Callable[[], Awaitable[object]] = nothing, after: Callable[[], Awaitable[object]] = nothing
+) -> Iterator[str]:
+    """The address of an app that is served in a thread."""
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical", lifespan="off"))
 
     async def serve() -> None:
-        await fill(opened, now_us())
+        await before()
         await server.serve()
-        await opened.close()
+        await after()
 
     thread = threading.Thread(target=asyncio.run, args=(serve(),))
     thread.start()
@@ -126,7 +146,14 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.mark.parametrize("mode", list(GenerationMode))
 def test_nothing_breaks_the_api_and_it_keeps_to_its_description(url: str, mode: GenerationMode) -> None:
     """Requests made from the description, as it allows and as it forbids: no 500, no untold answer."""
-    schema = schemathesis.openapi.from_dict(described(), config=schemathesis.Config.from_dict(EXPECTED))
+    tried = held(described(), url, mode)
+    assert len(tried) > 80
+    assert tried.count(404 if mode is GenerationMode.POSITIVE else 422) > 8
+
+
+def held(document: dict[str, Any], url: str, mode: GenerationMode) -> list[int]:
+    """The answers that an app gives to requests made from its description. Failure if it does not keep to that."""
+    schema = schemathesis.openapi.from_dict(document, config=schemathesis.Config.from_dict(EXPECTED))
     schema.config.update(base_url=url)
     tried: list[int] = []
     for found in schema.get_all_operations():
@@ -141,5 +168,21 @@ def test_nothing_breaks_the_api_and_it_keeps_to_its_description(url: str, mode: 
             case.validate_response(response, excluded_checks=NOT_HERE)
 
         settings(**QUICK)(given(case=operation.as_strategy(mode))(holds))()
-    assert len(tried) > 80
-    assert tried.count(404 if mode is GenerationMode.POSITIVE else 422) > 8
+    return tried
+
+
+@pytest.mark.parametrize(
+    ("mode", "fault"),
+    [(GenerationMode.POSITIVE, ServerError), (GenerationMode.NEGATIVE, AcceptedNegativeData)],
+)
+def test_an_api_that_breaks_is_found_out(mode: GenerationMode, fault: type[Failure]) -> None:
+    """So the test above means something: one breaks at what it takes, one takes what it says that it does not."""
+    broken = FastAPI()
+
+    @broken.post("/api/halves", openapi_extra={"requestBody": {"content": {"application/json": {"schema": NUMBER}}}})
+    async def halve() -> float:
+        return 1 / (1 if mode is GenerationMode.NEGATIVE else 0)
+
+    with served(broken) as address, pytest.raises(FailureGroup) as found:
+        held(broken.openapi(), address, mode)
+    assert fault in {type(one) for one in found.value.exceptions}
