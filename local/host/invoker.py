@@ -25,6 +25,7 @@ from flockiq.local.host.messages import (
 from flockiq.local.host.retries import unless_stopped
 from flockiq.local.host.runtime import Runtime
 from flockiq.local.host.stats import FunctionStats
+from flockiq.local.host.turns import Turns
 from flockiq.local.host.workers import Workers
 
 log = logging.getLogger("flockiq.host")
@@ -62,9 +63,14 @@ class Invoker:
     ) -> None:
         self._runtime = runtime
         self._workers = workers
+        self._turns = Turns()  # at this process
         self._timeout_s = timeout_s
         self._stopping = stopping
         self.stats = {name: FunctionStats(name, _kind(function)) for name, function in functions.items()}
+
+    def turns(self, partition: int) -> Turns:
+        """The turns at the process where a partition's batches are worked on."""
+        return self._turns if self._workers is None else self._workers.of(partition).turns
 
     async def once(self, function: Function, given: Input, retry: RpcRetryContext | None = None) -> Outcome:
         """One attempt. A failure is an outcome; only cancellation raises."""

@@ -23,6 +23,7 @@ from flockiq.local.host.ledger import Ledger, Place
 from flockiq.local.host.retries import RetryPolicy, unless_stopped
 from flockiq.local.host.settings import EventHubs
 from flockiq.local.host.stats import PartitionStats
+from flockiq.local.host.turns import Turn
 from flockiq.shared.ports import EventStream, StoredEvent
 
 log = logging.getLogger("flockiq.host")
@@ -56,15 +57,12 @@ class Reader:
         self._asked = 0  # events, by the reading that is under way or was the last
         self._behind = False  # whether the last reading found as much as it could take
 
-    async def batch(self) -> Sequence[StoredEvent]:
-        """The next events, at least ``minEventBatchSize`` unless ``maxWaitTime`` has passed since the first."""
-        least, most = self._limits.min_event_batch_size, self._limits.max_event_batch_size
-        deadline: float | None = None
+    async def come(self) -> None:
+        """Wait for a batch: ``minEventBatchSize`` events, or fewer once ``maxWaitTime`` has passed since the first."""
         if self._ahead is not None:
             await self._read()
-        if self._buffer and len(self._buffer) < most:
-            await self._read()  # what has come while the last batch was worked on goes with what was read before
-        while len(self._buffer) < least:
+        deadline: float | None = None
+        while len(self._buffer) < self._limits.min_event_batch_size:
             if self._buffer:
                 deadline = deadline or time.monotonic() + self._limits.max_wait_s
                 if time.monotonic() >= deadline:
@@ -75,6 +73,13 @@ class Reader:
                     # What was promised is gone already: retention overtook the reader.
                     bounds = await self._events.bounds(self._hub, self._partition)
                     self._next = max(self._next, bounds.first)
+
+    async def batch(self) -> Sequence[StoredEvent]:
+        """The next events, with what has come since ``come`` returned."""
+        await self.come()
+        most = self._limits.max_event_batch_size
+        if len(self._buffer) < most and await self._more():
+            await self._read()
         batch = [self._buffer.popleft() for _ in range(min(most, len(self._buffer)))]
         if self._behind and len(self._buffer) < most:
             self._begin()
@@ -97,6 +102,10 @@ class Reader:
             self._next = found[-1].sequence + 1
             self._buffer.extend(found)
         return bool(found)
+
+    async def _more(self) -> bool:
+        """Whether there may be more than was read."""
+        return not isinstance(self._events, Waitable) or await self._wait(0.0)
 
     async def _wait(self, seconds: float) -> bool:
         if isinstance(self._events, Waitable):
@@ -166,12 +175,15 @@ class Pump:
         reader = Reader(self._events, self._place.hub, self._place.partition, start, self._limits)
         try:
             while True:
-                batch = await unless_stopped(self._stopping, reader.batch())
+                turn, batch = await unless_stopped(self._stopping, self._next(reader))
                 if batch[0].sequence > start:
                     log.error("hub %s partition %d: %d events before %d were dropped by retention before %s read them",
                               self._place.hub, self._place.partition, batch[0].sequence - start,
                               batch[0].sequence, self._function.name)  # fmt: skip
-                succeeded = await self._invoker.with_retries(self._function, encode(self._trigger, batch))
+                try:
+                    succeeded = await self._invoker.with_retries(self._function, encode(self._trigger, batch))
+                finally:
+                    turn.over()
                 start = batch[-1].sequence + 1
                 self._ledger.move(self._place, start)
                 self._handled += len(batch)
@@ -181,6 +193,16 @@ class Pump:
                               self._place.partition, batch[0].sequence)  # fmt: skip
         finally:
             await reader.close()
+
+    async def _next(self, reader: Reader) -> tuple[Turn, Sequence[StoredEvent]]:
+        """The next batch, put together when its turn has come."""
+        await reader.come()
+        turn = await self._invoker.turns(self._place.partition).next()
+        try:
+            return turn, await reader.batch()
+        except BaseException:
+            turn.over()
+            raise
 
     async def _start(self) -> int:
         bounds = await self._events.bounds(self._place.hub, self._place.partition)

@@ -21,6 +21,7 @@ from pathlib import Path
 from flockiq.local.host import calls
 from flockiq.local.host.errors import HostError
 from flockiq.local.host.messages import InvocationRequest, InvocationResponse, RpcException
+from flockiq.local.host.turns import Turns
 
 log = logging.getLogger("flockiq.host")
 
@@ -44,6 +45,7 @@ class WorkerProcess:
     def __init__(self, app: Path, environment: Mapping[str, str]) -> None:
         self._app = app
         self._environment = dict(environment)
+        self.turns = Turns()
         self._numbers = count()
         self._waiting: dict[int, asyncio.Future[RpcException | None]] = {}
         self._starting = asyncio.Lock()
