@@ -71,6 +71,24 @@ async def test_every_query_answers_and_keeps_tenants_apart(world: Services) -> N
             assert not any(row.values()), path.name
 
 
+async def test_rows_that_come_twice_count_once(
+    world: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ingestion is at least once, and no query shows it."""
+    other = connect(Settings(data=tmp_path / "twice"))
+    ingest = other.analytics.ingest
+
+    async def twice(table: str, rows: bytes) -> None:
+        for _ in range(2):
+            await ingest(table, rows)
+
+    monkeypatch.setattr(other.analytics, "ingest", twice)
+    await fill(other, NOW)
+    for path in QUERIES:
+        assert await ask(other, path.stem) == await ask(world, path.stem), path.name
+    await other.close()
+
+
 async def test_a_deleted_company_with_open_invoices_is_one_row(world: Services) -> None:
     """The rule's query sums what is open, and leaves out what is paid or somebody else's."""
     assert await ask(world, "deleted_with_open_invoices") == [
