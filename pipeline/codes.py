@@ -32,7 +32,8 @@ class Codes(NamedTuple):
     """One layout. F fields, S sources, L rules in the longest cascade, T tolerances, B baselines.
 
     cascade: int8 [F, L], -1 past its end; ranks: int64 [F, S]; recent: int64 [F], where in the cascade the
-    rule RECENT stands, -1 if nowhere; complete: bool [F], whether COMPLETE is in it. Of tolerances:
+    rule RECENT stands, -1 if nowhere; by_value: bool [F], whether sources that say the same are alike to every rule
+    before it; complete: bool [F], whether COMPLETE is in it. Of tolerances:
     field int64 [T], how int8 [T] (EXACT, NUMERIC, NORMALISED), form and power as below, absolute and relative
     float64 [T]. Of baselines: field, warm_up, refractory_us, season int64 [B] (the weekly rhythm's slot, or -1),
     form, power, alpha.
@@ -42,6 +43,7 @@ class Codes(NamedTuple):
     cascade: npt.NDArray[np.int8]
     ranks: Int64s
     recent: Int64s
+    by_value: Bools
     complete: Bools
     drift_field: Int64s
     drift_how: npt.NDArray[np.int8]
@@ -232,6 +234,7 @@ def codes(layout: Layout) -> Codes:
         cascade=cascade,
         ranks=np.array(layout.ranks, np.int64).reshape(fields, sources),
         recent=np.array([_index(rules, "recent") for rules in layout.survivorship], np.int64),
+        by_value=np.array([_by_value(rules) for rules in layout.survivorship], np.bool_),
         complete=np.array(["complete" in rules for rules in layout.survivorship], np.bool_),
         drift_field=np.array([one.field for one in layout.tolerances], np.int64),
         drift_how=np.array([_how(layout, number) for number in range(len(drifting))], np.int8),
@@ -253,6 +256,12 @@ def codes(layout: Layout) -> Codes:
 
 def _index(rules: tuple[Survival, ...], rule: Survival) -> int:
     return rules.index(rule) if rule in rules else -1
+
+
+def _by_value(rules: tuple[Survival, ...]) -> bool:
+    """Whether the most recent of those that say the same wins over them, and no other rule asks who they are."""
+    before = rules[: _index(rules, "recent")] if "recent" in rules else ("rank",)
+    return not {"rank", "complete"}.intersection(before)
 
 
 def _form(field: Field) -> int:

@@ -12,6 +12,8 @@ from flockiq.pipeline.rowtake import MOVED, SAME, said_at
 from flockiq.shared.lanes import ABSENT, NULL
 from flockiq.shared.machine.code import Array, Truth, Whole, borrowing, newer, number_of
 
+ASK = -2
+
 _NOTHING = np.int64(np.iinfo(np.int64).min)  # scores below every lane
 
 
@@ -118,6 +120,45 @@ def stays(news: int, s: int, winner: int, rule: int, recent: int) -> Truth:
     if news == MOVED:
         return False
     return news == SAME or recent < 0 or rule < recent or (rule == recent and winner == s)
+
+
+@borrowing
+def overtaken(
+    news: int,
+    e: int,
+    s: int,
+    field: int,
+    winner: int,
+    recent: int,
+    value: Array,
+    age: Array,
+    older: Array,
+    seen_us: Array,
+    seen_rr: Array,
+    seen_tie: Array,
+    older_us: Array,
+    older_rr: Array,
+    older_tie: Array,
+) -> Whole:
+    """The winner after a row of source s, of a field that ``winner`` had by being the most recent; ASK: ``choose``.
+
+    Only s has a new position, so it wins by that or it does not, where it may win at all: it is as good as the
+    winner to the rules before, because there are none or they ask for nothing but the value, which is the same.
+    """
+    mine, other = value[e, s, field], value[e, winner, field]
+    empty = mine == ABSENT or mine == NULL
+    if recent == 0 and (news == MOVED or mine != other):
+        if empty:
+            return np.int64(ASK if news == MOVED or other == ABSENT or other == NULL else winner)
+        if winner == s or other == ABSENT or other == NULL:
+            return np.int64(s)
+    elif mine != other or news == MOVED or mine == ABSENT:
+        return np.int64(ASK)
+    us, rr, tie = said_at(e, s, field, age, older, seen_us, seen_rr, seen_tie, older_us, older_rr, older_tie)
+    than_us, than_rr, than_tie = said_at(
+        e, winner, field, age, older, seen_us, seen_rr, seen_tie, older_us, older_rr, older_tie
+    )
+    return np.int64(s if newer(us, rr, tie, than_us, than_rr, than_tie) else winner)
 
 
 @borrowing

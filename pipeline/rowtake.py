@@ -39,6 +39,19 @@ def said_at(
 
 
 @borrowing
+def again(i: int, e: int, s: int, said: Array, value: Array) -> Truth:
+    """Whether row i says every field, and what its source says of each already.
+
+    As the newest row, where no field is OLDER, it moves the source's position, and nothing else: each
+    field has a value, so it was said, so it is NEWEST, and stays so.
+    """
+    for field in range(said.shape[1]):
+        if said[i, field] == ABSENT or said[i, field] != value[e, s, field]:
+            return False
+    return True
+
+
+@borrowing
 def take(
     i: int,
     e: int,

@@ -9,15 +9,16 @@ from __future__ import annotations
 import numpy as np
 
 from flockiq.compare.drift import ROUNDING
+from flockiq.merge.ages import NOWHERE
 from flockiq.merge.golden import DELETED, PRESENT, UNSEEN
 from flockiq.merge.survivorship import OVERRIDDEN
 from flockiq.pipeline.codes import NUMERIC
-from flockiq.pipeline.rowchoose import choose, stays
+from flockiq.pipeline.rowchoose import ASK, choose, overtaken, stays
 from flockiq.pipeline.rowscore import number, observe
-from flockiq.pipeline.rowtake import end_override, take
+from flockiq.pipeline.rowtake import SAID, again, end_override, take
 from flockiq.shared.lanes import ABSENT, NULL
 from flockiq.shared.machine.code import Array, Columns, borrowing, newer
-from flockiq.shared.rows import DELETE, ENDS
+from flockiq.shared.rows import DELETE, ENDS, UPSERT
 
 _ADDED, _REMOVED, _CHANGED = 0, 1, 2
 
@@ -96,7 +97,7 @@ def fold_rows(
     best, winner_of, rule_of = golden.golden, golden.winner, golden.rule
     cascade, ranks = codes.cascade, codes.ranks
     places, lanes, bounds, utf8 = lengths.places, lengths.lanes, lengths.bounds, lengths.utf8
-    recent, complete = codes.recent, codes.complete
+    recent, by_value, complete = codes.recent, codes.by_value, codes.complete
     drift_field, drift_how = codes.drift_field, codes.drift_how
     drift_form, drift_power = codes.drift_form, codes.drift_power
     drift_absolute, drift_relative = codes.drift_absolute, codes.drift_relative
@@ -128,58 +129,64 @@ def fold_rows(
         if not left:
             return i, m, d, k, left
         e, s = entity[i], origin[i]
-        unseen = True
-        for teller in range(tellers):
-            unseen = unseen and state[e, teller] == UNSEEN
-        deleted = op[i] == DELETE
-        more = np.int64(0)
-        if op[i] == ENDS:
-            moved = end_override(
-                i,
-                e,
-                s,
-                row_key[i],
-                said,
-                value,
-                age,
-                older,
-                seen_us,
-                seen_rr,
-                seen_tie,
-                older_us,
-                older_rr,
-                older_tie,
-                news,
-            )
+        unseen, moved, more = False, False, np.int64(0)
+        newest = newer(said_us[i], said_rr[i], said_tie[i], seen_us[e, s], seen_rr[e, s], seen_tie[e, s])
+        if newest and op[i] == UPSERT and older[e, s] == NOWHERE and again(i, e, s, said, value):
+            for field in range(fields):
+                news[field] = SAID
+            seen_us[e, s], seen_rr[e, s], seen_tie[e, s] = said_us[i], said_rr[i], said_tie[i]
+            key[e, s] = row_key[i]
         else:
-            newest = newer(said_us[i], said_rr[i], said_tie[i], seen_us[e, s], seen_rr[e, s], seen_tie[e, s])
-            moved, more, left = take(
-                i,
-                e,
-                s,
-                deleted,
-                newest,
-                said,
-                said_us,
-                said_rr,
-                said_tie,
-                value,
-                age,
-                older,
-                seen_us,
-                seen_rr,
-                seen_tie,
-                older_us,
-                older_rr,
-                older_tie,
-                free,
-                left,
-                news,
-            )
-            if newest:
-                seen_us[e, s], seen_rr[e, s], seen_tie[e, s] = said_us[i], said_rr[i], said_tie[i]
-                state[e, s] = DELETED if deleted else PRESENT
-                key[e, s] = row_key[i]
+            unseen = True
+            for teller in range(tellers):
+                unseen = unseen and state[e, teller] == UNSEEN
+            if op[i] == ENDS:
+                moved = end_override(
+                    i,
+                    e,
+                    s,
+                    row_key[i],
+                    said,
+                    value,
+                    age,
+                    older,
+                    seen_us,
+                    seen_rr,
+                    seen_tie,
+                    older_us,
+                    older_rr,
+                    older_tie,
+                    news,
+                )
+            else:
+                deleted = op[i] == DELETE
+                moved, more, left = take(
+                    i,
+                    e,
+                    s,
+                    deleted,
+                    newest,
+                    said,
+                    said_us,
+                    said_rr,
+                    said_tie,
+                    value,
+                    age,
+                    older,
+                    seen_us,
+                    seen_rr,
+                    seen_tie,
+                    older_us,
+                    older_rr,
+                    older_tie,
+                    free,
+                    left,
+                    news,
+                )
+                if newest:
+                    seen_us[e, s], seen_rr[e, s], seen_tie[e, s] = said_us[i], said_rr[i], said_tie[i]
+                    state[e, s] = DELETED if deleted else PRESENT
+                    key[e, s] = row_key[i]
         first = d
         anew = not settled[e]
         settled[e] = True
@@ -187,27 +194,50 @@ def fold_rows(
             anyhow = anew or (more and complete[field])
             if not anyhow and stays(news[field], s, winner_of[e, field], rule_of[e, field], recent[field]):
                 continue
-            winner, decided = choose(
-                e,
-                field,
-                value,
-                age,
-                older,
-                seen_us,
-                seen_rr,
-                seen_tie,
-                older_us,
-                older_rr,
-                older_tie,
-                cascade,
-                ranks,
-                places,
-                lanes,
-                bounds,
-                utf8,
-                candidate,
-                score,
-            )
+            winner, decided = winner_of[e, field], rule_of[e, field]
+            simply = not anyhow and by_value[field] and decided == recent[field]
+            if simply and s < sources and 0 <= winner < sources:
+                winner = overtaken(
+                    news[field],
+                    e,
+                    s,
+                    field,
+                    winner,
+                    recent[field],
+                    value,
+                    age,
+                    older,
+                    seen_us,
+                    seen_rr,
+                    seen_tie,
+                    older_us,
+                    older_rr,
+                    older_tie,
+                )
+            else:
+                winner = ASK
+            if winner == ASK:
+                winner, decided = choose(
+                    e,
+                    field,
+                    value,
+                    age,
+                    older,
+                    seen_us,
+                    seen_rr,
+                    seen_tie,
+                    older_us,
+                    older_rr,
+                    older_tie,
+                    cascade,
+                    ranks,
+                    places,
+                    lanes,
+                    bounds,
+                    utf8,
+                    candidate,
+                    score,
+                )
             new = value[e, winner, field] if winner >= 0 else ABSENT
             if people and value[e, sources, field] != ABSENT:
                 winner, new, decided = sources, value[e, sources, field], OVERRIDDEN
