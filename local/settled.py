@@ -15,11 +15,13 @@ from flockiq.local.samples.records import outstanding
 from flockiq.shared.config.load import load
 from flockiq.shared.config.model import Config
 from flockiq.shared.errors import FlockIQError
+from flockiq.shared.progress import lags, noted
 from flockiq.shared.services import Services, connect
 from flockiq.shared.settings import read
 
 EDITING = ("crm", "erp", "marketing")
 HUBS = ("changes", "files", "deltas", "entities")
+WORKED_OFF = ("changes", "files")  # of what the clock tells on resolved, and schedules on work, some always waits
 QUIET_S = 6.0  # nothing new in any hub but the clock's ticks for this long: it has come to rest
 LOOK_S = 0.5
 
@@ -64,7 +66,7 @@ async def _quiet(app: App, process: asyncio.subprocess.Process) -> None:
                 raise FlockIQError(f"the app ended by itself; {app.data / LOG} says why")
             moved = await _moved(watching)
             unread = await unread_since(frozen_us, watching, config)
-            if moved != last or unread or outstanding(app.data):
+            if moved != last or unread or outstanding(app.data) or await _waiting(watching):
                 last, since = moved, time.monotonic()
             if time.monotonic() - since > QUIET_S:
                 return
@@ -96,6 +98,13 @@ async def _moved(services: Services) -> int:
         )
     )
     return sum(bounds.end for bounds in ends)
+
+
+async def _waiting(services: Services) -> int:
+    """How many events their functions have not worked off: one that stands still moves nothing, and is not at rest."""
+    done = await noted(services)
+    found = await asyncio.gather(*(lags(services.events, hub, done) for hub in WORKED_OFF))
+    return sum(lag.retained if lag.events is None else lag.events for some in found for lag in some)
 
 
 def _read_us(turn: bytes) -> int:
