@@ -85,9 +85,9 @@ encode = msgspec.json.Encoder().encode
 fields_of = msgspec.json.Decoder(dict[str, str | int | float | bool | None]).decode
 
 
-def known_fields(plan: StreamPlan, before: Version, given: Mapping[str, Value]) -> dict[str, Value]:
-    """What is known of a record once an update said ``given``; in the order of the plan."""
-    known = fields_of(before.fields) | dict(given)
+def known_fields(plan: StreamPlan, before: bytes, given: Mapping[str, Value]) -> dict[str, Value]:
+    """What is known of a record once an update said ``given``, after fields as JSON; in the order of the plan."""
+    known = fields_of(before) | dict(given)
     return {one.field.name: known[one.field.name] for one in plan.fields if one.field.name in known}
 
 
@@ -121,7 +121,7 @@ def after(home: Home, before: Version, version: Version) -> Version:
         return version._replace(fields=before.fields, place=before.place, gone=True)
     fields = version.given
     if version.op == "u":
-        fields = encode(known_fields(home.plan, before, fields_of(version.given)))
+        fields = encode(known_fields(home.plan, before.fields, fields_of(version.given)))
     if fields == version.fields and version.place != NOWHERE:
         return version
     (place,) = home.places.of([home.key], [placing(home.plan, fields_of(fields))])

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 
 import msgspec
-import numpy as np
 
+from flockiq.merge import compiled
 from flockiq.merge.batch import Batch
+from flockiq.merge.book import Book, Stream
 from flockiq.merge.chain import Version
-from flockiq.merge.forgetting import erase, erase_again, refuse
-from flockiq.merge.forward import Addresses, Forwarded
-from flockiq.merge.letters import DECODERS, Misfit, letters
+from flockiq.merge.compiled import Functions
+from flockiq.merge.forgetting import erase, erase_again
+from flockiq.merge.forward import Forwarded
+from flockiq.merge.letters import letters
 from flockiq.merge.mapping import StreamPlan
-from flockiq.merge.match import Places
+from flockiq.merge.reading import Reading
 from flockiq.merge.records import Records
-from flockiq.merge.stored import Kept, full, full_chain, slim_chain
-from flockiq.shared import wire
+from flockiq.merge.stored import Followed, Kept, full, full_chain, slim_chain
 from flockiq.shared.lateness import USUAL, Lateness
-from flockiq.shared.lines import decoded
 from flockiq.shared.owner import Folded
 from flockiq.shared.settings import Settings
 from flockiq.shared.tombstones import Stored, Tombstones
@@ -32,13 +31,14 @@ Plans = Mapping[tuple[str, str], StreamPlan]
 class State(msgspec.Struct, kw_only=True, omit_defaults=True):
     """The records a commit changed; of a snapshot, all of them.
 
-    following: versions that followed the newest, by index in names (an earlier FlockIQ wrote them as
-    ``kept``); chains: versions worked out again.
+    followed: versions that followed the newest, by index in names (an earlier FlockIQ wrote them as
+    ``following``, or ``kept``); chains: versions worked out again.
     """
 
     names: list[str] = []
     kept: list[tuple[int, Version]] = []
     following: Kept = msgspec.field(default_factory=Kept)
+    followed: Followed = msgspec.field(default_factory=Followed)
     chains: dict[int, list[Version]] = {}
     duplicates: int = 0
     unchanged: int = 0
@@ -61,41 +61,53 @@ class Changes:
         self.plans = plans
         self.settings = settings
         self.now_us = now_us
-        self.records = Records(self._depth)
-        self.places = {stream: Places(plan, settings.tenant) for stream, plan in plans.items()}
-        self.addresses = Addresses(settings.partitions["resolved"])
         self.duplicates = 0
         self.unchanged = 0
+        self._forgotten()
+
+    def _forgotten(self) -> None:
+        """Nothing is known."""
+        self._books: dict[str, Book] = {}
         self.tombstones = Tombstones()
+        self._become(Records(self._depth, self._book))
+
+    def _become(self, records: Records) -> None:
+        """Have these records; of others nothing stays, nor of where they were."""
+        self.records = records
+        self._books = {book.name: book for book in records.books}
+        tenant, partitions = self.settings.tenant, self.settings.partitions["resolved"]
+        self.streams = {
+            name: Stream(plan, self._book(f"{plan.name}/"), tenant, partitions) for name, plan in self.plans.items()
+        }
 
     def load(self, snapshot: bytes, entries: Sequence[bytes]) -> None:
         """Forget everything; become what the log says."""
-        self.records, self.duplicates, self.unchanged = Records(self._depth), 0, 0
-        self.tombstones = Tombstones()
+        self._forgotten()
+        self.duplicates, self.unchanged = 0, 0
         for body in ([snapshot] if snapshot else []) + list(entries):
             state = _state(body)
             self.duplicates += state.duplicates
             self.unchanged += state.unchanged
             self.tombstones.restore(state.tombstones)
             if state.erased:
-                self.records = erase_again(self.records, state.erased)
+                self._become(erase_again(self.records, state.erased))
             records = self.records
             numbers = records.numbers(state.names).tolist()
-            for at, stored in chain(state.kept, state.following.versions()):
-                records.keep(numbers[at], full(records.chains[numbers[at]][-1], stored))
+            for at, stored in chain(state.kept, state.following.versions(), state.followed.versions()):
+                records.keep(numbers[at], full(records.last(numbers[at]), stored))
             for at, stored_chain in state.chains.items():
                 records.put(numbers[at], full_chain(stored_chain))
-        self.records.refresh(np.arange(len(self.records.chains)))
+            records.tidy()
 
     def snapshot(self) -> bytes:
         """Everything, without versions that no late one can come before any more."""
         now_us = self.now_us()
         self.tombstones.expire(now_us)
         self.records.forget(lambda name: self._lateness(name).before_us(now_us, self.settings))
-        chains = {at: slim_chain(one) for at, one in enumerate(self.records.chains)}
+        chains = {at: slim_chain(self.records.chain(at)) for at in range(len(self.records.names))}
         return _pack(
             State(
-                names=list(self.records.index),
+                names=self.records.names,
                 chains=chains,
                 duplicates=self.duplicates,
                 unchanged=self.unchanged,
@@ -112,45 +124,45 @@ class Changes:
     def _depth(self, record: str) -> int:
         return self._lateness(record).depth(self.settings)
 
+    def _book(self, record: str) -> Book:
+        """The book of the stream that a record is of."""
+        source, stream, _ = record.split("/", 2)
+        name = f"{source}/{stream}"
+        if name not in self._books:
+            self._books[name] = Book(name)
+        return self._books[name]
+
     def fold(self, bodies: Sequence[bytes], commit: int) -> Folded:
         """Judge a batch of changes; what can't be mapped becomes dead letters."""
+        return self.folded(compiled.ready(), bodies, commit)
+
+    def folded(self, functions: Functions | None, bodies: Sequence[bytes], commit: int) -> Folded:
+        """The same, by compiled functions if there are any."""
         tenant, now_us = self.settings.tenant, self.now_us()
-        by_stream: dict[tuple[str, str], list[wire.Change]] = defaultdict(list)
-        lines = decoded(bodies, DECODERS)
-        mine = [one for one in lines.of(wire.ERASE) if one.tenant == tenant]
-        self.records, stones, receipts = erase(mine, self.records, self.tombstones)
-        batch = Batch(self.records, Forwarded(tenant, self.addresses, commit), now_us)
-        for change in lines.of(wire.CHANGE):
-            if change.tenant != tenant:
-                batch.misfits.append(Misfit(change, "tenant", f"this app is of tenant {tenant!r}"))
-                continue
-            by_stream[change.source, change.data.stream].append(change)
-        for stream, found in by_stream.items():
-            plan = self.plans.get(stream)
-            if plan is None:
-                reason = f"no source in config has the stream {stream[0]}/{stream[1]}"
-                batch.misfits += [Misfit(change, "stream", reason) for change in found]
-            else:
-                left = refuse(plan, self.places[stream], found, self.tombstones, self.records.index.__contains__)
-                batch.stream(plan, self.places[stream], left)
+        reading = Reading(functions, bodies, tenant)
+        records, stones, receipts = erase(reading.erasures(), self.records, self.tombstones)
+        forgot = any(counts["records"] for counts in receipts.values())
+        if forgot:
+            self._become(records)
+        self.records.tidy()
+        forwarded = Forwarded(tenant, self.settings.partitions["resolved"], commit)
+        batch = Batch(self.records, forwarded, now_us, functions)
+        for stream, arrived in reading.streams(self.streams, self.records, self.tombstones):
+            batch.stream(stream, arrived)
         self.duplicates += batch.duplicates
         self.unchanged += batch.unchanged
-        told = letters(lines, batch.misfits, now_us)
-        records = sum(map(len, by_stream.values()))
-        forgot = any(counts["records"] for counts in receipts.values())
-        return Folded(_pack(self._changed(batch, stones)), batch.forwarded.outbox(), told, records, forgot, receipts)
+        told = letters(reading.found, reading.misfits, now_us)
+        body = _pack(self._changed(batch, stones, functions))
+        return Folded(body, forwarded.outbox(), told, reading.count, forgot, receipts)
 
-    def _changed(self, batch: Batch, stones: Stored) -> State:
+    def _changed(self, batch: Batch, stones: Stored, functions: Functions | None) -> State:
         """What a batch changed."""
-        redone, following = set(batch.redone), batch.following
-        followed = [record for record in dict.fromkeys(following.records) if record not in redone]
-        place = {record: at for at, record in enumerate(followed)}
-        anew = {len(followed) + at: record for at, record in enumerate(batch.redone)}
-        names = self.records.names
+        redone, names = batch.redone, self.records.names
+        followed, versions = batch.following.kept(self.records, redone, functions)
         return State(
-            names=[names[record] for record in (*followed, *anew.values())],
-            following=following.kept(place, batch.now_us),
-            chains={at: slim_chain(self.records.chains[record]) for at, record in anew.items()},
+            names=[names[record] for record in (*followed, *redone)],
+            followed=versions,
+            chains={len(followed) + at: slim_chain(self.records.chain(record)) for at, record in enumerate(redone)},
             duplicates=batch.duplicates,
             unchanged=batch.unchanged,
             erased=stones,

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
-import numpy as np
 
 from flockiq.merge.chain import WHOLE
 from flockiq.merge.mapping import MISSING, StreamPlan, mapped
@@ -32,12 +31,8 @@ def erase(
     for erasure in erasures:
         said, salt = erasure.data, bytes.fromhex(erasure.data.salt)
         entities = frozenset(said.entities)
-        gone = [
-            number
-            for number, chain in enumerate(records.chains)
-            if any(version.place.entity_id in entities for version in chain)
-        ]
-        versions = sum(len(records.chains[number]) - 1 for number in gone)
+        gone = [number for number in range(len(records.names)) if not entities.isdisjoint(records.entities(number))]
+        versions = sum(len(records.path(number)) - 1 for number in gone)
         mine = Tombstones()
         for name in said.names:
             mine.put_digest(salt, bytes.fromhex(name), said.at_us)
@@ -45,7 +40,7 @@ def erase(
             mine.put(salt, text, said.at_us)
         tombstones.restore(mine.stored())
         stones.setdefault(salt, {}).update(mine.stored().get(salt, {}))
-        records = without(records, frozenset(gone)) if gone else records
+        records = records.without(frozenset(gone)) if gone else records
         receipts[said.request] = {"records": len(gone), "their versions": versions}
     return records, stones, receipts
 
@@ -57,18 +52,7 @@ def erase_again(records: Records, stones: Stored) -> Records:
         for number, name in enumerate(records.names)
         if any(digest(salt, name) in known for salt, known in stones.items())
     )
-    return without(records, gone) if gone else records
-
-
-def without(records: Records, gone: Collection[int]) -> Records:
-    """The records but those of these numbers, numbered anew."""
-    left = [number for number in range(len(records.chains)) if number not in gone]
-    kept = Records(records.depth_of)
-    numbers = kept.numbers([records.names[number] for number in left]).tolist()
-    for number, old in zip(numbers, left, strict=True):
-        kept.put(number, records.chains[old])
-    kept.refresh(np.arange(len(numbers)))
-    return kept
+    return records.without(gone) if gone else records
 
 
 def refuse(

@@ -56,6 +56,10 @@ class Places:
                 known[one] = self._place(match_key, one) if match_key else None
         return [known[one] or self._alone(key, one) for key, one in zip(keys, placing, strict=True)]
 
+    def alone(self, placing: Placing) -> bool:
+        """Whether records that ``of`` has placed by this can be matched by nothing else."""
+        return self._matched[placing] is None
+
     def _alone(self, key: str, placing: Placing) -> Place:
         """The place of a record that nothing else can match."""
         found = self._own.get((key, placing))

@@ -6,7 +6,6 @@ import numpy as np
 
 from flockiq.compare.drift import disagree
 from flockiq.pipeline import compiled
-from flockiq.pipeline.compiled import Functions
 from flockiq.pipeline.findings import drifted, found
 from flockiq.pipeline.fused import in_one_pass
 from flockiq.pipeline.ordered import ordered
@@ -14,7 +13,6 @@ from flockiq.pipeline.rounds import Passed, in_rounds
 from flockiq.pipeline.world import DeltaRows, Plan, World
 from flockiq.shared.lanes import Bools, Int64s, Texts
 from flockiq.shared.rows import ACTION, Rows
-from flockiq.signal.by_program import RunProgram
 from flockiq.signal.conditions import evaluate
 from flockiq.signal.seen import Act, Seen
 
@@ -46,7 +44,7 @@ def play(world: World, plan: Plan, rows: Rows, texts: Texts, *, judging: bool = 
     previous = _previous(folded.entity[passed.judged])
     world.findings += found(world, plan.layout, folded, passed, previous, before)
     if judging:
-        _judge(world, plan, folded, passed, previous, acts, place, texts, functions)
+        _judge(world, plan, folded, passed, previous, acts, place, texts)
     return DeltaRows(
         entity=folded.entity[passed.row],
         field=passed.field,
@@ -83,9 +81,7 @@ def judge_again(world: World, plan: Plan, entities: Int64s, shown: Int64s, texts
         delta_source=none,
         observed=(),
     )
-    world.signs.holds[entities] = evaluate(
-        plan.states, seen, world.signs.holds[entities], world.episodes, texts, run=_run_program(compiled.ready())
-    )
+    world.signs.holds[entities] = evaluate(plan.states, seen, world.signs.holds[entities], world.episodes, texts)
     was = world.signs.drift[entities]
     world.findings += drifted(world, plan.layout, entities, seen.event, seen.us, drift, seen.previous, was)
     world.signs.drift[entities] = drift
@@ -100,7 +96,6 @@ def _judge(
     acts: list[Act],
     place: Int64s,
     texts: Texts,
-    functions: Functions | None,
 ) -> None:
     """Take the conditions through what was folded; ``place``: where each row stands among rows and acts."""
     judged = passed.judged
@@ -126,11 +121,7 @@ def _judge(
     )
     holds = world.signs.holds
     # rows are in order: of an entity's several, the last is what stays
-    holds[entity] = evaluate(plan.rules, seen, holds[entity], world.episodes, texts, acts, run=_run_program(functions))
-
-
-def _run_program(functions: Functions | None) -> RunProgram | None:
-    return None if functions is None else functions.run_program
+    holds[entity] = evaluate(plan.rules, seen, holds[entity], world.episodes, texts, acts)
 
 
 def _previous(entity: Int64s) -> Int64s:

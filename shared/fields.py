@@ -192,7 +192,8 @@ def _decimal_floats(field: Field, numbers: list[float]) -> list[Value] | None:
     """
     given = np.array(numbers)
     power = 10.0**field.scale
-    scaled = np.rint(given * power)
+    with np.errstate(over="ignore"):  # beyond all doubles is beyond what is taken
+        scaled = np.rint(given * power)
     if not (np.isfinite(given).all() and (np.abs(scaled) < _FEW_DIGITS).all() and (scaled / power == given).all()):
         return None
     form = f"%.{field.scale}f"

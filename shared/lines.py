@@ -50,6 +50,16 @@ class Decoded:
         """All lines of one kind, in order."""
         return [line for lines, _ in self._events[kind] for line in lines]
 
+    def numbered(self, kind: str) -> list[tuple[int, Any]]:
+        """All lines of one kind, in order, each behind its number in its event."""
+        return [pair for lines, numbers in self._events[kind] for pair in zip(numbers, lines, strict=True)]
+
+    def take(self, other: Decoded) -> None:
+        """Take all that another holds."""
+        self.bad += other.bad
+        for kind, events in other._events.items():
+            self._events[kind] += events
+
     def numbers(self, kind: str) -> dict[int, int]:
         """{``id(line)``: its number in its event} of the lines of one kind; only worth asking when one is bad."""
         return {

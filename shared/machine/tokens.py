@@ -1,23 +1,239 @@
-"""The characters of JSON, and the words and powers of ten that compiled code writes.
+"""JSON's tokens found in bytes by compiled code. Text is UTF-8 that has been checked.
 
-Imported only where machine code is loaded (shared/machine/loading.py).
+A function that looks for something at ``p`` returns where it ends, and -1 where it is not there. Loops count in
+unsigned integers: an index that might be negative is looked at for that at every access, and nothing of such a
+loop is done in strides. Imported only where machine code is loaded (shared/machine/loading.py).
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from flockiq.shared.machine.code import Array
+from flockiq.shared.machine.code import Array, Whole, compiled
 
 
 def bytes_of(text: str) -> Array:
-    """A text's bytes, for compiled code to copy."""
+    """A text's bytes, for compiled code to compare with."""
     return np.frombuffer(text.encode(), np.uint8)
 
 
+NULL_WORD = bytes_of("null")
 TRUE_WORD = bytes_of("true")
 FALSE_WORD = bytes_of("false")
 
-QUOTE, MINUS, POINT, ZERO = 34, 45, 46, 48
-COMMA, COLON, OPEN = 44, 58, 123
+QUOTE, BACKSLASH, NEWLINE, MINUS, POINT, ZERO, NINE = 34, 92, 10, 45, 46, 48, 57
+COMMA, COLON, OPEN, CLOSE, OPEN_LIST, CLOSE_LIST, SLASH = 44, 58, 123, 125, 91, 93, 47
+_U = 117
+_SPACE = 32  # what is below it does not stand in a text as it is
+MOST_DIGITS = 17  # of a number that surely fits a lane
 TENS = np.array([10**power for power in range(19)], np.int64)
+
+_HEX = np.full(256, -1, np.int8)
+_HEX[bytes_of("0123456789abcdef")] = np.arange(16)
+_SPECIAL = np.zeros(256, np.bool_)  # what does not stand in a text as it is, or ends it
+_SPECIAL[:_SPACE] = _SPECIAL[QUOTE] = _SPECIAL[BACKSLASH] = True
+_ONE = np.uint64(1)
+SHORT_ESCAPES = np.zeros(256, np.uint8)  # what a short escape stands for, 0 where there is none
+SHORT_ESCAPES[bytes_of('"\\/bfnrt')] = np.frombuffer(b'"\\/\b\f\n\r\t', np.uint8)
+
+
+@compiled
+def after(text: Array, p: int, literal: Array) -> Whole:
+    """Where a literal that stands at ``p`` ends; -1 if it doesn't, or ``p`` is -1 already."""
+    if p < 0 or p + len(literal) > len(text):
+        return -1
+    first = np.uint64(p)
+    for i in range(np.uint64(len(literal))):
+        if text[first + i] != literal[i]:
+            return -1
+    return p + len(literal)
+
+
+@compiled
+def closing(text: Array, p: int) -> Whole:
+    """Where the quote that ends a text without escapes stands; -1 if there is none such."""
+    if p < 0:
+        return -1
+    at, end = np.uint64(p), np.uint64(len(text))
+    while at < end and not _SPECIAL[text[at]]:
+        at += _ONE
+    return np.int64(at) if at < end and text[at] == QUOTE else -1
+
+
+@compiled
+def whole(text: Array, p: int, out: Array) -> Whole:
+    """Read an integer of up to MOST_DIGITS digits into ``out[0]``; where it ends, or -1."""
+    if p < 0:
+        return -1
+    begin = p
+    negative = p < len(text) and text[p] == MINUS
+    if negative:
+        p += 1
+    digits = p
+    value = np.int64(0)
+    while p < len(text) and ZERO <= text[p] <= NINE:
+        value = value * 10 + (np.int64(text[p]) - ZERO)
+        p += 1
+        if p - digits > MOST_DIGITS:
+            return -1
+    if p == digits or (text[digits] == ZERO and p - digits > 1) or p == begin:
+        return -1
+    out[0] = -value if negative else value
+    return p
+
+
+@compiled
+def hex_word(text: Array, p: int) -> Whole:
+    """Sixteen hexadecimal digits as a word."""
+    word = np.uint64(0)
+    for i in range(16):
+        word = word << np.uint64(4) | np.uint64(_HEX[text[p + i]])
+    return word
+
+
+@compiled
+def is_id(text: Array, p: int, end: int) -> bool:
+    """Whether a text is an id: 32 hexadecimal digits in lower case."""
+    if end - p != 32:
+        return False
+    for i in range(p, end):
+        if _HEX[text[i]] < 0:
+            return False
+    return True
+
+
+@compiled
+def text_behind(text: Array, p: int, literal: Array, begin: Array, end: Array, n: int) -> Whole:
+    """Read a literal and the text behind it; where it ends (past the quote), or -1."""
+    p = after(text, p, literal)
+    close = closing(text, p)
+    if close < 0:
+        return -1
+    begin[n], end[n] = p, close
+    return close + 1
+
+
+@compiled
+def whole_behind(text: Array, p: int, literal: Array, lowest: int, highest: int, out: Array) -> Whole:
+    """Read a literal and the integer behind it, which is within bounds; where it ends, or -1."""
+    p = whole(text, after(text, p, literal), out)
+    return p if p >= 0 and lowest <= out[0] <= highest else -1
+
+
+@compiled
+def quoted_end(text: Array, p: int) -> Whole:
+    """Where a text that begins at the quote ``p`` ends (past its last quote), escapes or not; -1 if it does not."""
+    at, end = np.uint64(p + 1), np.uint64(len(text))
+    while at < end:
+        byte = text[at]
+        if not _SPECIAL[byte]:
+            at += _ONE
+        elif byte == QUOTE:
+            return np.int64(at) + 1
+        elif byte != BACKSLASH:
+            return -1
+        else:
+            at = np.uint64(_escaped(text, np.int64(at) + 1))
+            if at == 0:
+                return -1
+    return -1
+
+
+@compiled
+def _escaped(text: Array, p: Whole) -> Whole:
+    """Where what follows a backslash ends; 0 if that is no escape."""
+    if p >= len(text):
+        return 0
+    if text[p] != _U:
+        return p + 1 if SHORT_ESCAPES[text[p]] else 0
+    if p + 5 > len(text) or ((text[p + 1] == 100 or text[p + 1] == 68) and text[p + 2] > 55):
+        return 0  # half of a surrogate pair: whether it is sound is for others to say
+    for i in range(p + 1, p + 5):
+        if not _is_digit_of_hex(text[i]):
+            return 0
+    return p + 5
+
+
+@compiled
+def _is_digit_of_hex(byte: int) -> bool:
+    """Of either case."""
+    return _HEX[byte] >= 0 or 65 <= byte <= 70
+
+
+@compiled
+def past(text: Array, p: int) -> Whole:
+    """Where blanks end."""
+    while p < len(text) and (text[p] == _SPACE or text[p] == 9):
+        p += 1
+    return p
+
+
+@compiled
+def _digits(text: Array, p: int) -> Whole:
+    """Where a run of digits ends."""
+    while p < len(text) and ZERO <= text[p] <= NINE:
+        p += 1
+    return p
+
+
+@compiled
+def number_end(text: Array, p: int) -> Whole:
+    """Where a JSON number ends, or -1."""
+    if text[p] == MINUS:
+        p += 1
+    begin = p
+    p = _digits(text, p)
+    if p == begin or (text[begin] == ZERO and p > begin + 1):
+        return -1
+    if p < len(text) and text[p] == POINT:
+        begin = p + 1
+        p = _digits(text, begin)
+        if p == begin:
+            return -1
+    if p < len(text) and (text[p] == 101 or text[p] == 69):
+        p += 1
+        if p < len(text) and (text[p] == MINUS or text[p] == 43):
+            p += 1
+        begin = p
+        p = _digits(text, p)
+        if p == begin:
+            return -1
+    return p
+
+
+@compiled
+def value_end(text: Array, p: int) -> Whole:
+    """Where a text, number or word ends; -1 if it is none of them: an object, a list, no JSON."""
+    if p >= len(text):
+        return -1
+    byte = text[p]
+    if byte == QUOTE:
+        return quoted_end(text, p)
+    if byte == 110:
+        return after(text, p, NULL_WORD)
+    if byte == 116:
+        return after(text, p, TRUE_WORD)
+    if byte == 102:
+        return after(text, p, FALSE_WORD)
+    return number_end(text, p)
+
+
+@compiled
+def same(text: Array, begin: int, end: int, names: Array, first: int, last: int) -> bool:
+    """Whether a stretch of text is one of the names."""
+    if end - begin != last - first:
+        return False
+    here, there = np.uint64(begin), np.uint64(first)
+    for i in range(np.uint64(end - begin)):
+        if text[here + i] != names[there + i]:
+            return False
+    return True
+
+
+@compiled
+def copied(out: Array, o: int, text: Array, begin: int, end: int) -> Whole:
+    """Write a stretch of text; where it ends."""
+    to, at = np.uint64(o), np.uint64(begin)
+    for i in range(np.uint64(max(end - begin, 0))):
+        out[to + i] = text[at + i]
+    return o + max(end - begin, 0)

@@ -9,9 +9,8 @@ from unittest.mock import patch
 
 import numpy as np
 
-from flockiq.merge import batch, golden, survivorship
-from flockiq.merge.forward import Forwarded
-from flockiq.merge.records import Records
+from flockiq.merge import forward, golden, judging, survivorship
+from flockiq.merge import rounds as merge_rounds
 from flockiq.pipeline import arrivals, play, rounds, scanned, types
 from flockiq.pipeline.arrivals import Arrived
 from flockiq.pipeline.base import Base
@@ -135,8 +134,8 @@ def _repeats_folded() -> AbstractContextManager[Any]:
 def _wrong_cause() -> AbstractContextManager[Any]:
     evaluate = play.evaluate
 
-    def blaming(rules: Any, seen: Any, *given: Any, **run: Any) -> Any:
-        return evaluate(rules, seen._replace(event=seen.key), *given, **run)
+    def blaming(rules: Any, seen: Any, *given: Any) -> Any:
+        return evaluate(rules, seen._replace(event=seen.key), *given)
 
     return patch.object(play, "evaluate", blaming)
 
@@ -183,38 +182,39 @@ def _rank_reversed() -> AbstractContextManager[Any]:
 
 
 def _dropped_stays_dropped() -> AbstractContextManager[Any]:
-    with_late = batch.with_late
+    with_late = judging.with_late
 
     def only_the_late(home: Any, chain: Any, late: Any) -> Any:
         redone, lines = with_late(home, chain, late)
         return redone, [line for line in lines if line.id.startswith(late.id)]
 
-    return patch.object(batch, "with_late", only_the_late)
+    return patch.object(judging, "with_late", only_the_late)
 
 
 def _dropped_forgotten() -> AbstractContextManager[Any]:
-    keep = Records.keep
+    keep = merge_rounds._Round._keep
 
-    def forgetful(self: Records, number: int, version: Any) -> None:
-        if self.chains[number][-1].fields != version.fields or version.gone:
-            keep(self, number, version)
+    def forgetful(self: merge_rounds._Round, again: Any) -> Any:
+        versions = keep(self, again)
+        dropped = self.whole & self.known & (self.content == self.records.versions.content[self.last])
+        self.records.head[self.number[dropped]] = self.head[dropped]
+        return versions
 
-    return patch.object(Records, "keep", forgetful)
+    return patch.object(merge_rounds._Round, "_keep", forgetful)
 
 
 def _revisions_unsaid() -> AbstractContextManager[Any]:
-    line = Forwarded.line
-    return patch.object(Forwarded, "line", lambda self, plan, change, told, **_: line(self, plan, change, told))
+    line = forward.one_line
+    return patch.object(forward, "one_line", lambda *of, revision: line(*of, revision=min(revision, 0)))
 
 
 def _voids_untold() -> AbstractContextManager[Any]:
-    line = Forwarded.line
+    tell = judging.Judging._tell
 
-    def but_voids(self: Forwarded, plan: Any, change: Any, told: Any, *, anew: bool = False) -> None:
-        if told.op != "v":
-            line(self, plan, change, told, anew=anew)
+    def but_voids(self: judging.Judging, row: int, lines: Any, *, anew: bool) -> None:
+        tell(self, row, [line for line in lines if line.op != "v"], anew=anew)
 
-    return patch.object(Forwarded, "line", but_voids)
+    return patch.object(judging.Judging, "_tell", but_voids)
 
 
 def _resolution_ignored() -> AbstractContextManager[Any]:

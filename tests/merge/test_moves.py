@@ -48,7 +48,7 @@ def test_a_late_version_that_was_elsewhere_is_told_there_and_left_again(changes:
     tell(changes, change("r", 30, {**ONE, "staff": 6}))
     folded = tell(changes, change("r", 20, TWO))
     assert said(folded) == [("d", "de1", 20, {}), ("r", "de2", 20, TWO), ("d", "de2", 30, {})]
-    assert changes.records.chains[0][-1].place == place("de1")
+    assert changes.records.last(0).place == place("de1")
 
 
 def test_a_late_version_from_elsewhere_is_followed_by_a_newest_one_that_was_dropped(changes: Changes) -> None:
@@ -69,13 +69,13 @@ def test_every_entity_a_deleted_record_was_part_of_learns_of_the_deletion(change
 def test_a_late_match_key_finds_the_entity(changes: Changes) -> None:
     """Each event tells one field, and the one that it is matched by comes last though it was said first."""
     tell(changes, change("u", 20, {"name": "Acme"}))
-    assert changes.records.chains[0][-1].place == place("web/contacts/7")
+    assert changes.records.last(0).place == place("web/contacts/7")
     assert said(tell(changes, change("u", 10, {"tax_id": "DE1"}))) == [
         ("v", "web/contacts/7", 20, {}),
         ("u", "de1", 10, {"tax_id": "DE1"}),
         ("u", "de1", 20, {"name": "Acme"}),
     ]
-    assert changes.records.chains[0][-1].place == place("de1")
+    assert changes.records.last(0).place == place("de1")
     assert said(tell(changes, change("u", 30, {"staff": 5}))) == [("u", "de1", 30, {"staff": 5})]
 
 
