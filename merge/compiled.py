@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from flockiq.shared.machine.loading import Function, Loading
+from flockiq.shared.machine.loading import Function, Loading, use
+
+__all__ = ["Functions", "failure", "loading", "ready", "use"]
 
 
 class Functions(NamedTuple):

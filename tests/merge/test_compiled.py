@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from flockiq.merge.warm import PLAN
 from flockiq.shared import wire
 from flockiq.shared.config.model import Config
 from flockiq.shared.fields import Field
+from flockiq.shared.machine import loading
 from flockiq.shared.machine.loading import SHARED
 from flockiq.shared.owner import Folded
 from flockiq.shared.settings import HUBS, Settings
@@ -273,3 +275,10 @@ def test_machine_code_is_made_anew_when_anything_changes_that_it_is_made_from() 
             if isinstance(node, ast.ImportFrom) and str(node.module).startswith("flockiq."):
                 made_from.add(str(node.module).removeprefix("flockiq.").replace(".", "/") + ".py")
     assert made_from <= {*SHARED, *compiled.loading.made_from}
+
+
+def test_it_can_be_made_by_a_process_of_its_own() -> None:
+    """What such a process asks of a stage (shared/machine/apart.py) is there."""
+    stage = importlib.import_module(compiled.loading._where)
+    assert stage.loading is compiled.loading
+    assert stage.use is loading.use
