@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -20,11 +20,11 @@ from flockiq.cli.bars import bar
 from flockiq.cli.hold import data_folder
 from flockiq.local.host.settings import read_local_settings
 from flockiq.shared import settings
-from flockiq.shared.archive import Archive, Manifest, Writing
+from flockiq.shared.archive import Archive, Manifest, Step, Writing
 from flockiq.shared.errors import FlockIQError
 from flockiq.shared.instants import rfc3339
 from flockiq.shared.services import Services, connect
-from flockiq.shared.transfer import Step, admit, export, restore
+from flockiq.shared.transfer import admit, export, restore
 
 APP: Final = Path(flockiq.__file__).resolve().parent
 
@@ -63,9 +63,12 @@ def import_from(options: Options) -> int:
     """Bring an archive in, and say what it held."""
     with bar("checking the file") as show:
         archive = Archive(options.file)
-        manifest = asyncio.run(_import(options, archive, show))
+        manifest, erased = asyncio.run(_import(options, archive, show))
     _print(f"{options.file} is imported, as of {rfc3339(manifest.exported_us)[:19]}Z")
     _print(_told(manifest))
+    if erased:
+        dates = ", ".join(dict.fromkeys(f"{rfc3339(at)[:19]}Z" for at in erased))
+        _print(f"It brought back what was erased since then. Erase the same keys again: those of {dates}.")
     _print("What happened since then comes from the hubs, and from the sources, when the app starts.")
     return 0
 
@@ -76,14 +79,15 @@ async def _export(options: Options, step: Step) -> Manifest:
             return await export(services, archive, step)
 
 
-async def _import(options: Options, archive: Archive, step: Step) -> Manifest:
+async def _import(options: Options, archive: Archive, step: Step) -> tuple[Manifest, Sequence[int]]:
+    """What was brought in, and when something was erased that it holds."""
     with ExitStack() as held:
         held.enter_context(data_folder(options.data))  # no app may start meanwhile
         async with stores(options.data, options.config) as services:
             environment = _environment(options.data, options.config)
-            await admit(services, archive, force=options.force)
+            erased = await admit(services, archive, force=options.force)
             await checkpoints.forget(services, environment)  # first, so that no state is brought in which they overtake
-            return await restore(services, archive, step)
+            return await restore(services, archive, step), erased
 
 
 def _environment(data: Path, config: Path) -> dict[str, str]:

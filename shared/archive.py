@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -39,6 +40,22 @@ class Manifest(msgspec.Struct, kw_only=True):
     def identity(self) -> str:
         """What tells this archive from others."""
         return hashlib.sha256(msgspec.json.encode(self, order="deterministic")).hexdigest()
+
+
+type Step = Callable[[str, float], None]
+"""Told what is done next, and how much of the whole is behind: from 0 to 1."""
+
+
+class Way:
+    """What is behind of so many things to do."""
+
+    def __init__(self, step: Step, things: int) -> None:
+        self._step, self._things, self._begun = step, things, 0
+
+    def next(self, what: str) -> None:
+        """Say what is begun."""
+        self._step(what, self._begun / self._things)
+        self._begun += 1
 
 
 class Writing:

@@ -13,7 +13,7 @@ already comes again then, and loses to its own position.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 import msgspec
@@ -21,11 +21,14 @@ import msgspec
 from flockiq import __version__
 from flockiq.shared import segments
 from flockiq.shared.alerts import Alert, AlertQuery, HistoryEntry
-from flockiq.shared.archive import FORMAT, Archive, Manifest, Writing
+from flockiq.shared.archive import FORMAT, Archive, Manifest, Step, Way, Writing
+from flockiq.shared.erased import remembered, tombstones
 from flockiq.shared.errors import Conflict, FlockIQError
+from flockiq.shared.instants import rfc3339
 from flockiq.shared.owner import NO_INPUT, input_of, moved
 from flockiq.shared.ports import OutgoingEvent, StateVersion, StoredEvent
 from flockiq.shared.services import Services
+from flockiq.shared.tombstones import NEVER, Tombstones
 
 HUBS: Final = {"changes": "merge_changes", "resolved": "process_resolved"}
 DOCUMENTS: Final = (
@@ -36,21 +39,6 @@ DOCUMENTS: Final = (
 
 PAGE: Final = 200
 _READ: Final = 32
-
-type Step = Callable[[str, float], None]
-"""Told what is done next, and how much of the whole is behind: from 0 to 1."""
-
-
-class _Way:
-    """What is behind of so many things to do."""
-
-    def __init__(self, step: Step, things: int) -> None:
-        self._step, self._things, self._begun = step, things, 0
-
-    def next(self, what: str) -> None:
-        """Say what is begun."""
-        self._step(what, self._begun / self._things)
-        self._begun += 1
 
 
 class Log(msgspec.Struct, array_like=True):
@@ -83,7 +71,7 @@ async def export(services: Services, archive: Writing, step: Step) -> Manifest:
     """Write everything into ``archive``."""
     tenant, counts, marks = services.settings.tenant, dict.fromkeys(("documents", "keys", "waiting"), 0), {}
     partitions = {hub: await services.events.partition_count(hub) for hub in HUBS}
-    way = _Way(step, 3 + sum(partitions.values()))
+    way = Way(step, 3 + sum(partitions.values()))
     way.next("cursors")
     documents: dict[str, bytes] = {}
     for what in DOCUMENTS:
@@ -142,24 +130,33 @@ async def _export_keys(services: Services, archive: Writing) -> int:
     return count
 
 
-async def admit(services: Services, archive: Archive, *, force: bool) -> None:
+async def admit(services: Services, archive: Archive, *, force: bool) -> Sequence[int]:
     """Begin an import, or go on with one of this archive that was interrupted; ``restore`` does it.
 
-    FlockIQError if the stores hold something already, unless ``force``, which replaces it; or if the archive is of
-    another tenant or other partitions.
+    Gives when something was erased that the archive still holds, µs. FlockIQError if there is any such, or if the
+    stores hold something already, unless ``force``, which replaces it; or if the archive is of another tenant or other
+    partitions.
     """
-    await _fits(services, archive.manifest)
-    identity = archive.manifest.identity.encode()
+    manifest = archive.manifest
+    await _fits(services, manifest)
+    since = sorted(one.at_us for one in await remembered(services, 0) if one.at_us >= manifest.exported_us)
+    identity = manifest.identity.encode()
     under_way = await services.registry.get(_mark(services))
     if not force and (under_way is None or under_way.value != identity):
+        if since:
+            raise FlockIQError(
+                f"the export is older than {len(since):,} erasures, the last of {rfc3339(since[-1])[:19]}Z, and holds "
+                "what they removed: use a later export, or say --force and erase the same keys again afterwards"
+            )
         await _empty(services)
     await services.registry.put(_mark(services), identity, under_way.etag if under_way else None)
+    return since
 
 
 async def restore(services: Services, archive: Archive, step: Step) -> Manifest:
     """Bring everything that ``archive`` holds into the stores, once it is admitted. The app must not run."""
     manifest = archive.manifest
-    way = _Way(step, len(manifest.members))
+    way = Way(step, len(manifest.members))
     await _restore_stores(services, archive, way)
     for hub, function in HUBS.items():
         for partition in range(manifest.partitions[hub]):
@@ -177,18 +174,24 @@ def _mark(services: Services) -> str:
     return f"import/{services.settings.tenant}"
 
 
-async def _restore_stores(services: Services, archive: Archive, way: _Way) -> None:
-    """Everything but the state logs, which come last: without them, nothing has been imported."""
+async def _restore_stores(services: Services, archive: Archive, way: Way) -> None:
+    """Everything but the state logs, which come last: without them, nothing has been imported.
+
+    Of what was erased since the export no alert and no key comes back.
+    """
+    stones = await tombstones(services, 0)
     for name in archive.names("registry"):
         way.next("cursors")
         await _restore_documents(services, msgspec.msgpack.decode(archive.read(name), type=dict[str, bytes]))
     for name in archive.names("keys"):
         way.next("key sets")
         for path, body in msgspec.msgpack.decode(archive.read(name), type=dict[str, bytes]).items():
-            await services.blobs.put(path, body)
+            await services.blobs.put(path, _without(stones, path, body) if stones else body)
     for name in archive.names("alerts"):
         way.next("alerts")
         for kept in msgspec.msgpack.decode(archive.read(name), type=list[KeptAlert]):
+            if stones.until_us(kept.alert.subject) >= kept.alert.opened_us:
+                continue
             await services.alerts.restore(services.settings.tenant, kept.alert, kept.history)
     for name in archive.names("waiting"):
         way.next("waiting events")
@@ -196,6 +199,14 @@ async def _restore_stores(services: Services, archive: Archive, way: _Way) -> No
         events = [OutgoingEvent(one.partition, one.body, one.properties) for one in waiting]
         for at in range(0, len(events), _READ):
             await services.events.publish(name.split("/")[1], events[at : at + _READ])
+
+
+def _without(stones: Tombstones, path: str, body: bytes) -> bytes:
+    """A segment of a key set without the keys of records that were erased."""
+    source, stream = path.removeprefix(f"{segments.FOLDER}/").split("/")[1:3]
+    segment = segments.unpacked(body)
+    gone = {key for key in (*segment.added, *segment.removed) if stones.until_us(f"{source}/{stream}/{key}") > NEVER}
+    return segments.packed(segment.without(gone)) if gone else body
 
 
 async def _fits(services: Services, manifest: Manifest) -> None:

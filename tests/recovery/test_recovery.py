@@ -130,6 +130,27 @@ async def test_a_replay_of_raw_history_ends_where_the_system_was(people: People,
     await world.services.close()
 
 
+async def test_an_export_from_before_an_erasure_is_no_way_back(
+    people: People, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is refused; whoever insists is told what to erase again, and then nothing of her is left."""
+    await people.services.close()
+    assert await run(tmp_path, "data", "state", "export", str(tmp_path / "state.zip")) == 0
+    assert await run(tmp_path, "data", "erase", MAIL) == 0
+    lose(tmp_path / "data", "state", "alerts.db")
+    assert await run(tmp_path, "data", "state", "import", str(tmp_path / "state.zip")) == 1
+    assert "older than 1 erasures" in capsys.readouterr().err
+    assert await run(tmp_path, "data", "state", "import", str(tmp_path / "state.zip"), "--force") == 0
+    assert "Erase the same keys again" in capsys.readouterr().out
+    monkeypatch.setattr(erasure, "AGAIN_US", 0)
+    assert await run(tmp_path, "data", "erase", MAIL) == 0
+    assert set(holding(tmp_path / "data")) <= {"events.db", "events.db-wal"}
+    world = opened(tmp_path, "data")
+    await world.work()
+    assert set(await world.golden()) == {"eve@example.org"}
+    await world.services.close()
+
+
 async def test_an_export_and_a_replay_make_up_for_lost_hubs(people: People, tmp_path: Path) -> None:
     """Last night's export, and what was captured since: nothing is missing, nothing is twice."""
     await people.services.close()
