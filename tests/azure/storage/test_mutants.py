@@ -9,10 +9,11 @@ import pytest
 import xxhash
 from azure.core.exceptions import AzureError, HttpResponseError
 
-from flockiq.shared.adapters.azure.storage import state, uploads
+from flockiq.shared.adapters.azure.storage import uploads
 from flockiq.shared.adapters.azure.storage.account import STATE, Account
 from flockiq.shared.adapters.azure.storage.appends import AppendBlobs
 from flockiq.shared.adapters.azure.storage.blobs import AccountBlobs
+from flockiq.shared.adapters.azure.storage.generations import blob_name
 from flockiq.shared.adapters.azure.storage.state import AppendBlobState
 from flockiq.shared.errors import Conflict, FenceLost, FlockIQError, StoreUnavailable
 from flockiq.shared.ports import StateVersion
@@ -186,7 +187,7 @@ def generations_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """A generation's blob that is gone is made, without looking for a newer one."""
 
     async def make(self: AppendBlobState, log: str, generation: int) -> bool:
-        await self._blobs.make(state._blob(log, generation))
+        await self._blobs.make(blob_name(log, generation))
         return True
 
     monkeypatch.setattr(AppendBlobState, "_make", make)

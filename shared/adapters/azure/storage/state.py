@@ -16,44 +16,42 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import uuid
 from collections.abc import Sequence
 from typing import Final
 
 import msgspec
-import xxhash
 from azure.core.exceptions import AzureError, ResourceNotFoundError
 
 from flockiq.shared.adapters.azure.storage.account import Account
 from flockiq.shared.adapters.azure.storage.appends import AppendBlobs
 from flockiq.shared.adapters.azure.storage.frames import Kind, Parsed, blocks, parse, seed_of
-from flockiq.shared.errors import BadRecord, FenceLost, FlockIQError, StateCorrupt, StoreUnavailable
+from flockiq.shared.adapters.azure.storage.generations import (
+    BLOCK_BYTES,
+    LOG,
+    PART,
+    Begin,
+    begin_of,
+    blob_name,
+    checksum,
+    corrupt,
+    fence_lost,
+    first_frame,
+    snapshot_name,
+)
+from flockiq.shared.errors import BadRecord, FenceLost, FlockIQError, StoreUnavailable
 from flockiq.shared.paths import checked
 from flockiq.shared.ports import StateRead, StateVersion
 
 logger = logging.getLogger("flockiq.azure.state")
 
-BLOCK_BYTES: Final = 4 << 20  # of one Append Block; the service takes 100 MiB since 2022, and 4 MiB at any version
 MAX_ENTRY_BYTES: Final = 100 << 20
 MAX_SNAPSHOT_BYTES: Final = 900_000_000
 ROLL_BLOCKS: Final = 45_000  # of the 50,000 a blob takes; what was appended then is carried into another blob
 TURNS: Final = 20  # how often a log is read again because another rolled it meanwhile
 KEPT: Final = 10_000  # logs of which this process knows where they stand
 
-_GENERATION: Final = re.compile(r"(?P<log>.*)/(?P<generation>\d{12})\.log", re.DOTALL)
-_NAMED: Final = re.compile(r"(?P<generation>\d{12})\.(log|[0-9a-f]{32}\.snapshot)")
 _START: Final = StateVersion(0, 0)
-
-
-class Begin(msgspec.Struct, frozen=True):
-    """What a generation goes on from: a blob that holds its snapshot, and entries carried over after it."""
-
-    generation: int
-    nonce: bytes  # of the frame that repeats this: whoever writes it writes the same
-    snapshot: str  # the blob's name
-    sizes: list[int]  # of the snapshot, then of each entry
-    checksum: bytes
 
 
 class AppendBlobState:
@@ -87,7 +85,7 @@ class AppendBlobState:
     async def append(self, log: str, entry: bytes, expected: StateVersion) -> StateVersion:
         """See ``StateStore.append``; one that finds its blob nearly full carries it into the next generation."""
         _check_size(checked(log), "an entry", entry, MAX_ENTRY_BYTES)
-        if self._blobs.count(_blob(log, expected.generation)) >= self._roll_blocks:
+        if self._blobs.count(blob_name(log, expected.generation)) >= self._roll_blocks:
             expected = await self._carry(log, expected)
         return await self._append(log, Kind.ENTRY, entry, expected)
 
@@ -98,7 +96,7 @@ class AppendBlobState:
 
     async def logs(self, prefix: str = "") -> Sequence[str]:
         """See ``StateStore.logs``."""
-        found = (_GENERATION.fullmatch(name) for name, size in await self._blobs.named(prefix) if size)
+        found = (LOG.fullmatch(name) for name, size in await self._blobs.named(prefix) if size)
         return sorted({each["log"] for each in found if each is not None})
 
     async def close(self) -> None:
@@ -111,7 +109,7 @@ class AppendBlobState:
         committed = self._committed_at(log, start) if start is not None else None
         if start is None or committed is None:
             start, committed = StateVersion(generation, 0), 0
-        data = await self._blobs.read(_blob(log, generation), start.length)
+        data = await self._blobs.read(blob_name(log, generation), start.length)
         if data is None:  # it is gone, or shorter than ``start``
             if start.length:
                 self._committed.pop(log, None)
@@ -119,7 +117,7 @@ class AppendBlobState:
             return None
         parsed = self._parse(log, generation, data, start.length, committed)
         if parsed.seal is not None:
-            return await self._follow(log, _begin(log, parsed.seal))
+            return await self._follow(log, begin_of(log, parsed.seal))
         if generation and not start.length and parsed.begin is None:
             return generation - 1  # whoever made it died before it said what it goes on from: the seal says so
         version = StateVersion(generation, start.length + len(data))
@@ -131,7 +129,7 @@ class AppendBlobState:
             entries = entries[len(before.entries) :]
         snapshot: bytes | None = None
         if not continues:
-            kept = await self._snapshot(log, _begin(log, parsed.begin)) if parsed.begin is not None else [b""]
+            kept = await self._snapshot(log, begin_of(log, parsed.begin)) if parsed.begin is not None else [b""]
             if kept is None:  # collected: another has rolled meanwhile
                 return None
             snapshot, entries = kept[0], [*kept[1:], *entries]
@@ -153,12 +151,12 @@ class AppendBlobState:
             found = await self.read(log)
             committed = self._committed_at(log, expected)
             if committed is None:
-                raise _fence_lost(log, expected, found.version)
+                raise fence_lost(log, expected, found.version)
         at, seed = expected.length, seed_of(log, expected.generation)
         framed = blocks(kind, body, seed=seed, at=at, follows=committed, block_bytes=self._block_bytes)
         for block in framed:
             if not await self._place(log, expected.generation, at, block):
-                raise _fence_lost(log, expected)
+                raise fence_lost(log, expected)
             at += len(block)
         version = StateVersion(expected.generation, at)
         self._remember(log, version, at)
@@ -168,7 +166,7 @@ class AppendBlobState:
         """Append where the log is expected to end; False if it does not. A log's first block makes its blob."""
         for _ in range(TURNS):
             try:
-                return await self._blobs.place(_blob(log, generation), at, block)
+                return await self._blobs.place(blob_name(log, generation), at, block)
             except ResourceNotFoundError:
                 if (generation, at) != _START or not await self._make(log, generation):
                     return False
@@ -180,9 +178,9 @@ class AppendBlobState:
         begin = Begin(
             generation=generation,
             nonce=uuid.uuid4().bytes,
-            snapshot=f"{log}/{generation:012}.{uuid.uuid4().hex}.snapshot",
+            snapshot=snapshot_name(log, generation),
             sizes=[len(body) for body in kept],
-            checksum=_checksum(log, generation, kept),
+            checksum=checksum(log, generation, kept),
         )
         await self._blobs.write(begin.snapshot, b"".join(kept))
         try:
@@ -191,8 +189,8 @@ class AppendBlobState:
             await self._blobs.remove(begin.snapshot)
             raise
         if await self._follow(log, begin) != generation:
-            raise _fence_lost(log, expected)
-        version = StateVersion(generation, len(_first(log, begin)))
+            raise fence_lost(log, expected)
+        version = StateVersion(generation, len(first_frame(log, begin)))
         self._remember(log, version, version.length)
         self._collect(log, begin)
         return version
@@ -201,12 +199,12 @@ class AppendBlobState:
         """Put what the log holds into the next generation as it is, before its blob is full."""
         found = await self.read(log)
         if found.version != expected:
-            raise _fence_lost(log, expected, found.version)
+            raise fence_lost(log, expected, found.version)
         return await self._roll(log, [found.snapshot or b"", *found.entries], expected)
 
     async def _follow(self, log: str, begin: Begin) -> int | None:
         """The generation after a seal, made if it isn't there yet; None if the log has gone on from it already."""
-        name, block = _blob(log, begin.generation), _first(log, begin)
+        name, block = blob_name(log, begin.generation), first_frame(log, begin)
         for _ in range(TURNS):
             try:
                 # Something else lies there only if this generation has been written to: then its beginning is there.
@@ -220,12 +218,12 @@ class AppendBlobState:
 
     async def _make(self, log: str, generation: int) -> bool:
         """Make a generation's blob. False if there is a newer one, so that what was appended here would be lost."""
-        made = await self._blobs.make(_blob(log, generation))
+        made = await self._blobs.make(blob_name(log, generation))
         newest = await self._newest(log)
         if newest is None or newest <= generation:
             return True
         if made:
-            await self._blobs.remove(_blob(log, generation))
+            await self._blobs.remove(blob_name(log, generation))
         return False
 
     async def _newest(self, log: str) -> int | None:
@@ -234,28 +232,28 @@ class AppendBlobState:
         return max(generations, default=None)
 
     async def _parts(self, log: str) -> list[str]:
-        return [name for name, _ in await self._blobs.within(log) if _NAMED.fullmatch(name.rpartition("/")[2])]
+        return [name for name, _ in await self._blobs.within(log) if PART.fullmatch(name.rpartition("/")[2])]
 
     async def _snapshot(self, log: str, begin: Begin) -> list[bytes] | None:
         """The snapshot and the entries carried over; None if they are gone. StateCorrupt if they are damaged."""
         body = await self._blobs.get(begin.snapshot)
         if body is None:
             if await self._newest(log) == begin.generation:
-                raise _corrupt(log, begin.generation, f"its snapshot {begin.snapshot} is missing")
+                raise corrupt(log, begin.generation, f"its snapshot {begin.snapshot} is missing")
             return None
         kept: list[bytes] = []
         at = 0
         for size in begin.sizes:
             kept.append(body[at : at + size])
             at += size
-        if at != len(body) or _checksum(log, begin.generation, kept) != begin.checksum:
-            raise _corrupt(log, begin.generation, f"its snapshot {begin.snapshot} is not what was written")
+        if at != len(body) or checksum(log, begin.generation, kept) != begin.checksum:
+            raise corrupt(log, begin.generation, f"its snapshot {begin.snapshot} is not what was written")
         return kept
 
     def _parse(self, log: str, generation: int, data: bytes, at: int, committed: int) -> Parsed:
         parsed = parse(data, seed=seed_of(log, generation), at=at, committed=committed)
         if parsed.damaged is not None:
-            raise _corrupt(log, generation, f"what lies at byte {parsed.damaged} is not what was written")
+            raise corrupt(log, generation, f"what lies at byte {parsed.damaged} is not what was written")
         return parsed
 
     def _collect(self, log: str, begin: Begin) -> None:
@@ -300,50 +298,6 @@ class AppendBlobState:
         self._committed[log] = (version, committed)
         while len(self._committed) > KEPT:
             del self._committed[next(iter(self._committed))]
-
-
-def _blob(log: str, generation: int) -> str:
-    return f"{log}/{generation:012}.log"
-
-
-def _first(log: str, begin: Begin) -> bytes:
-    """The frame a generation begins with: whoever makes it makes the same."""
-    body, seed = msgspec.json.encode(begin), seed_of(log, begin.generation)
-    (first,) = blocks(Kind.BEGIN, body, seed=seed, at=0, follows=0, block_bytes=BLOCK_BYTES, nonce=begin.nonce)
-    return first
-
-
-def _begin(log: str, body: bytes) -> Begin:
-    try:
-        return msgspec.json.decode(body, type=Begin)
-    except msgspec.DecodeError as error:
-        raise StateCorrupt(
-            f"state log {log!r} says in a way this version of the app can't read what it goes on from ({error}):"
-            " is a newer version running?"
-        ) from error
-
-
-def _checksum(log: str, generation: int, kept: Sequence[bytes]) -> bytes:
-    summed = xxhash.xxh3_128(seed=seed_of(log, generation))
-    for body in kept:
-        summed.update(len(body).to_bytes(8))
-        summed.update(body)
-    return summed.digest()
-
-
-def _fence_lost(log: str, expected: StateVersion, found: StateVersion | None = None) -> FenceLost:
-    at = f"at generation {found.generation}, length {found.length}" if found else "not there any more"
-    return FenceLost(
-        f"state log {log!r} is {at}; this owner read it at generation {expected.generation}, length"
-        f" {expected.length}: another owner has written, read what it wrote"
-    )
-
-
-def _corrupt(log: str, generation: int, what: str) -> StateCorrupt:
-    return StateCorrupt(
-        f"state log {log!r}, generation {generation}: {what}; nothing of it is used:"
-        " restore the blobs from a backup, or remove the log's blobs and replay"
-    )
 
 
 def _check_size(log: str, what: str, body: bytes, limit: int) -> None:
