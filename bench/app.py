@@ -18,8 +18,8 @@ from flockiq.bench.workload import CONFIG, ROOT
 from flockiq.local.history import OF_WORKERS, Taking
 from flockiq.local.host.host import Host
 from flockiq.local.host.workers import SETTING
-from flockiq.shared.adapters.embedded.connect import SPOOL
-from flockiq.shared.adapters.embedded.spool import Spool
+from flockiq.shared.adapters.embedded.connect import HISTORY
+from flockiq.shared.adapters.embedded.spool import SPOOL, Spool
 from flockiq.shared.services import close, services
 
 TICK_S = 0.1
@@ -45,7 +45,7 @@ def _cpu_s(pid: int) -> float:
 
 async def _run(data: Path) -> None:
     host = Host(ROOT, events=lambda: services().events, data=data, port=0, workers=OF_WORKERS)
-    history, spool = Taking(), Spool(data / SPOOL)
+    history, spool = Taking(), Spool((data / HISTORY).with_suffix(SPOOL))
     loop = asyncio.get_running_loop()
     ended = loop.run_in_executor(None, sys.stdin.buffer.read)
     try:
@@ -56,7 +56,7 @@ async def _run(data: Path) -> None:
             lag = await host.lag()
             failures = sum(one.failures for one in host.functions.values())
             cpu_s = time.process_time() + sum(map(_cpu_s, host.workers))
-            spooled = await spool.waiting()
+            spooled = len(spool.waiting())
             now = Progress(lag["changes"], lag["resolved"], spooled, cpu_s, asked, time.time(), failures)
             sys.stdout.write(msgspec.json.encode(now).decode() + "\n")
             sys.stdout.flush()

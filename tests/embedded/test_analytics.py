@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from flockiq.shared.adapters.embedded import analytics as module
-from flockiq.shared.adapters.embedded import insertion
+from flockiq.shared.adapters.embedded import insertion, intake
 from flockiq.shared.adapters.embedded.analytics import DuckdbAnalytics
 from flockiq.shared.adapters.embedded.connect import EVENTHOUSE
 from flockiq.shared.errors import ConfigError, QueryError
@@ -170,7 +170,7 @@ async def test_a_batch_longer_than_a_statement_is_ingested_whole(
 ) -> None:
     """In pieces, in one transaction."""
     monkeypatch.setattr(insertion, "GROUP_ROWS", 7)
-    monkeypatch.setattr(module, "GROUP_BYTES", 100)
+    monkeypatch.setattr(intake, "STATEMENT_BYTES", 100)
     analytics = closing(DuckdbAnalytics(tmp_path / "a.duckdb", eventhouse))
     await asyncio.gather(
         *(analytics.ingest("Orders", b"".join(b'{"Id": "%d"}\n' % (n + at) for n in range(50))) for at in (0, 50, 100))
@@ -189,7 +189,7 @@ async def test_the_same_query_is_translated_once(tmp_path: Path, eventhouse: Pat
 
 
 async def test_acknowledged_rows_survive_kill_9_and_a_second_process_is_refused(tmp_path: Path, closing: Keep) -> None:
-    """The refusal names the file and the way out."""
+    """Each is there once. The refusal names the file and the way out."""
     for wanted in (3, 40):
         with writer(tmp_path) as child:
             if child.stdout is None:
@@ -201,7 +201,7 @@ async def test_acknowledged_rows_survive_kill_9_and_a_second_process_is_refused(
             child.kill()
             acknowledged += child.stdout.readlines()
         last = int(acknowledged[-1])
-        ((rows, newest),) = (await second.query("Runs | summarize dcount(Run), max(Run)")).rows
+        ((rows, newest),) = (await second.query("Runs | summarize count(), max(Run)")).rows
         assert rows == newest
         assert isinstance(newest, int)
         assert last <= newest <= last + 1

@@ -14,6 +14,7 @@ from flockiq.shared.ports import StateVersion
 from flockiq.shared.scrubs import Scrubs
 from flockiq.shared.services import connect
 from flockiq.shared.settings import Settings
+from flockiq.shared.tabular import Columns, packed
 
 MARK = "Zyxwvut-42-marker"
 
@@ -63,13 +64,19 @@ async def test_the_history_is_written_anew_and_goes_on(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("columns", [False, True])
 async def test_rows_that_wait_for_the_history_are_scrubbed_too(tmp_path: Path, columns: bool) -> None:  # noqa: FBT001 - a parameter
-    """A spool that was emptied keeps no byte; one that is not is waited for."""
+    """Those that were left by another process, and were not asked for yet."""
+    beside = connect(Settings(data=tmp_path, analytics_spool=True)).analytics
+    if columns:
+        made = Columns(40)
+        made.texts("Key", [MARK] * 40)
+        await beside.ingest_columns("Changes", packed([made]))  # type: ignore[attr-defined]  # it takes columns
+    else:
+        await beside.ingest("Changes", b"\n".join([msgspec.json.encode({"Key": MARK})] * 40))
+    await beside.close()
     analytics = connect(Settings(data=tmp_path)).analytics
-    assert isinstance(analytics, DuckdbAnalytics)
-    spool = analytics._spool
-    assert spool is not None
-    number = await spool.leave("Changes", MARK.encode() * 40, columns=columns)
-    await spool.forget(number)
+    assert await analytics.remove("Changes", [{"Key": MARK}]) == 40
+    assert isinstance(analytics, Scrubs)
     await analytics.scrub()
+    assert list((tmp_path / "analytics.spool").iterdir()) == []
     assert holding(tmp_path) == []
     await analytics.close()

@@ -59,6 +59,7 @@ async def test_no_byte_of_her_is_left_in_any_file_but_the_hubs(
 ) -> None:
     """State, alerts, dead letters, raw history, key sets, large bodies and history; the others keep all of theirs."""
     data, services = tmp_path / "data", people.services
+    await services.analytics.flush()
     before = set(holding(data))
     assert {"state/logs.db", "alerts.db", "analytics.duckdb", "events.db"} <= {
         name.removesuffix("-wal").removesuffix(".wal") for name in before

@@ -1,26 +1,25 @@
 """The Eventhouse on one machine: KQL over a DuckDB file, through duckdb-kql.
 
-Ingestions that wait together are one transaction, whose commit costs 2 or 3 ms. So there is no buffer
-to lose: rows are on disk, and visible, when ``ingest`` returns. A table's last row group, of up to 122,880
-rows, is written anew at every checkpoint, so checkpoints are rare and transactions as large as what waits.
+Rows are on disk when ``ingest`` returns: in the spool, from where they come into DuckDB many at a time, which costs
+half of what it costs batch by batch: when somebody asks, when TAKEN_BYTES of them wait, and when ``local/history.py``
+finds that they are old.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from itertools import batched
 from pathlib import Path
 from textwrap import shorten
-from typing import NamedTuple
 
 import duckdb
 import duckdb_kql
@@ -29,43 +28,31 @@ from duckdb_kql.params import bind
 from duckdb_kql.stored_functions import StoredFunction
 
 from flockiq.shared.adapters.embedded.answers import Kind, rows
-from flockiq.shared.adapters.embedded.insertion import Insertion, Prepared
-from flockiq.shared.adapters.embedded.spool import FLUSH_S, Spool
-from flockiq.shared.adapters.embedded.tables import COMPRESSION, TYPES, read_functions
-from flockiq.shared.errors import BadRecord, ConfigError, Problem, QueryError, StoreUnavailable
+from flockiq.shared.adapters.embedded.duckdbfile import (
+    MAX_MESSAGE,
+    USE,
+    declare,
+    opened,
+    refusal,
+    rewrite,
+    summary,
+    unavailable,
+)
+from flockiq.shared.adapters.embedded.insertion import Insertion
+from flockiq.shared.adapters.embedded.intake import TAKEN_BYTES, Intake
+from flockiq.shared.adapters.embedded.spool import SPOOL, Spool
+from flockiq.shared.adapters.embedded.tables import read_functions
+from flockiq.shared.errors import QueryError, StoreUnavailable
 from flockiq.shared.ports import Table
-from flockiq.shared.tables import Columns, read_tables
-from flockiq.shared.tabular import ndjson
+from flockiq.shared.tables import read_tables
 
-GROUP_BYTES = 16_000_000  # of rows, as they are given, in one transaction, unless one ingestion alone is larger
 NICE = 10  # of the thread that writes: a tenth of the share of one that folds
 MAX_QUERY = 100_000  # characters of KQL
 MAX_ROWS = 500_000  # of an answer: Kusto's own limit
 _REMOVED = 200  # conditions of one DELETE
-MAX_MESSAGE = 500  # characters of an error: the parser may list every word it would have taken
+_QUERIES = 2  # at once
 
-_OPTIONS: Mapping[str, str] = {
-    # KQL comes from files people write and from the page: it may read these tables and nothing else.
-    "enable_external_access": "false",
-    "python_enable_replacements": "false",
-    "autoinstall_known_extensions": "false",
-    "autoload_known_extensions": "false",
-    "threads": "1",  # of its own for each statement: handing pieces of small batches around costs a tenth more
-    "checkpoint_threshold": "128MB",  # of the write-ahead log, which is read again after a crash: about a second
-    "max_temp_directory_size": "2GB",
-}
-
-
-class _Given(NamedTuple):
-    table: str
-    rows: bytes
-    columns: bool  # or NDJSON
-
-
-class _Ingestion(NamedTuple):
-    given: _Given
-    rows: Prepared
-    outcome: Future[None]
+log = logging.getLogger("flockiq.history")
 
 
 class _Run:
@@ -86,31 +73,25 @@ class _Run:
 class DuckdbAnalytics:
     """Analytics over ``<data>/analytics.duckdb``, which one process at a time can hold.
 
-    ``eventhouse`` is the folder of tables.kql and functions/. A query may run for ``timeout_s``. ``spool`` is where
-    other processes leave their rows, whose bytes are scrubbed with the file's.
+    This process and others leave their rows beside it. ``eventhouse`` is the folder of tables.kql and functions/. A
+    query may run for ``timeout_s``.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        eventhouse: Path,
-        *,
-        timeout_s: float = 30.0,
-        memory: str = "512MB",
-        spool: Spool | None = None,
-    ) -> None:
+    def __init__(self, path: Path, eventhouse: Path, *, timeout_s: float = 30.0, memory: str = "512MB") -> None:
         self._path = path
-        self._spool = spool
+        self._spool = Spool(path.with_suffix(SPOOL))
         self._eventhouse = eventhouse
         self._timeout_s = timeout_s
         self._memory = memory
-        self._waiting: deque[tuple[_Given, Future[None]]] = deque()
         self._writing = ThreadPoolExecutor(1, "analytics-write", initializer=_give_way)
-        self._querying = ThreadPoolExecutor(2, "analytics-query")
+        self._querying = ThreadPoolExecutor(_QUERIES, "analytics-query")
         self._opening = threading.Lock()
+        self._changing = threading.RLock()  # held by whoever writes through the one connection
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._insertion: Insertion
+        self._intake: Intake
         self._translate: Callable[[str], duckdb_kql.TranslationResult]
+        self._taking = False
         self._closed = False
 
     async def ingest(self, table: str, rows: bytes) -> None:
@@ -119,20 +100,15 @@ class DuckdbAnalytics:
         As in Kusto, a value that isn't of its column's type becomes null, and a text is never null.
         """
         self._refuse_closed()
-        if not rows.strip():
-            return
-        await self._ingested(_Given(table, rows, columns=False))
+        if rows.strip():
+            (await self._checking()).lines(table, rows)
+            await self._leave(table, rows, columns=False)
 
     async def ingest_columns(self, table: str, columns: bytes) -> None:
         """See ``TakesColumns.ingest_columns``. NotFound for an unknown table; BadRecord for a column it lacks."""
         self._refuse_closed()
-        await self._ingested(_Given(table, columns, columns=True))
-
-    async def _ingested(self, given: _Given) -> None:
-        outcome: Future[None] = Future()
-        self._waiting.append((given, outcome))
-        self._writing.submit(self._commit_waiting)
-        await asyncio.wrap_future(outcome)
+        (await self._checking()).named(table, columns)
+        await self._leave(table, columns, columns=True)
 
     async def query(self, kql: str, parameters: Mapping[str, str | int | float] | None = None) -> Table:
         """See ``Analytics.query``. QueryError says what is wrong with the query, or which limit it went over."""
@@ -153,10 +129,16 @@ class DuckdbAnalytics:
         await asyncio.gather(answer, return_exceptions=True)
         raise QueryError(f"the query took over {self._timeout_s:g} s and was stopped: let it read less")
 
+    def due(self, old_s: float) -> bool:
+        """Whether rows wait that are as old as this (seconds), or many."""
+        waiting = self._spool.waiting()
+        many = sum(one.size for one in waiting) >= TAKEN_BYTES
+        return many or (bool(waiting) and waiting[0].left_s <= time.time() - old_s)
+
     async def flush(self) -> None:
-        """See ``Analytics.flush``."""
+        """See ``Analytics.flush``. StoreUnavailable if the rows can't be taken in."""
         self._refuse_closed()
-        await asyncio.wrap_future(self._writing.submit(lambda: None))
+        await asyncio.wrap_future(self._writing.submit(self._take))
 
     async def remove(self, table: str, like: Sequence[Mapping[str, str]]) -> int:
         """See ``Analytics.remove``. NotFound for an unknown table; BadRecord for a column that it lacks."""
@@ -166,28 +148,21 @@ class DuckdbAnalytics:
     async def scrub(self) -> None:
         """See ``Scrubs.scrub``: the file is written anew. Queries and rows wait meanwhile."""
         self._refuse_closed()
-        if self._spool is not None:
-            until = time.monotonic() + FLUSH_S
-            while await self._spool.waiting():
-                if time.monotonic() > until:
-                    raise StoreUnavailable(f"{self._spool.path}: rows wait to be taken in; try again")
-                await asyncio.sleep(0.02)
-            await self._spool.scrub()
         free = threading.Event()
-        held = threading.Barrier(3)
+        held = threading.Barrier(1 + _QUERIES)
 
-        def hold() -> None:  # both threads of queries stand still
+        def hold() -> None:  # the threads of queries stand still
             held.wait()
             free.wait()
 
         def scrub() -> None:
             try:
                 held.wait()
-                self._rewrite()
+                self._scrub()
             finally:
                 free.set()
 
-        waiting = [self._querying.submit(hold) for _ in range(2)]
+        waiting = [self._querying.submit(hold) for _ in range(_QUERIES)]
         scrubbed = self._writing.submit(scrub)
         await asyncio.wrap_future(scrubbed)
         for each in waiting:
@@ -198,103 +173,88 @@ class DuckdbAnalytics:
         if self._closed:
             return
         self._closed = True
-        for thread in (self._querying, self._writing):
-            await asyncio.wrap_future(thread.submit(lambda: None))
+        await self._spool.close()
+        for thread, last in ((self._querying, _nothing), (self._writing, self._end)):
+            await asyncio.wrap_future(thread.submit(last))
             thread.shutdown()
-        if self._connection is not None:
-            await asyncio.to_thread(self._connection.close)  # writes a checkpoint
-        if self._spool is not None:
-            await self._spool.close()
 
     def _refuse_closed(self) -> None:
         if self._closed:
             raise StoreUnavailable(f"{self._path} has been closed; open it again")
 
-    def _commit_waiting(self) -> None:
-        """One transaction for all that wait; every submission calls this, and late ones find nothing."""
-        group: list[_Ingestion] = []
-        size = 0
-        while self._waiting and (not group or size + len(self._waiting[0][0].rows) <= GROUP_BYTES):
-            given, outcome = self._waiting.popleft()
-            if not outcome.set_running_or_notify_cancel():
-                continue
-            try:
-                self._open()
-                prepare = self._insertion.columns if given.columns else self._insertion.lines
-                rows = prepare(given.table, given.rows)
-            except Exception as error:  # noqa: BLE001 - whatever it is, it goes to the one caller it belongs to
-                outcome.set_exception(error)
-                continue
-            group.append(_Ingestion(given, rows, outcome))
-            size += len(given.rows)
-        if group:
-            self._commit(group)
+    async def _checking(self) -> Insertion:
+        """What rows are held against."""
+        if self._connection is None:
+            await asyncio.wrap_future(self._writing.submit(self._open))
+        return self._insertion
 
-    def _commit(self, group: list[_Ingestion]) -> None:
+    async def _leave(self, table: str, rows: bytes, *, columns: bool) -> None:
+        """Leave rows on disk, and have them taken in if many wait."""
+        await self._spool.leave(table, rows, columns=columns)
+        if self._spool.held >= TAKEN_BYTES and not self._taking:
+            self._taking = True
+            self._writing.submit(self._take_many)
+
+    def _take_many(self) -> None:
+        """Take in what is there; whoever left it has gone on."""
+        self._taking = False
+        self._try_to_take()
+
+    def _try_to_take(self) -> None:
+        """Take in what can be; the rest waits."""
         try:
-            self._insert(group)
-        except duckdb.Error as error:
-            if not isinstance(error, duckdb.IOException):
-                if len(group) > 1:  # somebody's rows are at fault: let each stand for itself
-                    for one in group:
-                        self._commit([one])
-                    return
-                if group[0].given.columns:  # a dynamic value is no JSON to DuckDB, and becomes null
-                    given = _Given(group[0].given.table, ndjson(group[0].given.rows), columns=False)
-                    lines = self._insertion.lines(given.table, given.rows)
-                    self._commit([_Ingestion(given, lines, group[0].outcome)])
-                    return
-            failure = _refusal(self._path, group[0].given.table, error)
-            for one in group:
-                one.outcome.set_exception(failure)
+            self._take()
+        except StoreUnavailable as error:
+            log.warning("rows wait to be taken into the history: %s", error)
+
+    def _take(self) -> None:
+        """Take in all that is there now."""
+        waiting = self._spool.waiting()
+        if not waiting:
             return
-        for one in group:
-            one.outcome.set_result(None)
-
-    def _insert(self, group: list[_Ingestion]) -> None:
-        connection = self._open()
-        connection.execute("BEGIN")
-        try:
-            self._insertion.write(connection, [(one.given.table, one.rows) for one in group])
-            connection.execute("COMMIT")
-        except duckdb.Error:
-            with contextlib.suppress(duckdb.Error):  # a failed commit has ended the transaction already
-                connection.execute("ROLLBACK")
-            raise
+        self._open()
+        with self._changing:
+            try:
+                while self._intake.take(waiting[-1].name):
+                    pass
+            except (duckdb.Error, OSError) as error:
+                raise unavailable(self._path, error) from error
 
     def _remove(self, table: str, like: Sequence[Mapping[str, str]]) -> int:
         connection = self._open()
+        self._take()
         removed = 0
         for some in batched(like, _REMOVED, strict=False):
             condition, values = self._insertion.like(table, some)
-            try:
-                found = connection.execute(f'DELETE FROM "{table}" WHERE {condition}', values).fetchone()  # noqa: S608 - names are declared
-            except duckdb.Error as error:
-                raise _refusal(self._path, table, error) from error
+            with self._changing:
+                try:
+                    found = connection.execute(f'DELETE FROM "{table}" WHERE {condition}', values).fetchone()  # noqa: S608 - names are declared
+                except duckdb.Error as error:
+                    raise refusal(self._path, table, error) from error
             removed += int(found[0]) if found else 0
         return removed
 
-    def _rewrite(self) -> None:
-        """Copy what is there into a new file, and put it in the place of the old one."""
-        self._open().close()
+    def _scrub(self) -> None:
+        connection = self._open()
+        self._take()
+        self._spool.sweep()
+        connection.close()
         self._connection = None
-        new = self._path.with_suffix(".scrubbed")
-        new.unlink(missing_ok=True)
-        try:
-            with duckdb.connect(config={"threads": "2", "memory_limit": self._memory}) as copying:
-                for name, path in (("old", self._path), ("new", new)):
-                    copying.execute(f"ATTACH '{str(path).replace("'", "''")}' AS {name}")
-                copying.execute("COPY FROM DATABASE old TO new")
-            new.replace(self._path)
-        except (duckdb.Error, OSError) as error:
-            raise StoreUnavailable(f"{self._path}: {error}; check the disk's space and rights") from error
-        finally:
-            new.unlink(missing_ok=True)
+        rewrite(self._path, self._memory)
+
+    def _end(self) -> None:
+        """Take in what is left, and close the file, which writes a checkpoint."""
+        if self._connection is None:
+            return
+        self._try_to_take()
+        self._connection.close()
 
     def _query(self, kql: str, parameters: Mapping[str, str | int | float], run: _Run) -> Table:
+        self._try_to_take()
         cursor = self._open().cursor()
         run.cursor = cursor
         try:
+            cursor.execute(USE)
             translation = self._translation(kql)
             values, missing = bind(list(translation.declarations), dict(parameters))
             if missing:
@@ -311,7 +271,7 @@ class DuckdbAnalytics:
         except duckdb_kql.KqlError as error:
             raise QueryError(shorten(str(error), MAX_MESSAGE, placeholder=" …")) from error
         except duckdb.Error as error:
-            raise QueryError(_summary(error)) from error
+            raise QueryError(summary(error)) from error
         except RecursionError as error:
             raise QueryError("the query is nested too deeply") from error
         finally:
@@ -329,21 +289,26 @@ class DuckdbAnalytics:
                 functions: dict[str | None, dict[str, StoredFunction]] = {
                     None: dict(read_functions(self._eventhouse / "functions"))
                 }
-                connection = _connect(self._path, self._memory)
+                connection = opened(self._path, self._memory)
                 try:
                     for table, columns in tables.items():
-                        _declare(connection, table, columns)
-                    schema = read_schema(connection)
-                except duckdb.Error as error:
+                        declare(connection, table, columns)
+                    schema = {name: found for name, found in read_schema(connection).items() if name in tables}
+                    self._insertion = Insertion(tables)
+                    self._intake = Intake(connection, self._insertion, self._spool)
+                except (duckdb.Error, OSError) as error:
                     connection.close()
-                    raise StoreUnavailable(f"{self._path}: {_summary(error)}") from error
+                    raise unavailable(self._path, error) from error
                 # Translating takes 5 to 100 ms and the same files are asked again and again.
                 self._translate = lru_cache(maxsize=256)(
                     lambda kql: duckdb_kql.to_sql(kql, schema=schema, allow_write=False, functions=functions)
                 )
-                self._insertion = Insertion(tables)
                 self._connection = connection
             return self._connection
+
+
+def _nothing() -> None:
+    """What is submitted to be waited for."""
 
 
 def _give_way() -> None:
@@ -353,41 +318,3 @@ def _give_way() -> None:
     """
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
-
-
-def _connect(path: Path, memory: str) -> duckdb.DuckDBPyConnection:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        connection = duckdb.connect(path, config={**_OPTIONS, "memory_limit": memory})
-    except duckdb.IOException as error:
-        if "lock" in str(error):
-            wrong = "another process holds it: one at a time can"
-            raise ConfigError(
-                [Problem(str(path), 0, "", wrong, "ask the running app over HTTP, or stop it")]
-            ) from error
-        raise StoreUnavailable(f"{path}: {_summary(error)}") from error
-    except (duckdb.Error, OSError) as error:
-        raise StoreUnavailable(f"{path}: {error}; check the disk's space and rights") from error
-    connection.execute("SET GLOBAL TimeZone = 'UTC'")  # KQL's datetimes are UTC
-    connection.execute("SET lock_configuration = true")
-    return connection
-
-
-def _declare(connection: duckdb.DuckDBPyConnection, table: str, columns: Columns) -> None:
-    """Make a table, or add the columns it lacks; what is no longer declared stays as it is."""
-    declared = [f'"{name}" {TYPES[kind]}' for name, kind in columns.items()]
-    kept = [f"{column} {COMPRESSION.get(kind, '')}" for column, kind in zip(declared, columns.values(), strict=True)]
-    connection.execute(f'CREATE TABLE IF NOT EXISTS "{table}" ({", ".join(kept)})')
-    for column in declared:
-        connection.execute(f'ALTER TABLE "{table}" ADD COLUMN IF NOT EXISTS {column}')
-
-
-def _refusal(path: Path, table: str, error: duckdb.Error) -> BadRecord | StoreUnavailable:
-    if isinstance(error, duckdb.IOException | duckdb.OutOfMemoryException | duckdb.FatalException):
-        return StoreUnavailable(f"{path}: {_summary(error)}; check the disk's space and rights")
-    return BadRecord(f"the rows were refused: {_summary(error)}", field=table)
-
-
-def _summary(error: duckdb.Error) -> str:
-    """What DuckDB says of an error, without the SQL it quotes after it."""
-    return shorten(str(error).partition("\n\nLINE ")[0], MAX_MESSAGE, placeholder=" …")

@@ -10,12 +10,12 @@ from flockiq.shared.adapters.embedded.blobs import FolderBlobs
 from flockiq.shared.adapters.embedded.events import SqliteEvents
 from flockiq.shared.adapters.embedded.registry import SqliteRegistry
 from flockiq.shared.adapters.embedded.secrets import EnvironmentSecrets
-from flockiq.shared.adapters.embedded.spool import Spool, SpooledAnalytics
+from flockiq.shared.adapters.embedded.spool import SPOOL, Spool, SpooledAnalytics
 from flockiq.shared.adapters.embedded.state import SqliteState
 from flockiq.shared.ports import Blobs
 from flockiq.shared.settings import Settings
 
-SPOOL = "analytics-spool.db"
+HISTORY = "analytics.duckdb"
 EVENTHOUSE = Path(__file__).resolve().parents[3] / "eventhouse"
 
 
@@ -46,10 +46,12 @@ class Embedded:
 
     def analytics(self, _blobs: Blobs) -> DuckdbAnalytics | SpooledAnalytics:
         """History in DuckDB, or on its way to the process that holds it."""
-        if self._spool:
-            return SpooledAnalytics(Spool(self._data / SPOOL), EVENTHOUSE)
-        spool = Spool(self._data / SPOOL)
-        return DuckdbAnalytics(self._data / "analytics.duckdb", EVENTHOUSE, spool=spool)
+        path = self._data / HISTORY
+        return (
+            SpooledAnalytics(Spool(path.with_suffix(SPOOL)), EVENTHOUSE)
+            if self._spool
+            else DuckdbAnalytics(path, EVENTHOUSE)
+        )
 
     def secrets(self) -> EnvironmentSecrets:
         """Secrets from the environment."""

@@ -1,75 +1,142 @@
-"""Rows on their way to the DuckDB file, which one process at a time can hold: others leave theirs in a sqlite file.
+"""Rows on their way to the DuckDB file, which one process at a time can hold: files in a folder, taken in by it.
 
-The process that holds DuckDB takes them in, in order (``Spool.first``, ``Spool.forget``). A row is on disk when
-``ingest`` returns, and in DuckDB a moment later; a crash between the two brings it twice, as rows may come.
+What waits together is left as one file, on disk when ``leave`` returns. A file is taken as a whole, and DuckDB notes
+which it has in the transaction that brings their rows (intake.py): a crash neither loses nor doubles a row.
 """
 
 from __future__ import annotations
 
 import asyncio
-import sqlite3
+import contextlib
+import os
+import re
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+import xxhash
 import zstandard
 
-from flockiq.shared.adapters.embedded.database import Database
 from flockiq.shared.adapters.embedded.insertion import Insertion
-from flockiq.shared.errors import QueryError, StoreUnavailable
+from flockiq.shared.errors import QueryError, StateCorrupt, StoreUnavailable
 from flockiq.shared.ports import Table
 from flockiq.shared.tables import read_tables
 
-TAKEN_BYTES = 8_000_000  # of packed rows at a time
+SPOOL = ".spool"  # how the folder's name ends, that begins as the DuckDB file's
 MOST_BYTES = 1 << 29  # that may wait; whoever has more waits for them to be taken, and with it what it folds
 LEAVE_S = 60.0  # how long it waits, before it is to come again
 FLUSH_S = 30.0  # how long a flush waits for the process that holds DuckDB
+GROUP = 256  # ingestions in one file
+STALE_S = 10.0  # nobody writes a file for so long
 _LOOK_S = 0.02
-
-SCHEMA = """
-CREATE TABLE spooled (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, columns INTEGER NOT NULL, body BLOB NOT NULL)
-"""
+_DONE, _HALF, _DAMAGED = ".rows", ".half", ".damaged"  # how the names of files end
+_NAME = re.compile(rf"(\d{{20}})-\d+-\d+{re.escape(_DONE)}")  # when (ns since the epoch), by which process, which one
+_DIGEST = 8  # bytes of a checksum, before what it is of
 
 
-class Spooled(NamedTuple):
-    """Rows of one table, as columns or as NDJSON. ``size``: of them as they are kept, in bytes."""
+class Given(msgspec.Struct, array_like=True, frozen=True):
+    """Rows of one table: columns as ``tabular.packed`` gives them, or NDJSON, compressed while it is kept."""
 
-    number: int
     table: str
     columns: bool
     rows: bytes
+
+
+class Waiting(NamedTuple):
+    """A file that waits: its name, its bytes, and when it was left (seconds since the epoch)."""
+
+    name: str
     size: int
+    left_s: float
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(list[Given]).decode
 
 
 class Spool:
-    """The file between the processes."""
+    """The folder between the processes."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._database = Database(path, SCHEMA)
+        self.held = 0  # bytes that waited when this process left its last rows
+        self._waiting: deque[tuple[Given, Future[None]]] = deque()
+        self._writing = ThreadPoolExecutor(1, "spool-write")
+        self._numbers = count()
+        self._closed = False
 
-    async def leave(self, table: str, rows: bytes, *, columns: bool) -> int:
-        """Rows for the process that holds DuckDB; durable when it returns, with their number.
+    async def leave(self, table: str, rows: bytes, *, columns: bool) -> None:
+        """Rows for the process that holds DuckDB; durable when it returns.
 
-        StoreUnavailable if MOST_BYTES wait already and nobody takes them.
+        StoreUnavailable if MOST_BYTES wait already and nobody takes them, or the folder can't be written to.
         """
+        if self._closed:
+            raise StoreUnavailable(f"{self.path} has been closed; open it again")
         await self._room()
-        body = rows if columns else await asyncio.to_thread(zstandard.ZstdCompressor(level=1).compress, rows)
+        outcome: Future[None] = Future()
+        self._waiting.append((Given(table, columns, rows), outcome))
+        self._writing.submit(self._write_waiting)
+        await asyncio.wrap_future(outcome)
 
-        def write(connection: sqlite3.Connection) -> int:
-            given = (table, columns, body)
-            return int(
-                connection.execute("INSERT INTO spooled (name, columns, body) VALUES (?, ?, ?)", given).lastrowid or 0
-            )
+    def waiting(self) -> Sequence[Waiting]:
+        """The files that wait, the oldest first."""
+        found: list[Waiting] = []
+        with contextlib.suppress(FileNotFoundError), os.scandir(self.path) as entries:
+            for entry in entries:
+                if (named := _NAME.fullmatch(entry.name)) is not None:
+                    with contextlib.suppress(FileNotFoundError):  # it has been taken meanwhile
+                        found.append(Waiting(entry.name, entry.stat().st_size, int(named[1]) / 1e9))
+        return sorted(found)
 
-        return await self._database.write(write)
+    def read(self, name: str) -> list[Given]:
+        """What a file holds. StateCorrupt if that is not what was written."""
+        body = memoryview((self.path / name).read_bytes())
+        digest, rows = body[:_DIGEST], body[_DIGEST:]
+        if xxhash.xxh3_64_digest(rows) != digest:
+            raise StateCorrupt(f"{self.path / name} is not what was written")
+        decompress = zstandard.ZstdDecompressor().decompress
+        return [
+            one if one.columns else msgspec.structs.replace(one, rows=decompress(one.rows)) for one in _decode(rows)
+        ]
+
+    def forget(self, names: Sequence[str]) -> None:
+        """Remove files that are in DuckDB, for good."""
+        if names:
+            for name in names:
+                (self.path / name).unlink(missing_ok=True)
+            _sync(self.path)
+
+    def set_aside(self, name: str) -> None:
+        """Take a damaged file out of the way of others."""
+        (self.path / name).rename((self.path / name).with_suffix(_DAMAGED))
+
+    def sweep(self) -> None:
+        """Remove what nobody can take: files that were left half written, or set aside, STALE_S ago."""
+        until = time.time() - STALE_S
+        for path in [*self.path.glob(f"*{_HALF}"), *self.path.glob(f"*{_DAMAGED}")]:
+            with contextlib.suppress(FileNotFoundError):
+                if path.stat().st_mtime <= until:
+                    path.unlink()
+
+    async def close(self) -> None:
+        """Write what is in hand. Closing twice is harmless."""
+        if not self._closed:
+            self._closed = True
+            await asyncio.wrap_future(self._writing.submit(lambda: None))
+            self._writing.shutdown()
 
     async def _room(self) -> None:
-        """Wait until no more than MOST_BYTES are in the file."""
+        """Wait until no more than MOST_BYTES are left."""
         until = time.monotonic() + LEAVE_S
-        while await self._database.read(_used) > MOST_BYTES:
+        while self.held > MOST_BYTES:
+            self.held = sum(one.size for one in await asyncio.to_thread(self.waiting))
+            if self.held <= MOST_BYTES:
+                return
             if time.monotonic() > until:
                 raise StoreUnavailable(
                     f"{self.path}: {MOST_BYTES:,} bytes of rows wait for the history; is the process that holds DuckDB "
@@ -77,65 +144,48 @@ class Spool:
                 )
             await asyncio.sleep(_LOOK_S)
 
-    async def first(self) -> Sequence[Spooled]:
-        """The oldest rows, about TAKEN_BYTES of them; [] when there are none."""
-        if not await asyncio.to_thread(self.path.exists):
-            return []
+    def _write_waiting(self) -> None:
+        """One file for all that wait; every call of ``leave`` brings one here, and late ones find nothing."""
+        group: list[tuple[Given, Future[None]]] = []
+        while self._waiting and len(group) < GROUP:
+            given, outcome = self._waiting.popleft()
+            if outcome.set_running_or_notify_cancel():
+                group.append((given, outcome))
+        if not group:
+            return
+        try:
+            self._write([given for given, _ in group])
+            self.held = sum(one.size for one in self.waiting())
+        except OSError as error:
+            failure = StoreUnavailable(f"{self.path}: {error}; check the disk's space and rights")
+            for _, outcome in group:
+                outcome.set_exception(failure)
+            return
+        for _, outcome in group:
+            outcome.set_result(None)
 
-        def read(connection: sqlite3.Connection) -> list[tuple[int, str, int, bytes]]:
-            found: list[tuple[int, str, int, bytes]] = []
-            size = 0
-            for row in connection.execute("SELECT number, name, columns, body FROM spooled ORDER BY number"):
-                found.append(row)
-                size += len(row[3])
-                if size >= TAKEN_BYTES:
-                    break
-            return found
-
-        return await asyncio.to_thread(_opened, await self._database.read(read))
-
-    async def forget(self, number: int) -> None:
-        """Rows up to this number are in DuckDB."""
-
-        def write(connection: sqlite3.Connection) -> None:
-            connection.execute("DELETE FROM spooled WHERE number <= ?", (number,))
-
-        await self._database.write(write)
-
-    async def waiting(self) -> int:
-        """How many ingestions wait."""
-        if not await asyncio.to_thread(self.path.exists):
-            return 0
-        (count,) = await self._database.read(
-            lambda connection: connection.execute("SELECT count(*) FROM spooled").fetchone()
-        )
-        return int(count)
-
-    async def scrub(self) -> None:
-        """Leave nothing in the file of what was taken out of it."""
-        if await asyncio.to_thread(self.path.exists):
-            await self._database.scrub()
-
-    async def close(self) -> None:
-        """Close the file."""
-        await self._database.close()
+    def _write(self, given: Sequence[Given]) -> None:
+        compress = zstandard.ZstdCompressor(level=1).compress
+        body = _encode([one if one.columns else msgspec.structs.replace(one, rows=compress(one.rows)) for one in given])
+        self.path.mkdir(parents=True, exist_ok=True)
+        name = f"{time.time_ns():020d}-{os.getpid()}-{next(self._numbers)}"
+        half = self.path / f"{name}{_HALF}"
+        with half.open("xb") as file:
+            file.write(xxhash.xxh3_64_digest(body))
+            file.write(body)
+            file.flush()
+            os.fsync(file.fileno())
+        half.rename(half.with_suffix(_DONE))
+        _sync(self.path)
 
 
-def _used(connection: sqlite3.Connection) -> int:
-    """Bytes of the file that hold something, without counting rows."""
-    pages, free, size = (
-        connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
-    )
-    return int((pages - free) * size)
-
-
-def _opened(found: Sequence[tuple[int, str, int, bytes]]) -> list[Spooled]:
-    """What was found, with lines of JSON as they were; columns are kept packed (shared.tabular), as they came."""
-    decompress = zstandard.ZstdDecompressor().decompress
-    return [
-        Spooled(number, name, bool(columns), body if columns else decompress(body), len(body))
-        for number, name, columns, body in found
-    ]
+def _sync(folder: Path) -> None:
+    """Bring the folder's own entries to disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 class SpooledAnalytics:
@@ -164,7 +214,7 @@ class SpooledAnalytics:
     async def flush(self) -> None:
         """See ``Analytics.flush``. StoreUnavailable if nobody takes the rows in."""
         until = time.monotonic() + FLUSH_S
-        while await self._spool.waiting():
+        while await asyncio.to_thread(self._spool.waiting):
             if time.monotonic() > until:
                 raise StoreUnavailable(f"{self._spool.path}: rows wait; is the process that holds DuckDB running?")
             await asyncio.sleep(_LOOK_S)
