@@ -47,8 +47,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Self
 
+from tests.peers.event_hubs.attaching import attach
 from tests.peers.event_hubs.connection import Connection
-from tests.peers.event_hubs.links import attach
 from tests.peers.event_hubs.log import Event, Partition
 from tests.peers.event_hubs.nodes import MAX_MESSAGE_BYTES, Hubs
 from tests.peers.faults import Faults
