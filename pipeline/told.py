@@ -78,10 +78,17 @@ class Telling:
         known = [step for step in steps if step.episode.rule in by_name]
         if not known:
             return
-        causes = self.texts.many(np.array([step.episode.cause for step in known], np.int64))
+        entities = np.array([step.entity for step in known], np.int64)
+        subjects = zip(
+            self.texts.many(np.array([step.episode.cause for step in known], np.int64)),
+            state.ids.names.many(entities),
+            state.match_keys.many(entities),
+            state.groups.names.many(state.group_of[entities]),
+            strict=True,
+        )
         withdrawn: dict[tuple[int, str], str] = {}
-        for step, cause in zip(known, causes, strict=True):
-            watch, episode, entity = by_name[step.episode.rule], step.episode, state.ids.names[step.entity]
+        for step, (cause, entity, match_key, group) in zip(known, subjects, strict=True):
+            watch, episode = by_name[step.episode.rule], step.episode
             fingerprint = hash_id(self.tenant, episode.rule, entity)
             alert_id = hash_id(fingerprint, cause)
             slot = (step.entity, episode.rule)
@@ -105,8 +112,8 @@ class Telling:
                     cause=cause,
                     reason=step.reason,
                     count=episode.count,
-                    match_key=state.match_keys[step.entity],
-                    group=state.groups.names[state.group_of[step.entity]],
+                    match_key=match_key,
+                    group=group,
                     recommend=fill(watch.recommend, episode.values),
                     labels=dict(watch.labels),
                     values=episode.values,
