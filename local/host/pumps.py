@@ -75,8 +75,7 @@ class Reader:
                     self._next = max(self._next, bounds.first)
 
     async def batch(self) -> Sequence[StoredEvent]:
-        """The next events, with what has come since ``come`` returned."""
-        await self.come()
+        """What has come by now, of which ``come`` waited for the first."""
         most = self._limits.max_event_batch_size
         if len(self._buffer) < most and await self._more():
             await self._read()

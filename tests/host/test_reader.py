@@ -62,6 +62,12 @@ class Waking(Memory):
         return self.end > sequence
 
 
+async def batch(reader: Reader) -> Sequence[StoredEvent]:
+    """The next batch, whose turn comes at once."""
+    await reader.come()
+    return await reader.batch()
+
+
 def bodies(count: int) -> list[OutgoingEvent]:
     """``count`` events."""
     return [OutgoingEvent(0, str(number).encode()) for number in range(count)]
@@ -71,7 +77,7 @@ async def test_a_stream_that_cant_be_waited_for_is_asked_again() -> None:
     """Any EventStream will do; news then takes a tenth of a second."""
     events = Memory()
     reader = Reader(events, "orders", 0, 0, EventHubs())
-    waiting = asyncio.create_task(reader.batch())
+    waiting = asyncio.create_task(batch(reader))
     await asyncio.sleep(0.05)
     await events.publish("orders", bodies(2))
     async with asyncio.timeout(1):
@@ -85,7 +91,7 @@ async def test_a_reader_that_retention_overtook_does_not_spin() -> None:
     await events.publish("orders", bodies(5))
     events.stored.clear()
     reader = Reader(events, "orders", 0, 2, EventHubs())
-    waiting = asyncio.create_task(reader.batch())
+    waiting = asyncio.create_task(batch(reader))
     await asyncio.sleep(0.1)
     assert events.waits < 20
     await events.publish("orders", bodies(1))
@@ -102,9 +108,9 @@ async def test_no_more_is_read_ahead_than_allowed(prefetch: int, most: int) -> N
     reader = Reader(events, "orders", 0, 0, EventHubs(max_event_batch_size=4, prefetch_count=prefetch))
     found: list[int] = []
     while len(found) < 50:
-        batch = await reader.batch()
-        assert 1 <= len(batch) <= 4
-        found += [event.sequence for event in batch]
+        some = await batch(reader)
+        assert 1 <= len(some) <= 4
+        found += [event.sequence for event in some]
     await reader.close()
     assert found == list(range(50))
     assert max(events.limits) == most
@@ -115,10 +121,10 @@ async def test_a_batch_holds_what_came_while_the_one_before_was_worked_on() -> N
     events = Memory()
     await events.publish("orders", bodies(6))
     reader = Reader(events, "orders", 0, 0, EventHubs(max_event_batch_size=4, prefetch_count=5))
-    assert len(await reader.batch()) == 4
+    assert len(await batch(reader)) == 4
     await asyncio.sleep(0)  # the fifth waits in memory, the sixth is read ahead
     await events.publish("orders", bodies(1))
-    assert [event.sequence for event in await reader.batch()] == [4, 5, 6]
+    assert [event.sequence for event in await batch(reader)] == [4, 5, 6]
     await reader.close()
 
 
@@ -127,8 +133,21 @@ async def test_nothing_is_read_ahead_where_nothing_is_behind() -> None:
     events = Memory()
     await events.publish("orders", bodies(3))
     reader = Reader(events, "orders", 0, 0, EventHubs())
-    assert len(await reader.batch()) == 3
+    assert len(await batch(reader)) == 3
     asked = len(events.limits)
     await asyncio.sleep(0.01)
     assert len(events.limits) == asked
+    await reader.close()
+
+
+async def test_a_batch_that_waited_long_enough_for_its_least_size_waits_no_longer() -> None:
+    """``maxWaitTime`` counts once, also when its turn comes later."""
+    events = Waking()
+    await events.publish("orders", bodies(1))
+    limits = EventHubs(min_event_batch_size=2, max_wait_time="00:00:00.05")
+    reader = Reader(events, "orders", 0, 0, limits)
+    await reader.come()
+    waits = events.waits
+    assert [event.sequence for event in await reader.batch()] == [0]
+    assert events.waits == waits + 1
     await reader.close()
