@@ -10,14 +10,13 @@ import numpy as np
 
 from flockiq.merge.codes import ALONE, Shape, shape
 from flockiq.merge.known import Bytes, Known, roomy
-from flockiq.merge.mapping import StreamPlan
+from flockiq.merge.mapping import MISSING, StreamPlan, members
 from flockiq.merge.match import NOWHERE, REMEMBERED, Place, Places, Placing
 from flockiq.shared import wire
 from flockiq.shared.lanes import Int64s
 from flockiq.shared.positions import bucket
 
 _encode = msgspec.json.Encoder().encode
-_fields = msgspec.json.Decoder(dict[str, str | int | float | bool | None]).decode
 _OWN = b"\x1f"  # parts what places a record that nothing else can match from its key (merge/rowmap.py)
 
 
@@ -82,8 +81,7 @@ class Stream:
         """Where records belong, by key and fields, int64 [n]; compiled code knows it the next time."""
         if len(self.placings) > REMEMBERED:
             self.placings, self.place_of = Known(), np.zeros(0, np.int64)
-        known = [_fields(one) for one in fields]
-        placing = [tuple(one.get(name) for name in self.plan.placing) for one in known]
+        placing = self._placing(fields)
         texts = [_placing_text(one) for one in placing]
         numbers = self.numbers(keys, placing)
         learnt = dict.fromkeys(texts, ALONE)
@@ -97,6 +95,13 @@ class Stream:
         self.place_of = roomy(self.place_of, len(self.placings))
         self.place_of[first : len(self.placings)] = list(learnt.values())
         return numbers
+
+    def _placing(self, fields: Sequence[bytes]) -> list[Placing]:
+        """What places records, by what is known of their fields."""
+        names = tuple(dict.fromkeys(self.plan.placing))
+        columns = dict(zip(names, members(names, b"[%b]" % b",".join(fields)), strict=True))
+        told = [[None if value is MISSING else value for value in columns[name]] for name in self.plan.placing]
+        return list(zip(*told, strict=True))
 
     def numbers(self, keys: Sequence[str], placing: Sequence[Placing]) -> Int64s:
         """The numbers of the places where records belong, int64 [n]."""

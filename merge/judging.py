@@ -55,11 +55,11 @@ class Judging:
         records = self.records
         number = int(self.arrived.rows.number[row])
         head = int(records.head[number])
-        last = records.version(number, head)
         version = self.said(row)
-        if version.position <= last.position:
+        if head >= 0 and version.position <= records.position(head):
             self.late(row, number, version)
             return
+        last = records.version(number, head)
         whole, again = version.op in WHOLE, head >= 0 and version.id == last.id
         same = again and version.us == last.us
         fields = version.given if whole else last.fields
@@ -112,10 +112,10 @@ class Judging:
         """A version that does not follow the newest: those after it are worked out again."""
         records = self.records
         path = records.path(number)
-        there = np.array([at for at in path if at >= 0])
-        us, rr, tie, rest = (column[there].tolist() for column in records.versions[:4])
-        positions = list(zip(us, rr, tie, strict=True))
-        if (*late.position, int(self.arrived.rows.rest[row])) in zip(us, rr, tie, rest, strict=True):
+        there = [at for at in path if at >= 0]
+        positions = [records.position(at) for at in there]
+        rest, rests = self.arrived.rows.rest[row], records.versions.rest
+        if any(position == late.position and rests[at] == rest for position, at in zip(positions, there, strict=True)):
             self.out.counts[DUPLICATES] += 1
             return
         at = next((at for at, position in enumerate(positions) if position < late.position), len(path) - 1)

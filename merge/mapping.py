@@ -137,6 +137,11 @@ def raw_columns(plan: StreamPlan, records: bytes) -> list[Sequence[object]]:
     ]
 
 
+def members(names: Sequence[str], records: bytes) -> list[Sequence[object]]:
+    """Some members of a JSON array of objects, a column each, MISSING where an object has none."""
+    return _reader(tuple(names))(records)
+
+
 @lru_cache(maxsize=256)
 def _reader(names: tuple[str, ...]) -> Callable[[bytes], list[Sequence[object]]]:
     """Reads some members of records at once, passing over the others."""

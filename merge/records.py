@@ -99,10 +99,14 @@ class Records:
         self.index.update(zip(names, range(first, first + len(names)), strict=True))
         self.names += names
         self.known.add([name.encode("utf-8", "surrogatepass") for name in names])
-        self.books += map(self.book_of, names)
+        streams = [name[: name.index("/", name.index("/") + 1) + 1] for name in names]  # no source or stream holds one
+        like = dict(zip(streams, names, strict=True))
+        books = {stream: self.book_of(name) for stream, name in like.items()}
+        depths = {stream: self.depth_of(name) for stream, name in like.items()}
+        self.books += map(books.__getitem__, streams)
         self.head, self.depth = roomy(self.head, len(self.names)), roomy(self.depth, len(self.names))
         self.head[first : len(self.names)] = NONE
-        self.depth[first : len(self.names)] = [self.depth_of(name) for name in names]
+        self.depth[first : len(self.names)] = list(map(depths.__getitem__, streams))
 
     def room(self, versions: int, size: int) -> None:
         """Have room for so many more versions, and bytes of the heap."""
@@ -117,22 +121,23 @@ class Records:
 
     def several(self, number: int, path: Sequence[int]) -> list[Version]:
         """Some versions of a record."""
-        there = [at for at in path if at >= 0]
-        if not there:
-            return [UNKNOWN] * len(path)
-        book, heap = self.books[number], self.heap.data
-        found = []
-        for us, rr, tie, rest, op, arrived_us, begin, end, given, given_end, _, place, _ in zip(
-            *(column[there].tolist() for column in self.versions), strict=True
-        ):
-            fields = bytes(heap[begin:end])
-            said = fields if given == begin else bytes(heap[given:given_end])
-            name = self.id_of(tie, rest)
-            found.append(
-                Version(us, rr, tie, name, chr(op), arrived_us, said, fields, book.place(place), op == _DELETED)  # type: ignore[arg-type]
-            )
-        rest_of = iter(found)
-        return [next(rest_of) if at >= 0 else UNKNOWN for at in path]
+        return [self._version(number, at) if at >= 0 else UNKNOWN for at in path]
+
+    def _version(self, number: int, at: int) -> Version:
+        # one value after the other: a record's versions are few, and indexing arrays by arrays is dear
+        us, rr, tie, rest, op, arrived_us, begin, end, given, given_end, _, place, _ = (
+            column.item(at) for column in self.versions
+        )
+        heap = self.heap.data
+        fields = bytes(heap[begin:end])
+        said = fields if given == begin else bytes(heap[given:given_end])
+        name, where = self.id_of(tie, rest), self.books[number].place(place)
+        return Version(us, rr, tie, name, chr(op), arrived_us, said, fields, where, op == _DELETED)  # type: ignore[arg-type]
+
+    def position(self, at: int) -> tuple[int, int, int]:
+        """The position of the version ``at``."""
+        of = self.versions
+        return of.us.item(at), of.rr.item(at), of.tie.item(at)
 
     def id_of(self, tie: int, rest: int) -> str:
         """The id that has these halves."""
@@ -151,7 +156,7 @@ class Records:
             if at < 0:
                 break
             found.append(at)
-            at = int(before[at])
+            at = before.item(at)
         if at == NONE and len(found) <= self.depth[number]:
             found.append(NONE)
         return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
@@ -132,6 +133,14 @@ def _scannable(text: bytes) -> bool:
     return True
 
 
+def _is_json(raw: bytes) -> bool:
+    try:
+        _decode(raw)
+    except (msgspec.MsgspecError, RecursionError):
+        return False
+    return True
+
+
 class _Mapping:
     """Maps the records of one stream's lines."""
 
@@ -229,26 +238,25 @@ class _Mapping:
 
     def _memorise(self, field: Int64s, begin: Int64s, end: Int64s) -> None:
         """Work out what the canonical forms of some values are; what fits no field stays unknown."""
-        values: list[bytes] = []
-        results: list[bytes] = []
-        whole = self._text.data
-        wanted = {
-            (number, bytes(whole[a:b]))
-            for number, a, b in zip(field.tolist(), begin.tolist(), end.tolist(), strict=True)
-            if number >= 0
-        }
-        for number, raw in sorted(wanted):
-            one = self._stream.plan.fields[number]
-            try:
-                value = _decode(raw)
-            except (msgspec.MsgspecError, RecursionError):
-                continue
-            found = mapped_columns(self._stream.plan._replace(fields=(one,)), [[value]], [True])
-            if not found.bad:
-                values.append(bytes([number]) + raw)
-                results.append(_encode(found.columns[one.field.name][0]))
-        if values:
-            self._stream.memorise(values, results)
+        stream, whole = self._stream, self._text.data
+        wanted: dict[int, set[bytes]] = defaultdict(set)
+        for number, a, b in zip(field.tolist(), begin.tolist(), end.tolist(), strict=True):
+            if number >= 0:
+                wanted[number].add(bytes(whole[a:b]))
+        for number, texts_ in wanted.items():
+            given = [one for one in sorted(texts_) if _is_json(one)]
+            one = stream.plan.fields[number]
+            found = mapped_columns(
+                stream.plan._replace(fields=(one,)), [[_decode(raw) for raw in given]], [True] * len(given)
+            )
+            results = map(_encode, found.columns[one.field.name])
+            fine = [
+                (bytes([number]) + raw, result)
+                for row, (raw, result) in enumerate(zip(given, results, strict=True))
+                if row not in found.bad
+            ]
+            if fine:
+                stream.memorise([raw for raw, _ in fine], [result for _, result in fine])
 
     def _places(
         self, number: Int64s, said: Bytes, begin: Int64s, end: Int64s, key_begin: Int64s, key_end: Int64s

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from flockiq.shared.machine.code import Array, Whole, compiled
+from flockiq.shared.machine.memory import copy_between
 
 
 def bytes_of(text: str) -> Array:
@@ -233,7 +234,6 @@ def same(text: Array, begin: int, end: int, names: Array, first: int, last: int)
 @compiled
 def copied(out: Array, o: int, text: Array, begin: int, end: int) -> Whole:
     """Write a stretch of text; where it ends."""
-    to, at = np.uint64(o), np.uint64(begin)
-    for i in range(np.uint64(max(end - begin, 0))):
-        out[to + i] = text[at + i]
-    return o + max(end - begin, 0)
+    size = max(end - begin, 0)
+    copy_between(out, np.int64(o), text, np.int64(begin), np.int64(size))
+    return o + size

@@ -7,17 +7,12 @@ Imported only where machine code is loaded (shared/machine/loading.py).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
-from numba import types
-from numba.core.cgutils import raw_memcpy
-from numba.extending import intrinsic
 
 from flockiq.shared.lanes import ABSENT, NULL
 from flockiq.shared.lanetable import NOTHING
 from flockiq.shared.machine.code import Array, Truth, Whole, compiled
+from flockiq.shared.machine.memory import copy_between
 from flockiq.shared.machine.tokens import (
     COLON,
     COMMA,
@@ -33,23 +28,7 @@ from flockiq.shared.machine.tokens import (
 from flockiq.shared.pool import BOOLEAN, DATE, MEMBER, MOMENT
 
 _T, _Z = 84, 90
-_own: Callable[..., Any] = intrinsic
-_memcpy: Callable[..., Any] = raw_memcpy
 _DAY = 86_400_000_000
-
-
-@_own
-def _copy(typing: Any, out: Any, at: Any, text: Any, begin: Any, size: Any) -> Any:  # noqa: ARG001 - numba asks for it
-    """Copy ``size`` bytes of ``text`` from ``begin`` on into ``out`` at ``at``: half the time of a loop."""
-
-    def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-        target = context.make_array(signature.args[0])(context, builder, given[0])
-        source = context.make_array(signature.args[2])(context, builder, given[2])
-        places = builder.gep(target.data, [given[1]]), builder.gep(source.data, [given[3]])
-        _memcpy(builder, *places, given[4], 1)
-        return context.get_dummy_value()
-
-    return types.void(out, types.int64, text, types.int64, types.int64), code
 
 
 @compiled
@@ -85,7 +64,7 @@ def joined(
                     out[p] = COMMA
                     p += 1
                 first, size = first + 1, size - 1
-            _copy(out, p, text, first, size)
+            copy_between(out, p, text, first, size)
             p += size
         ends[i] = p
     return out[:p], ends
