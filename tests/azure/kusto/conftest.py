@@ -35,7 +35,7 @@ def rows(first: int, count: int, **more: object) -> bytes:
 @pytest.fixture
 def peer() -> Iterator[Eventhouse]:
     """A database with the app's tables."""
-    with Eventhouse(slow_s=0.3) as peer:
+    with Eventhouse(slow_s=3.0) as peer:
         yield peer
 
 
@@ -64,7 +64,8 @@ async def opens(peer: Eventhouse, blobs: FolderBlobs) -> AsyncIterator[Opens]:
     opened: list[KustoAnalytics] = []
 
     def over(**given: Any) -> KustoAnalytics:
-        cluster = Cluster(peer.environment, nobody, within_s=1.0, stream_within_s=1.0, try_s=given.pop("try_s", 5.0))
+        within_s, try_s = given.pop("within_s", 1.0), given.pop("try_s", 5.0)
+        cluster = Cluster(peer.environment, nobody, within_s=within_s, stream_within_s=within_s, try_s=try_s)
         opened.append(KustoAnalytics(cluster, blobs, **{"linger_s": 0.005, **given}))
         return opened[-1]
 

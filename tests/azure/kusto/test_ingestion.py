@@ -128,7 +128,7 @@ async def test_rows_too_large_to_stream_in_the_service_s_eyes_are_queued(
 @pytest.mark.parametrize("kind", MEND)
 async def test_rows_are_stored_whatever_happens_to_them(kind: str, opens: Opens, peer: Eventhouse) -> None:
     """At least once."""
-    analytics = opens(try_s=0.2 if kind == "slow" else 5.0)
+    analytics = opens(try_s=1.0 if kind == "slow" else 5.0, within_s=15.0)
     peer.faults.plan(kind, where="stream/", times=1 if kind == "slow" else 2)
     await analytics.ingest("Deltas", rows(0, 5))
     assert peer.rows(DISTINCT) == [[5]]
