@@ -61,6 +61,7 @@ from flockiq.shared.errors import BadRecord, FlockIQError
 from tests.peers.faults import Faults
 from tests.peers.kusto import frames
 from tests.peers.kusto.queued import Queued
+from tests.peers.kusto.texts import CLEAR, INLINE, MADE, deletion, typed
 from tests.peers.loop import Loop
 from tests.peers.storage.azurite import Missing
 
@@ -72,18 +73,6 @@ EVENTHOUSE: Final = Path(__file__).resolve().parents[3] / "eventhouse"
 HOST: Final = "flockiq.westeurope.kusto.windows.net"
 STREAMED_BYTES: Final = 4 << 20
 _MAPPING: Final = re.compile(r'table (\w+) ingestion json mapping "(\w+)"\s*```(.*?)```', re.DOTALL)
-_PARAMETER: Final = re.compile(r"(\w+)\s*:\s*(\w+)")
-_DELETE: Final = re.compile(r"\.delete table (?P<table>\w+) records <\| (?P=table) \| where (?P<rows>.*)", re.DOTALL)
-_ROW: Final = re.compile(r'\(((?:[^()"]|"(?:[^"\\]|\\.)*")*)\)')
-_EQUAL: Final = re.compile(r'(\w+) == ("(?:[^"\\]|\\.)*")')
-_DECLARED: Final = re.compile(r"declare\s+query_parameters\s*\(([^;]*)\)\s*;")
-
-_INLINE: Final = re.compile(
-    r"\.ingest inline into table (?P<table>\w+) "
-    r"with \(format='json', ingestionMappingReference='(?P<mapping>\w+)'\) <\|\n"
-)
-_CLEAR: Final = re.compile(r"\.clear table (?P<table>\w+) data")
-_MADE: Final = re.compile(r"\.create-(?:merge|or-alter) table (?P<table>\w+) ")
 
 
 class Eventhouse:
@@ -185,7 +174,7 @@ class Eventhouse:
         if self.faults.strikes("strange", "query"):
             return web.json_response({"hello": "world"})
         try:
-            found = await self._engine.query(kql, _typed(kql, given.get("Parameters", {})))
+            found = await self._engine.query(kql, typed(kql, given.get("Parameters", {})))
         except FlockIQError as error:
             return _error(str(error), "BadRequest_SemanticError")
         return await self._after(request, "query", web.json_response(frames.answer(found.columns, found.rows)))
@@ -218,16 +207,16 @@ class Eventhouse:
         command = " ".join(text.split())
         if command == ".get kusto identity token":
             return web.json_response(frames.table(["AuthorizationContext"], [["peer"]]))
-        if (deleted := _DELETE.fullmatch(text)) is not None:
+        if (deleted := deletion(text)) is not None:
             if not self.admin:
                 return _error("Principal is not authorized to perform this operation", "Forbidden", status=403)
-            like = [dict(_EQUAL.findall(row)) for row in _ROW.findall(deleted["rows"])]
-            values = [{name: json.loads(value) for name, value in row.items()} for row in like]
-            await self._engine.remove(deleted["table"], values)
-            done = web.json_response(frames.table(["TableName"], [[deleted["table"]]]))
+            table, like = deleted
+            await self._engine.remove(table, like)
+            done = web.json_response(frames.table(["TableName"], [[table]]))
             return await self._after(request, "mgmt", done)
-        if (table := await self._by_hand(text)) is not None:
-            return await self._after(request, "mgmt", web.json_response(frames.table(["TableName"], [[table]])))
+        if (done_by_hand := await self._by_hand(text)) is not None:
+            done = web.json_response(frames.table(["TableName"], [[done_by_hand]]))
+            return await self._after(request, "mgmt", done)
         if command != ".get ingestion resources":
             return _error(f"Syntax error: {command}", "BadRequest_SyntaxError")
         if self._queued is None:
@@ -242,16 +231,16 @@ class Eventhouse:
 
     async def _by_hand(self, text: str) -> str | None:
         """The table of a command that somebody types, once it is done; None if it is none of those."""
-        if (found := _INLINE.match(text)) is not None:
+        if (found := INLINE.match(text)) is not None:
             await self._take(found["table"], text[found.end() :].encode(), found["mapping"], "json")
             self._filled = True
             return found["table"]
-        if (found := _CLEAR.fullmatch(text)) is not None:
+        if (found := CLEAR.fullmatch(text)) is not None:
             if self._filled:  # of one table means of all here, which is how tests clear them
                 await self._engine.close()
                 self._engine, self._filled = self._fresh(), False
             return found["table"]
-        made = _MADE.match(text)
+        made = MADE.match(text)
         return made["table"] if made is not None else None
 
     def _fresh(self) -> DuckdbAnalytics:
@@ -312,20 +301,6 @@ async def _metadata(_request: web.Request) -> web.Response:
         "FirstPartyAuthorityUrl": "https://login.microsoftonline.com/f8cdef31-a31e-4b4a-93e4-5f571e91255a",
     }
     return web.json_response({"AzureAD": login})
-
-
-def _typed(kql: str, given: Mapping[str, str]) -> dict[str, str | int | float]:
-    """Parameters, which come as texts: strings as they are, all else as KQL's literals."""
-    declared = dict(_PARAMETER.findall(" ".join(_DECLARED.findall(kql))))
-    kinds = {"int": int, "long": int, "real": float}
-    typed: dict[str, str | int | float] = {}
-    for name, value in given.items():
-        kind = declared.get(name, "")
-        if kind == "string":
-            typed[name] = value
-        elif kind:
-            typed[name] = kinds.get(kind, str)(value.removeprefix(f"{kind}(").removesuffix(")"))
-    return typed
 
 
 def _error(message: str, code: str, *, status: int = 400) -> web.Response:
