@@ -30,11 +30,13 @@ class Functions(NamedTuple):
     numbered: Function
     written: Function
     ids_of_bytes: Function
+    run_program: Function
 
 
 loading = Loading(
     Functions,
     modules=(
+        "flockiq.shared.cel.rowprogram",
         "flockiq.shared.machine.code",
         "flockiq.shared.machine.ids",
         "flockiq.shared.machine.writing",
@@ -62,6 +64,8 @@ loading = Loading(
         "pipeline/rowscore.py",
         "pipeline/rowtake.py",
         "pipeline/rowwise.py",
+        "shared/cel/program.py",
+        "shared/cel/rowprogram.py",
         "shared/machine/ids.py",
         "shared/machine/writing.py",
         "shared/pool.py",

@@ -6,6 +6,7 @@ import numpy as np
 
 from flockiq.compare.drift import disagree
 from flockiq.pipeline import compiled
+from flockiq.pipeline.compiled import Functions
 from flockiq.pipeline.findings import drifted, found
 from flockiq.pipeline.fused import in_one_pass
 from flockiq.pipeline.ordered import ordered
@@ -13,6 +14,7 @@ from flockiq.pipeline.rounds import Passed, in_rounds
 from flockiq.pipeline.world import DeltaRows, Plan, World
 from flockiq.shared.lanes import Bools, Int64s, Texts
 from flockiq.shared.rows import ACTION, Rows
+from flockiq.signal.by_program import RunProgram
 from flockiq.signal.conditions import evaluate
 from flockiq.signal.seen import Act, Seen
 
@@ -44,7 +46,7 @@ def play(world: World, plan: Plan, rows: Rows, texts: Texts, *, judging: bool = 
     previous = _previous(folded.entity[passed.judged])
     world.findings += found(world, plan.layout, folded, passed, previous, before)
     if judging:
-        _judge(world, plan, folded, passed, previous, acts, place, texts)
+        _judge(world, plan, folded, passed, previous, acts, place, texts, functions)
     return DeltaRows(
         entity=folded.entity[passed.row],
         field=passed.field,
@@ -81,7 +83,9 @@ def judge_again(world: World, plan: Plan, entities: Int64s, shown: Int64s, texts
         delta_source=none,
         observed=(),
     )
-    world.signs.holds[entities] = evaluate(plan.states, seen, world.signs.holds[entities], world.episodes, texts)
+    world.signs.holds[entities] = evaluate(
+        plan.states, seen, world.signs.holds[entities], world.episodes, texts, run=_run_program(compiled.ready())
+    )
     was = world.signs.drift[entities]
     world.findings += drifted(world, plan.layout, entities, seen.event, seen.us, drift, seen.previous, was)
     world.signs.drift[entities] = drift
@@ -96,6 +100,7 @@ def _judge(
     acts: list[Act],
     place: Int64s,
     texts: Texts,
+    functions: Functions | None,
 ) -> None:
     """Take the conditions through what was folded; ``place``: where each row stands among rows and acts."""
     judged = passed.judged
@@ -121,7 +126,11 @@ def _judge(
     )
     holds = world.signs.holds
     # rows are in order: of an entity's several, the last is what stays
-    holds[entity] = evaluate(plan.rules, seen, holds[entity], world.episodes, texts, acts)
+    holds[entity] = evaluate(plan.rules, seen, holds[entity], world.episodes, texts, acts, run=_run_program(functions))
+
+
+def _run_program(functions: Functions | None) -> RunProgram | None:
+    return None if functions is None else functions.run_program
 
 
 def _previous(entity: Int64s) -> Int64s:

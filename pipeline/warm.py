@@ -13,6 +13,9 @@ from flockiq.pipeline.fused import in_one_pass
 from flockiq.pipeline.types import TypeState
 from flockiq.pipeline.world import Plan
 from flockiq.shared import wire
+from flockiq.shared.cel.compile import compile_cel
+from flockiq.shared.cel.kinds import Kind
+from flockiq.shared.cel.program import Lanes, program, registers
 from flockiq.shared.laneindex import FREE
 from flockiq.shared.lanes import Texts
 from flockiq.shared.layout import Baseline, Field, Layout, Tolerance
@@ -69,6 +72,7 @@ def warm(functions: Functions) -> None:
     told = DeltaColumns(*np.zeros((len(DeltaColumns._fields), 1), np.int64))
     functions.shared(told, told, np.empty(1, np.bool_), np.empty(1, np.bool_))
     passed = in_one_pass(functions, state.live, LAYOUT, rows["thing"], texts)
+    _program(functions)
     state.history.append(rows["thing"])
     came, found = np.empty(1, np.int8), np.empty(1, np.int64)
     mine, marks, previous, log = state.history.searched(rows["thing"])
@@ -83,6 +87,20 @@ def warm(functions: Functions) -> None:
     price = pool.lanes(DECIMAL, 2, distinct).plain[which]
     if pool.joined(("{", "}"), [pool.ids(price, "as long as an id's parts are")]).utf8.tobytes() != _HASHED:
         raise AssertionError("the compiled pool does not put texts together")
+
+
+def _program(functions: Functions) -> None:
+    """Judge two numbers."""
+    term = compile_cel("count > 1", {"count": Kind.INT}).term
+    if term is None:
+        raise AssertionError("a condition is no term")
+    one = program([(5, term)], ["count"], {"count": Lanes("integer")})
+    found, nothing = np.empty(2, np.int64), np.empty((0, 2), np.int64)
+    code, steady, wholes, reals, _ = one
+    counts, rows = np.array([[1], [2]]), np.arange(2)
+    functions.run_program(code, steady, wholes, reals, counts, rows, nothing, *registers(one, 2), found)
+    if found.tolist() != [0, 1 << 5]:
+        raise AssertionError("the compiled program does not tell 2 from 1")
 
 
 def _line() -> bytes:

@@ -58,8 +58,19 @@ class FieldDeltas:
     def __init__(self, number: int, layout: Layout, told: Seen, at: Int64s, golden: Columns, texts: Texts) -> None:
         self.row, self.old, self.new = told.delta_row[at], told.delta_old[at], told.delta_new[at]
         self.source = told.delta_source[at]
-        self._number, self._layout, self._golden, self._texts = number, layout, golden, texts
+        self.number, self._layout, self._golden, self._texts = number, layout, golden, texts
         self._made: dict[str, Column] = {}
+
+    def lanes(self, name: str) -> Int64s | Floats:
+        """A column that is not golden, as lanes; a relative change as it is."""
+        match name:
+            case "old":
+                return self.old
+            case "new":
+                return self.new
+            case _:
+                values: Int64s | Floats = self.columns((name,))[name].values
+                return values
 
     def columns(self, names: Iterable[str]) -> dict[str, Column]:
         """What a change rule reads: the old and the new value, and what else is named."""
@@ -67,10 +78,10 @@ class FieldDeltas:
         for name in mine - self._made.keys():
             self._made[name] = self._column(name)
         said = {name: self._made[name] for name in mine}
-        return self._golden.of(names, self.row, ("delta", self._number)) | said
+        return self._golden.of(names, self.row, ("delta", self.number)) | said
 
     def _column(self, name: str) -> Column:
-        field, texts = self._layout.fields[self._number], self._texts
+        field, texts = self._layout.fields[self.number], self._texts
         match name:
             case "old" | "new":
                 return column(field.kind, field.scale, self.old if name == "old" else self.new, texts)
@@ -108,7 +119,7 @@ class DeltaColumns:
 
 def relative(old: Floats, new: Floats) -> Floats:
     """(new - old) / |old|; NaN where there is no old number to relate to."""
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(all="ignore"):
         change = (new - old) / np.abs(old)
     change[~np.isfinite(change)] = np.nan
     return change

@@ -8,39 +8,62 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from typing import Protocol
 
 import numpy as np
 
-from flockiq.shared.lanes import Bools, Int64s, Scalar, Texts
+from flockiq.shared.lanes import Int64s, Scalar, Texts
 from flockiq.shared.rows import round_numbers
-from flockiq.signal.columns import Columns, DeltaColumns
+from flockiq.signal.by_columns import ByColumns
+from flockiq.signal.by_program import ByProgram, RunProgram
+from flockiq.signal.columns import Columns, DeltaColumns, FieldDeltas
 from flockiq.signal.episodes import Episodes
 from flockiq.signal.hits import BEGINS, ENDS, GOES_ON, PASSES, Hits, told
-from flockiq.signal.ruleset import KEY, Ruleset
+from flockiq.signal.ruleset import Ruleset
 from flockiq.signal.seen import Act, Observed, Seen
-from flockiq.signal.watch import Watch, canonical_values, floats, holds
+from flockiq.signal.watch import Watch, canonical_values
 
-_MUCH = 6  # an nth of all rows from which on all are evaluated, where no texts are read
-BEYOND = 4.0  # deviations: an anomaly rule without a condition means this
+
+class _Judging(Protocol):
+    """Evaluates conditions over some rows."""
+
+    def held(self, asked: Int64s) -> Int64s:
+        """The bits of the states that are asked of a row and hold there, int64 [r]; of others nothing is said."""
+
+    def changed(self, order: int, found: FieldDeltas) -> Int64s:
+        """Which deltas of a field a change rule watches for."""
+
+    def unusual(self, order: int, observed: Observed) -> Int64s:
+        """Which values are unlike their own history by an anomaly rule."""
 
 
 def evaluate(
-    rules: Ruleset, seen: Seen, before: Int64s, episodes: Episodes, texts: Texts, acts: Sequence[Act] = ()
+    rules: Ruleset,
+    seen: Seen,
+    before: Int64s,
+    episodes: Episodes,
+    texts: Texts,
+    acts: Sequence[Act] = (),
+    *,
+    run: RunProgram | None = None,
 ) -> Int64s:
     """Take the episodes through some rows; returns the holds words after each, int64 [r].
 
-    ``before``: the words of the rows' entities before all of them, int64 [r].
+    ``before``: the words of the rows' entities before all of them, int64 [r]. With ``run``, machine code
+    (shared/cel/rowprogram.py) evaluates what it can.
     """
-    judging = _Judging(rules, seen, texts)
+    columns = Columns(rules.layout, seen.golden, seen.key, texts)
+    deltas = DeltaColumns(rules.layout, seen, columns, texts)
+    judging: _Judging = ByColumns(rules, seen, columns) if run is None else ByProgram(rules, seen, columns, run)
     asked = _by_row(seen, rules.reads) | np.where(seen.fresh, rules.asked_first, 0) | rules.always
-    after = _after(seen, before, asked, judging.held(asked))
+    after = _after(seen, before, asked, judging.held(asked) & asked)
     was = np.where(seen.previous >= 0, after[seen.previous], before) if len(after) else after
     hits = [_turns(rules, seen, was, after)]
     for order, watch in enumerate(rules.watches):
         if watch.kind == "change":
-            hits += judging.changes(order, watch)
+            hits += _changes(order, watch, judging, rules, deltas, texts)
         elif watch.kind == "anomaly":
-            hits += judging.anomalies(order, watch)
+            hits += _anomalies(order, watch, judging, seen)
     told(rules, hits, acts, seen, episodes, texts)
     return after
 
@@ -82,89 +105,33 @@ def _turns(rules: Ruleset, seen: Seen, was: Int64s, after: Int64s) -> Hits:
     return Hits(row, rules.state_orders[state], what)
 
 
-class _Judging:
-    """Some rows under judgement: every column they need is made once for all rules."""
+def _changes(
+    order: int, watch: Watch, judging: _Judging, rules: Ruleset, deltas: DeltaColumns, texts: Texts
+) -> Iterator[Hits]:
+    """Where a change happened that a rule watches for."""
+    for number in watch.fields:
+        found = deltas.of(number)
+        if found is None:
+            continue
+        at = judging.changed(order, found)
+        if not len(at):
+            continue
+        field = rules.layout.fields[number]
+        old, new = (canonical_values(field, lanes[at], texts) for lanes in (found.old, found.new))
+        told_by = [rules.layout.tellers[source] for source in found.source[at].tolist()]
+        said = [
+            {"field": field.name, "source": source, "old": was, "new": now}
+            for source, was, now in zip(told_by, old, new, strict=True)
+        ]
+        yield Hits.happening(order, found.row[at], said)
 
-    def __init__(self, rules: Ruleset, seen: Seen, texts: Texts) -> None:
-        self.rules, self.layout, self.seen, self.texts = rules, rules.layout, seen, texts
-        self.columns = Columns(self.layout, seen.golden, seen.key, texts)
-        self.deltas = DeltaColumns(self.layout, seen, self.columns, texts)
-        self._texts = {field.name for field in self.layout.fields if field.kind in ("string", "json")} | {KEY}
-        self._asked: dict[tuple[str, ...], Bools] = {}
 
-    def held(self, asked: Int64s) -> Int64s:
-        """The bits of the states that are asked of a row and hold there, int64 [r]."""
-        held = np.zeros(len(asked), np.int64)
-        for watch in self.rules.states:
-            true = self._drifting(watch) if watch.kind == "drift" else self._true(watch, asked)
-            held[np.flatnonzero(true)] |= np.int64(1 << watch.number)
-        return held
-
-    def _true(self, watch: Watch, asked: Int64s) -> Bools:
-        """Where a threshold is asked and holds, bool [r]."""
-        new = self._asked.get(watch.names)
-        if new is None:  # many rules are asked of the same rows
-            new = self._asked[watch.names] = asked & np.int64(1 << watch.number) != 0
-        count = np.count_nonzero(new)
-        if not count:
-            return new
-        if _MUCH * count > len(new) and self._texts.isdisjoint(watch.names):  # cheaper than picking out columns
-            return new & holds(watch.condition, self.columns.all(watch.names), len(new))
-        rows = np.flatnonzero(new)
-        true = np.zeros(len(new), np.bool_)
-        true[rows] = holds(watch.condition, self.columns.of(watch.names, rows, watch.names), len(rows))
-        return true
-
-    def _drifting(self, watch: Watch) -> Bools:
-        """Where a drift rule holds."""
-        true = np.zeros(len(self.seen.entity), np.bool_)
-        for number, tolerance in enumerate(self.layout.tolerances):
-            if tolerance.field in watch.fields:
-                true |= self.seen.drift[:, number]
-        rows = np.flatnonzero(true)
-        if len(rows) and watch.condition is not None:
-            true[rows] = holds(watch.condition, self.columns.of(watch.names, rows), len(rows))
-        return true
-
-    def changes(self, order: int, watch: Watch) -> Iterator[Hits]:
-        """Where a change happened that a rule watches for."""
-        for number in watch.fields:
-            found = self.deltas.of(number)
-            if found is None:
-                continue
-            field = self.layout.fields[number]
-            at = np.flatnonzero(holds(watch.condition, found.columns(watch.names), len(found.row)))
-            old, new = (canonical_values(field, lanes[at], self.texts) for lanes in (found.old, found.new))
-            told_by = [self.layout.tellers[source] for source in found.source[at].tolist()]
-            said = [
-                {"field": field.name, "source": source, "old": was, "new": now}
-                for source, was, now in zip(told_by, old, new, strict=True)
-            ]
-            yield Hits.happening(order, found.row[at], said)
-
-    def anomalies(self, order: int, watch: Watch) -> Iterator[Hits]:
-        """Where a number was unlike its own history."""
-        for observed in self.seen.observed:
-            if observed.field in watch.fields:
-                at = np.flatnonzero(self._unusual(watch, observed))
-                yield Hits.happening(order, observed.row[at], [_shown(observed, hit) for hit in at.tolist()])
-
-    def _unusual(self, watch: Watch, observed: Observed) -> Bools:
-        known = ~np.isnan(observed.score)
-        if watch.condition is None:
-            with np.errstate(invalid="ignore"):
-                beyond: Bools = known & (np.abs(observed.score) > BEYOND)
-            return beyond
-        rows = np.flatnonzero(known)
-        columns = self.columns.of(watch.names, observed.row[rows]) | {
-            "score": floats(observed.score[rows]),
-            "new": floats(observed.value[rows]),
-            "expected": floats(observed.expected[rows]),
-            "low": floats(observed.low[rows]),
-            "high": floats(observed.high[rows]),
-        }
-        known[rows] = holds(watch.condition, columns, len(rows))
-        return known
+def _anomalies(order: int, watch: Watch, judging: _Judging, seen: Seen) -> Iterator[Hits]:
+    """Where a number was unlike its own history."""
+    for observed in seen.observed:
+        if observed.field in watch.fields:
+            at = judging.unusual(order, observed)
+            yield Hits.happening(order, observed.row[at], [_shown(observed, hit) for hit in at.tolist()])
 
 
 def _shown(observed: Observed, hit: int) -> dict[str, Scalar]:

@@ -10,9 +10,9 @@ import numpy as np
 from flockiq.shared.lanes import Int64s, Scalar, Texts
 from flockiq.shared.layout import Field
 from flockiq.signal.episodes import Episodes
-from flockiq.signal.ruleset import KEY, Ruleset
+from flockiq.signal.ruleset import Ruleset
 from flockiq.signal.seen import Act, Seen
-from flockiq.signal.watch import canonical_values
+from flockiq.signal.watch import KEY, canonical_values
 
 PASSES, GOES_ON, BEGINS, ENDS, HAPPENS = range(5)
 """What a hit is: time comes to a state that holds, its values may have changed, it begins, it ends; an event."""

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 
 import numpy as np
 
 from flockiq.shared.lanes import Bools, Int64s
 from flockiq.shared.layout import Layout
-from flockiq.signal.watch import Watch
-
-KEY = "key"
-"""What conditions and titles call the name of an entity itself."""
+from flockiq.signal.programs import Programs
+from flockiq.signal.watch import KEY, Watch
 
 
 class Ruleset:
@@ -44,6 +43,11 @@ class Ruleset:
         self.shown_of: Bools = np.zeros((len(self.watches), fields + 1), np.bool_)
         for order, shown in enumerate(self.shown):
             self.shown_of[order, [number for _, number in shown]] = True
+
+    @cached_property
+    def programs(self) -> Programs:
+        """Their conditions for machine code."""
+        return Programs(self.watches, self.layout)
 
     def _by_field(self, names: Callable[[Watch], Iterable[str]]) -> Int64s:
         numbers = self.layout.numbers

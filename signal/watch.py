@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
 import numpy as np
 
 from flockiq.shared.cel.columns import Column
+from flockiq.shared.cel.compile import Expression
 from flockiq.shared.lanes import ABSENT, NULL, Bools, Floats, Int64s, LaneType, Scalar, Texts, numbers, value_of
 from flockiq.shared.layout import Field
 
 Kind = Literal["threshold", "change", "drift", "anomaly"]
-Condition = Callable[[Mapping[str, Column], int], Column]
+
+KEY = "key"
+"""What conditions and titles call the name of an entity itself."""
+
+BEYOND = 4.0
+"""Deviations from what is usual: an anomaly rule without a condition means this."""
 
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
@@ -26,7 +32,7 @@ class Watch(NamedTuple):
     name: str
     kind: Kind
     fields: tuple[int, ...]  # the fields a change, drift or anomaly is watched on
-    condition: Condition | None
+    condition: Expression | None
     names: tuple[str, ...]
     for_us: int
     keep_us: int  # a state goes on firing for this long after it ended
@@ -65,7 +71,7 @@ def floats(values: Floats) -> Column:
     return Column(values, np.isnan(values))
 
 
-def holds(condition: Condition | None, columns: Mapping[str, Column], n: int) -> Bools:
+def holds(condition: Expression | None, columns: Mapping[str, Column], n: int) -> Bools:
     """Where a condition is true; null is not true, and no condition is always true."""
     if condition is None:
         return np.ones(n, np.bool_)

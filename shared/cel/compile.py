@@ -10,11 +10,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from flockiq.shared.cel import functions, operators, texts
+from flockiq.shared.cel import functions, texts
 from flockiq.shared.cel.columns import Column
 from flockiq.shared.cel.functions import Typed
 from flockiq.shared.cel.kinds import Kind
 from flockiq.shared.cel.parse import Call, CelError, ListOf, Literal, Name, Node, parse
+from flockiq.shared.cel.terms import Term
 
 __all__ = ["CelError", "Expression", "compile_cel"]
 
@@ -22,11 +23,12 @@ __all__ = ["CelError", "Expression", "compile_cel"]
 class Expression:
     """A compiled expression. ``names`` are the variables it reads, ``kind`` what it gives."""
 
-    __slots__ = ("_typed", "kind", "names", "text")
+    __slots__ = ("_typed", "kind", "names", "term", "text")
 
     def __init__(self, text: str, typed: Typed, names: frozenset[str]) -> None:
         self.text = text
         self.kind = typed.kind
+        self.term = typed.term  # the same, for who runs it otherwise; None for texts that are made
         self.names = names
         self._typed = typed
 
@@ -87,20 +89,20 @@ class _Lowering:
             raise CelError(node.position, f"there is no {name!r} here", functions.suggest(name, self._schema))
         self.names.add(name)
         kind = self._schema[name]
+        term = Term("name", kind, value=name)
         if kind is Kind.STRING:  # what stands where a text is null may be None, which does not compare
 
             def said(columns: Mapping[str, Column]) -> Column:
                 values, null, lanes = columns[name]
                 return Column(np.where(null, "", values) if lanes is None and null.any() else values, null, lanes)
 
-            return Typed(kind, said)
-        return Typed(kind, lambda columns: columns[name])
+            return Typed(kind, said, term)
+        return Typed(kind, lambda columns: columns[name], term)
 
     def _has(self, node: Call) -> Typed:
         if len(node.arguments) != 1 or not isinstance(node.arguments[0], Name):
             raise CelError(node.position, "has asks about one name", "has(email)")
-        run = self.lower(node.arguments[0]).run
-        return Typed(Kind.BOOL, lambda columns: operators.negation(operators.is_null(run(columns))))
+        return functions.negation(functions.is_null(self.lower(node.arguments[0])))
 
     def _membership(self, node: Call) -> Typed:
         item, where = node.arguments

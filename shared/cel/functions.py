@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import reduce
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,13 +14,15 @@ from flockiq.shared.cel import operators, texts
 from flockiq.shared.cel.columns import Column
 from flockiq.shared.cel.kinds import Kind
 from flockiq.shared.cel.parse import Call, CelError, Literal
+from flockiq.shared.cel.terms import Run, Term, term
 from flockiq.shared.config.durations import parse_duration
 from flockiq.shared.instants import instant_us, zone_info
+from flockiq.shared.lanes import text_lane
 
 Constant = bool | float | str | None
-Run = Callable[[Mapping[str, Column]], Column]
 
 _UTC = zone_info("UTC")
+_FEW = 16  # texts in a list that are compared with one by one, as a term
 _NUMBERS = (Kind.INT, Kind.DOUBLE)
 _DTYPES = {Kind.BOOL: np.bool_, Kind.INT: np.int64, Kind.DOUBLE: np.float64, Kind.STRING: object, Kind.NULL: np.bool_}
 _TIMES: Mapping[tuple[Kind, str, Kind], Kind] = {
@@ -34,10 +37,11 @@ NAMES = ("has", "size", "matches", "abs", "double", "timestamp", "duration", *te
 
 
 class Typed(NamedTuple):
-    """A lowered node: its kind, and the function that gives its column."""
+    """A lowered node: its kind, the function that gives its column, and the same as a term, unless it is a text."""
 
     kind: Kind
     run: Run
+    term: Term | None
 
 
 def constant(kind: Kind, value: Constant) -> Typed:
@@ -45,7 +49,8 @@ def constant(kind: Kind, value: Constant) -> Typed:
     values: npt.NDArray[Any] = np.empty((), _DTYPES.get(kind, np.int64))
     values[()] = False if value is None else value
     column = Column(values, np.asarray(value is None))
-    return Typed(kind, lambda _: column)
+    said = text_lane(value) if isinstance(value, str) else value
+    return Typed(kind, lambda _: column, Term("const", kind, value=said))
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
@@ -75,26 +80,44 @@ def one_of(left: Typed, items: Sequence[Literal]) -> Typed:
     for item in items:
         if item.kind is not Kind.STRING:
             raise _mismatch(item.position, "in", [left.kind, item.kind])
-    return _unary(Kind.BOOL, texts.one_of(frozenset(str(item.value) for item in items)), left)
+    known = frozenset(str(item.value) for item in items)
+    found = _unary(Kind.BOOL, texts.one_of(known), left)
+    if left.term is None or not 0 < len(known) <= _FEW:
+        return found
+    terms = (
+        Term("==", Kind.BOOL, (left.term, Term("const", Kind.STRING, value=text_lane(one)))) for one in sorted(known)
+    )
+    return found._replace(term=reduce(lambda one, other: Term("||", Kind.BOOL, (one, other)), terms))
 
 
 def in_nothing(left: Typed) -> Typed:
     """``x in []``: false, and null where x is."""
-    return _unary(Kind.BOOL, lambda column: Column(np.zeros_like(column.null), column.null), left)
+    nothing = _unary(Kind.BOOL, lambda column: Column(np.zeros_like(column.null), column.null), left)
+    if left.term is None:
+        return nothing
+    return nothing._replace(term=Term("!=", Kind.BOOL, (left.term, left.term)))
 
 
-def _unary(kind: Kind, function: Callable[[Column], Column], of: Typed) -> Typed:
-    run = of.run
-    return Typed(kind, lambda columns: function(run(columns)))
+def _unary(kind: Kind, function: Callable[[Column], Column], of: Typed, op: str = "") -> Typed:
+    read = of.run
+
+    def run(columns: Mapping[str, Column]) -> Column:
+        return function(read(columns))
+
+    return Typed(kind, run, term(op, kind, run, of.term))
 
 
-def _binary(kind: Kind, function: operators.Binary, left: Typed, right: Typed) -> Typed:
+def _binary(kind: Kind, function: operators.Binary, left: Typed, right: Typed, op: str = "") -> Typed:
     ours, theirs = left.run, right.run
-    return Typed(kind, lambda columns: function(ours(columns), theirs(columns)))
+
+    def run(columns: Mapping[str, Column]) -> Column:
+        return function(ours(columns), theirs(columns))
+
+    return Typed(kind, run, term(op, kind, run, left.term, right.term))
 
 
 def _as_double(of: Typed) -> Typed:
-    return _unary(Kind.DOUBLE, operators.to_double, of) if of.kind is Kind.INT else of
+    return _unary(Kind.DOUBLE, operators.to_double, of, "double") if of.kind is Kind.INT else of
 
 
 def _plain(of: Typed) -> Typed:
@@ -118,9 +141,19 @@ def _logic(node: Call, arguments: Sequence[Typed]) -> Typed:
         if typed.kind is not Kind.BOOL:
             raise CelError(operand.position, f"{node.function} needs conditions, this is {typed.kind}", "compare it")
     if node.function == "!":
-        return _unary(Kind.BOOL, operators.negation, arguments[0])
+        return negation(arguments[0])
     function = operators.conjunction if node.function == "&&" else operators.disjunction
-    return _binary(Kind.BOOL, function, arguments[0], arguments[1])
+    return _binary(Kind.BOOL, function, arguments[0], arguments[1], node.function)
+
+
+def negation(of: Typed) -> Typed:
+    """``!of``."""
+    return _unary(Kind.BOOL, operators.negation, of, "!")
+
+
+def is_null(of: Typed) -> Typed:
+    """``of == null``."""
+    return _unary(Kind.BOOL, operators.is_null, of, "null")
 
 
 def _compare(node: Call, left: Typed, right: Typed) -> Typed:
@@ -129,8 +162,8 @@ def _compare(node: Call, left: Typed, right: Typed) -> Typed:
     if Kind.NULL in kinds:
         if operation not in ("==", "!="):
             raise _mismatch(node.position, operation, kinds)
-        asked = _unary(Kind.BOOL, operators.is_null, left if right.kind is Kind.NULL else right)
-        return asked if operation == "==" else _unary(Kind.BOOL, operators.negation, asked)
+        asked = is_null(left if right.kind is Kind.NULL else right)
+        return asked if operation == "==" else negation(asked)
     if left.kind is not right.kind:
         if not (left.kind in _NUMBERS and right.kind in _NUMBERS):
             raise _mismatch(node.position, operation, kinds)
@@ -138,9 +171,9 @@ def _compare(node: Call, left: Typed, right: Typed) -> Typed:
     if left.kind is Kind.STRING:
         alike = texts.ALIKE.get(operation)
         if alike is not None:
-            return _binary(Kind.BOOL, alike, left, right)
-        left, right = _plain(left), _plain(right)
-    return _binary(Kind.BOOL, operators.COMPARISONS[operation], left, right)
+            return _binary(Kind.BOOL, alike, left, right, operation)
+        return _binary(Kind.BOOL, operators.COMPARISONS[operation], _plain(left), _plain(right))
+    return _binary(Kind.BOOL, operators.COMPARISONS[operation], left, right, operation)
 
 
 def _choose(node: Call, condition: Typed, yes: Typed, no: Typed) -> Typed:
@@ -154,32 +187,36 @@ def _choose(node: Call, condition: Typed, yes: Typed, no: Typed) -> Typed:
     kind = no.kind if yes.kind is Kind.NULL else yes.kind
     yes, no = (_plain(constant_like(one, kind)) for one in (yes, no))
     asked, first, second = condition.run, yes.run, no.run
-    return Typed(kind, lambda columns: operators.choice(asked(columns), first(columns), second(columns)))
+
+    def run(columns: Mapping[str, Column]) -> Column:
+        return operators.choice(asked(columns), first(columns), second(columns))
+
+    return Typed(kind, run, term("?:", kind, run, condition.term, yes.term, no.term))
 
 
 def constant_like(of: Typed, kind: Kind) -> Typed:
     """A null of ``kind`` if ``of`` is the literal null; else ``of``."""
-    return Typed(kind, constant(kind, None).run) if of.kind is Kind.NULL else of
+    return constant(kind, None) if of.kind is Kind.NULL else of
 
 
 def _negative(node: Call, of: Typed) -> Typed:
     if of.kind not in (*_NUMBERS, Kind.DURATION):
         raise CelError(node.position, f"- does not go with {of.kind}", "it is for numbers and durations")
-    return _unary(of.kind, operators.minus, of)
+    return _unary(of.kind, operators.minus, of, "minus")
 
 
 def _arithmetic(node: Call, left: Typed, right: Typed) -> Typed:
     operation = node.function
     kinds = (left.kind, right.kind)
     if kinds == (Kind.INT, Kind.INT):
-        return _binary(Kind.INT, operators.INTS[operation], left, right)
+        return _binary(Kind.INT, operators.INTS[operation], left, right, operation)
     if kinds == (Kind.STRING, Kind.STRING) and operation == "+":
         return _binary(Kind.STRING, operators.join, _plain(left), _plain(right))
     times = _TIMES.get((left.kind, operation, right.kind))
     if times is not None:
-        return _binary(times, operators.INTS[operation], left, right)
+        return _binary(times, operators.INTS[operation], left, right, operation)
     if left.kind in _NUMBERS and right.kind in _NUMBERS and operation in operators.DOUBLES:
-        return _binary(Kind.DOUBLE, operators.DOUBLES[operation], _as_double(left), _as_double(right))
+        return _binary(Kind.DOUBLE, operators.DOUBLES[operation], _as_double(left), _as_double(right), operation)
     raise _mismatch(node.position, operation, kinds)
 
 
@@ -196,7 +233,7 @@ def _function(node: Call, arguments: Sequence[Typed]) -> Typed:
     if name == "size" and kinds == [Kind.STRING]:
         return _unary(Kind.INT, texts.size, arguments[0])
     if name == "abs" and len(kinds) == 1 and kinds[0] in (*_NUMBERS, Kind.DURATION):
-        return _unary(kinds[0], operators.absolute, arguments[0])
+        return _unary(kinds[0], operators.absolute, arguments[0], "abs")
     if name == "double" and len(kinds) == 1 and kinds[0] in (*_NUMBERS, Kind.STRING):
         of = arguments[0]
         return _unary(Kind.DOUBLE, texts.to_double, of) if kinds == [Kind.STRING] else _as_double(of)
@@ -227,9 +264,9 @@ def _of_literal(node: Call, arguments: Sequence[Typed]) -> Typed:
     text = last.value
     try:
         if name == "timestamp":
-            return Typed(Kind.TIMESTAMP, constant(Kind.TIMESTAMP, instant_us(text, _UTC)).run)
+            return constant(Kind.TIMESTAMP, instant_us(text, _UTC))
         if name == "duration":
-            return Typed(Kind.DURATION, constant(Kind.DURATION, parse_duration(text)).run)
+            return constant(Kind.DURATION, parse_duration(text))
         found = texts.matcher(text)
     except ValueError as error:
         raise CelError(last.position, f"{text[:40]!r} does not do: {error}", example[name]) from error

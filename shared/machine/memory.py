@@ -169,6 +169,16 @@ def bits_of(typing: Any, real: Any) -> Any:
 
 
 @_intrinsic
+def real_of(typing: Any, bits: Any) -> Any:
+    """An int64 as the float64 of the same bits."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.bitcast(args[0], _DOUBLE)
+
+    return types.float64(types.int64), code
+
+
+@_intrinsic
 def copy(typing: Any, to: Any, at: Any, text: Any, p: Any, size: Any) -> Any:
     """Copy ``size`` bytes from ``p`` in one text to ``at`` behind another address."""
 

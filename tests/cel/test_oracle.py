@@ -25,6 +25,7 @@ from flockiq.shared.cel.columns import Column
 from flockiq.shared.cel.compile import compile_cel
 from flockiq.shared.cel.kinds import Kind
 from flockiq.shared.lanes import NULL, Texts
+from tests.cel.by_program import by_program
 
 SCHEMA = {
     "i": Kind.INT, "j": Kind.INT, "x": Kind.DOUBLE, "y": Kind.DOUBLE,
@@ -204,9 +205,14 @@ def in_lanes(given_: Mapping[str, Column]) -> dict[str, Column]:
 
 
 def either_way(text: str, kind: Kind, given_: Mapping[str, Column], n: int) -> Column:
-    """Our answer, which is the same whether texts are objects or lanes."""
-    expression = compile_cel(text, SCHEMA, expect=kind)
-    answer, by_lanes = expression(given_, n), expression(in_lanes(given_), n)
+    """Our answer, which is the same whether texts are objects or lanes, and from a program."""
+    expression, lanes = compile_cel(text, SCHEMA, expect=kind), in_lanes(given_)
+    answer, by_lanes = expression(given_, n), expression(lanes, n)
+    if kind is not Kind.STRING:
+        rows, by_machine = by_program(expression, SCHEMA, lanes, n)
+        told = ~answer.null[rows]
+        assert by_machine.null.tolist() == (~told).tolist(), text
+        assert by_machine.values[told].tolist() == answer.values[rows][told].tolist(), text
     said = ~answer.null
     assert by_lanes.null.tolist() == answer.null.tolist(), text
     assert by_lanes.values[said].tolist() == answer.values[said].tolist(), text

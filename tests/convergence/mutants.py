@@ -134,8 +134,8 @@ def _repeats_folded() -> AbstractContextManager[Any]:
 def _wrong_cause() -> AbstractContextManager[Any]:
     evaluate = play.evaluate
 
-    def blaming(rules: Any, seen: Any, *given: Any) -> Any:
-        return evaluate(rules, seen._replace(event=seen.key), *given)
+    def blaming(rules: Any, seen: Any, *given: Any, **run: Any) -> Any:
+        return evaluate(rules, seen._replace(event=seen.key), *given, **run)
 
     return patch.object(play, "evaluate", blaming)
 

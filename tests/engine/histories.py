@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from flockiq.pipeline import decode
 from flockiq.pipeline.types import TypeState
 from flockiq.pipeline.world import Plan
-from flockiq.shared.cel.columns import Column
+from flockiq.shared.cel.compile import compile_cel
+from flockiq.shared.cel.kinds import Kind
 from flockiq.shared.lanes import ABSENT, NULL, Texts, lane_of
 from flockiq.shared.layout import Baseline, Field, Layout, Tolerance
 from flockiq.shared.positions import event_lane
@@ -35,23 +36,14 @@ RECENT = {"terms", "flag"}
 RULE_NUMBERS = {rule.name: number for number, rule in enumerate(RULES)}
 
 
-def _large(columns: Mapping[str, Column], _: int) -> Column:
-    amount = columns["amount"]
-    return Column(amount.values >= 500.0, amount.null)
-
-
-def _halved(columns: Mapping[str, Column], _: int) -> Column:
-    old, new = columns["old"], columns["new"]
-    with np.errstate(invalid="ignore"):
-        return Column(new.values <= old.values * 0.5, old.null | new.null)
-
-
-def _unusual(columns: Mapping[str, Column], _: int) -> Column:
-    score = columns["score"]
-    return Column(np.abs(np.nan_to_num(score.values)) > 6, score.null)
-
-
-_CONDITIONS = {"large": _large, "lasting": _large, "halved": _halved, "terms": None, "unusual": _unusual}
+_KINDS = {"amount": Kind.DOUBLE, "old": Kind.DOUBLE, "new": Kind.DOUBLE, "score": Kind.DOUBLE}
+_CONDITIONS = {
+    "large": compile_cel("amount >= 500.0", _KINDS),
+    "lasting": compile_cel("amount >= 500.0", _KINDS),
+    "halved": compile_cel("new <= old * 0.5", _KINDS),
+    "terms": None,
+    "unusual": compile_cel("abs(score) > 6.0", _KINDS),
+}
 _NAMES = {"large": ("amount",), "lasting": ("amount",), "halved": (), "terms": (), "unusual": ()}
 
 

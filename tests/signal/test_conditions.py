@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from flockiq.pipeline import compiled
 from flockiq.pipeline.plans import plans
 from flockiq.pipeline.resolved import Resolved
 from flockiq.shared import wire
@@ -39,6 +41,14 @@ streams:
     entity: thing
     fields: {name: name}
 """
+
+
+@pytest.fixture(params=["off", "wait"], autouse=True)
+def _either_way(request: pytest.FixtureRequest) -> Iterator[None]:
+    """By columns, and by programs."""
+    compiled.use(request.param)
+    yield
+    compiled.use("wait")
 
 
 class Rules:
