@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from flockiq.serve import health
+from flockiq.serve import health, sources
 from flockiq.shared.services import Services
 from tests.infra.bicep.syntax import parse, symbols
 from tests.infra.zones import AZD, MAIN
@@ -68,6 +69,9 @@ def test_every_check_of_health_has_a_runbook() -> None:
     assert dependencies == ports
     assert {name for kind, name in pages if kind == "dependency"} == dependencies
     assert {kind for kind, _ in pages} == set(re.findall(r'Check\(\s*"(\w+)"', source))
+    red = set(get_args(sources.State)) - set(re.findall(r'stream\.state in \("(\w+)", "(\w+)"\)', source)[0])
+    assert len(red) >= 2
+    assert {name for kind, name in pages if kind == "source"} == {*red, "left alone", "backfill"}
 
 
 def test_what_holds_a_control_exists() -> None:
