@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from flockiq.shared.config.load import load
-from flockiq.shared.errors import ConfigError
+from flockiq.shared.config.model import Config, Rule
+from flockiq.shared.errors import ConfigError, Problem, QueryError
+from flockiq.shared.services import connect
+from flockiq.shared.settings import Settings
+from flockiq.signal.periodic import rows_holding
 
 SET_BY_RUN = ("FLOCKIQ_SAMPLE_CRM_URL", "FLOCKIQ_SAMPLE_ERP_URL")
 """Where the sample systems are; their own module is not loaded for two names."""
@@ -16,7 +23,7 @@ SET_BY_RUN = ("FLOCKIQ_SAMPLE_CRM_URL", "FLOCKIQ_SAMPLE_ERP_URL")
 def check(folder: Path) -> int:
     """Print what is wrong with the config in ``folder``, a problem a line; 1 if anything is, else 0."""
     try:
-        config = load(folder, os.environ)
+        config = _checked(folder)
     except ConfigError as error:
         for problem in error.problems:
             sys.stdout.write(f"{problem}\n")
@@ -39,6 +46,30 @@ def check(folder: Path) -> int:
         if settings:
             sys.stdout.write(f"{who}: {', '.join(settings)}\n")
     return 0
+
+
+def _checked(folder: Path) -> Config:
+    """The config, and its queries tried. ConfigError if anything is wrong."""
+    config = load(folder, os.environ)
+    queries = [rule for rule in config.rules.values() if rule.kind == "query"]
+    if queries and (problems := asyncio.run(_refused(queries))):
+        raise ConfigError(problems)
+    return config
+
+
+async def _refused(rules: Sequence[Rule]) -> list[Problem]:
+    """What is wrong with the queries of rules: each is run over tables that hold nothing."""
+    problems: list[Problem] = []
+    with TemporaryDirectory() as folder:
+        services = connect(Settings(data=Path(folder)))
+        for rule in rules:
+            try:
+                table = await services.analytics.query(rule.query, {"tenant": services.settings.tenant})
+                rows_holding(rule, table.columns, [], 0)
+            except QueryError as error:
+                problems.append(Problem(rule.query_file, 0, f"rule {rule.name}", str(error), ""))
+        await services.close()
+    return problems
 
 
 def _count(number: int, one: str, many: str) -> str:

@@ -72,6 +72,30 @@ def test_the_config_that_comes_with_the_app_is_right(capsys: pytest.CaptureFixtu
     assert "to set before it runs" not in said
 
 
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        ("Entities | wher EntityId == 'x'", "could not parse KQL at 2:"),
+        ("Entities | project id = EntityIdentifier", "EntityIdentifier"),
+        ("Entites | project id = EntityId", "Entites does not exist"),
+        ("Entities | project EntityId", "it gives no column id, which key names; it gives EntityId"),
+        ("Entities | where Tenant == tenant | project id = EntityId", ""),
+    ],
+)
+def test_check_runs_the_queries_of_rules(
+    query: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Over tables that hold nothing: what no table has, or is no KQL, is found before the app runs it."""
+    (tmp_path / "rules").mkdir()
+    (tmp_path / "rules" / "odd.kql").write_text(f"declare query_parameters(tenant:string);\n{query}")
+    rule = "rules:\n  odd: {severity: info, query: odd.kql, key: [id], every: 1m, title: odd}\n"
+    (tmp_path / "rules" / "odd.yaml").write_text(rule)
+    assert main(["check", "--config", str(tmp_path)]) == bool(says)
+    told = capsys.readouterr().out
+    assert (says or "config is valid: 0 sources, 0 entity types, 1 rule") in told
+    assert bool(says) == (f"{tmp_path}/rules/odd.kql: rule odd: " in told)
+
+
 def test_check_tells_which_settings_are_whose(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Those of the sample systems are set by `run`; nobody is asked for them."""
     assert set(SET_BY_RUN) == set(ADDRESSES.values())
