@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -43,15 +45,30 @@ def _cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def _stamped(folder: Path) -> Path:
+    """The app's folder for the host: the app's own settings, and its functions, stamped."""
+    folder.mkdir()
+    for name in ("host.json", "local.settings.example.json"):
+        shutil.copy(ROOT / name, folder)
+    shutil.copy(ROOT / "bench" / "stamped_app.py", folder / "function_app.py")
+    return folder
+
+
+def _read_to_end() -> None:
+    """Wait until the input is closed; without Python's buffer, which must not be in use when the process ends."""
+    while os.read(sys.stdin.fileno(), 1):
+        pass
+
+
 async def _run(data: Path) -> None:
-    host = Host(ROOT, events=lambda: services().events, data=data, port=0, workers=OF_WORKERS)
+    host = Host(_stamped(data / "app"), events=lambda: services().events, data=data, port=0, workers=OF_WORKERS)
     history, spool = Taking(), Spool((data / HISTORY).with_suffix(SPOOL))
-    loop = asyncio.get_running_loop()
-    ended = loop.run_in_executor(None, sys.stdin.buffer.read)
+    ended = threading.Thread(target=_read_to_end, daemon=True)  # so that an app that can't start ends
+    ended.start()
     try:
         await host.start()
         history.start(services())
-        while not ended.done():
+        while ended.is_alive():
             asked = time.time()
             lag = await host.lag()
             failures = sum(one.failures for one in host.functions.values())

@@ -109,6 +109,9 @@ def _pipeline(drawn: Table, one: Mapping[str, Any]) -> None:
         ("p50 at half that load", f"{one['p50_ms']:,} ms"),
     ):
         drawn.add_row("pipeline", name, text, "", "", "")
+    for hop, took in one.get("hops", {}).items():
+        text = f"{took['p50_ms']:,.0f}, {took['p99_ms']:,.0f} ms"
+        drawn.add_row("", f"of it, until {hop}: p50, p99", text, "", "", "")
 
 
 def _azure(drawn: Table, one: Mapping[str, Any]) -> None:

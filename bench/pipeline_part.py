@@ -29,6 +29,7 @@ from flockiq.bench.app import Progress
 from flockiq.bench.engine_part import Say
 from flockiq.bench.fresh import fresh
 from flockiq.bench.history import Size
+from flockiq.bench.hops import stamps, timeline
 from flockiq.bench.steps import steps
 from flockiq.bench.workload import CACHE, ROOT, Packed, workload
 from flockiq.shared import wire
@@ -145,10 +146,11 @@ async def _paced(data: Path, rate: int) -> dict[str, object]:
         for some in batched(flat[:lead], 10_000, strict=False):
             await opened.events.publish("changes", _slice(some).events)
         with _app(data) as told:
-            _drained(data, told, time.time())
+            _drained(data, told, time.time(), history=False)
             looking = asyncio.create_task(asyncio.to_thread(_look, data, PACED_S + AFTER_S))
             await _publish(opened, slices, published)
             seen = await looking
+        hops = await timeline(opened.events, stamps(data), published, seen)
     took = sorted((at - published[cause]) * 1e3 for cause, at in seen.items() if cause in published)
     if not took:
         raise AssertionError("no alert was stored")
@@ -157,6 +159,7 @@ async def _paced(data: Path, rate: int) -> dict[str, object]:
         "p50_ms": round(took[len(took) // 2]),
         "alerts_timed": len(took),
         "half_load_records_per_s": rate,
+        "hops": hops,
     }
 
 

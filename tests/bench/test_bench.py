@@ -17,6 +17,7 @@ from flockiq.bench.engine_part import engine_part
 from flockiq.bench.extract import Page
 from flockiq.bench.figures import FIGURES, table, value_at
 from flockiq.bench.history import Size
+from flockiq.bench.hops import HOPS
 from flockiq.bench.main import parsed, run
 from flockiq.bench.peers.job import Account
 from flockiq.bench.peers.told import digest
@@ -124,7 +125,12 @@ def test_the_pipeline_part_measures_the_running_app(monkeypatch: pytest.MonkeyPa
     assert {step for step, _, _ in TIMED if "{" not in step} <= by_step.keys()
     assert {"hubs: write", "state logs: write", "alerts: write"} <= by_step.keys()
     assert 0 < by_step["all"] == pytest.approx(sum(by_step.values()) - by_step["all"], abs=0.1 * len(by_step))
-    assert table({"pipeline": found}).row_count > 2
+    hops = found["hops"]
+    assert isinstance(hops, dict)
+    assert tuple(hops) == HOPS
+    since = [hop["since_p50_ms"] for hop in hops.values()]
+    assert since == sorted(since)
+    assert table({"pipeline": found}).row_count > 2 + len(HOPS)
 
 
 def test_the_capture_part_gives_every_figure_of_the_table(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
