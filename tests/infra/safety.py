@@ -39,7 +39,7 @@ DIAGNOSED = {
     KUSTO,
     SITE,
     WORKSPACE,
-    "Microsoft.Storage/storageAccounts/blobServices",
+    *(f"{STORAGE}/{kind}Services" for kind in ("blob", "queue", "table")),
     GATEWAY,
     "Microsoft.EventGrid/systemTopics",
     "Microsoft.Network/virtualNetworks",
