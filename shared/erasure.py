@@ -52,7 +52,7 @@ class Request(msgspec.Struct, kw_only=True, omit_defaults=True):
     sent_us: int = 0
     step: str = "letters"  # of the stores, the one that is next; "": all are done
     scan: Scan = msgspec.field(default_factory=Scan)
-    entities: int = 0
+    records: int = 0  # that the history told of
     lines: list[Line] = []
     done_us: int = 0
 
@@ -97,7 +97,7 @@ async def erase(
     if request is None or (request.phase == "done" and now_us > request.done_us + AGAIN_US):
         subject = _bounded(await subject_of(services, config, key, kind), key)
         identity = hash_id(services.settings.tenant, name, str(now_us))
-        request = Request(id=identity, at_us=now_us, subject=subject, entities=len(subject.known))
+        request = Request(id=identity, at_us=now_us, subject=subject, records=len(subject.records))
         etag = await services.registry.put(name, msgspec.json.encode(request), etag)
     if request.phase == "done":
         return _shown(request, repeated=True)
@@ -149,6 +149,13 @@ class _Going:
                 counts[what] = counts.get(what, 0) + count
         lingers = erasing.lingers_at(self.services.state)
         request.lines += [Line(f"state of {FUNCTIONS[hub]}", what, count, lingers) for what, count in counts.items()]
+        unknown = counts.get("records", 0) - request.records
+        if unknown > 0:
+            remains = (
+                f"raw history, key sets and dead letters may hold {unknown:,} records that the owners knew and the "
+                "history does not tell of (yet): erase them as source/stream/key, or ask again once it does"
+            )
+            request.lines.append(Line("blobs", "records without a history", 0, remains))
         request.phase = "resolved" if hub == "changes" else "stores"
         request.sent_us = 0
         await self._save()

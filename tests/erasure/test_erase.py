@@ -146,6 +146,21 @@ async def test_an_unknown_key_is_said_to_be_one(
     await again.services.close()
 
 
+async def test_what_the_history_does_not_tell_of_is_said_to_remain(
+    people: People, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without it nobody knows by which names raw history and key sets have her; erased by those, nothing is left."""
+    await people.services.close()
+    for path in (tmp_path / "data").glob("analytics*"):
+        path.unlink()
+    assert await in_thread(tmp_path, MAIL) == 0
+    assert "may hold 2 records" in " ".join(capsys.readouterr().out.split())
+    assert any(name.startswith("blobs/raw/") for name in holding(tmp_path / "data"))
+    names = (f"crm/people/{MARK}-1", f"shop/people/{MARK}-1")
+    assert await in_thread(tmp_path, *names) == 0
+    assert set(holding(tmp_path / "data")) <= {*HUBS, "events.db-wal"}
+
+
 async def test_what_is_too_much_for_one_erasure_is_refused_whole(
     people: People, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
