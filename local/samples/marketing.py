@@ -150,15 +150,22 @@ class Marketing:
         start, end = story.silence(self.seed)
         return [
             Step("feed-silent", start, self._fall_silent, lambda: not self.waiting()),
-            Step("feed-back", end, self._come_back, lambda: bool(self.store.fact("silent"))),
+            Step("feed-back", end, self._come_back, self._was_silent),
             Step("feed-heard", end, self._heard, self._is_heard),
         ]
 
     def _fall_silent(self) -> Truth:
-        self.store.remember("silent", value=True)
         at_us = time.time_ns() // 1_000
+        self.store.remember("silent", value=True)
+        self.store.remember("silent_us", at_us)
         due_us = at_us + int((RULE_ALLOWS_S + story.DUE_S) * 1e6)
         return _told("feed-silent", "the marketing feed falls silent", "firing", at_us, due_us)
+
+    def _was_silent(self) -> bool:
+        """Whether it has been silent for as long as planned, however late that began: its outbox had to empty first."""
+        since_us = int(self.store.fact("silent_us", default=0))
+        long_enough = time.time_ns() // 1_000 - since_us >= story.SILENCE_S * self.options.pace * 1e6
+        return bool(self.store.fact("silent")) and long_enough
 
     def _come_back(self) -> None:
         self.store.remember("silent", value=False)

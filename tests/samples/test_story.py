@@ -13,7 +13,10 @@ from typing import Any
 import httpx
 
 from flockiq.local.samples import processes, story, truth
+from flockiq.local.samples.life import Options
+from flockiq.local.samples.marketing import Marketing
 from flockiq.local.samples.records import records
+from flockiq.local.samples.store import Store
 from flockiq.local.samples.systems import control, start, stop
 from tests.samples.app import App
 from tests.samples.conftest import NOBODY, Sampled, eventually
@@ -93,7 +96,7 @@ def check_silence(app: App, silent: truth.Truth, back: truth.Truth) -> None:
     long_s, begin_s = story.SILENCE_S * 0.1, silent.committed_us / 1e6
     times = [at for at, *_ in app.posts]
     gap = max(later - earlier for earlier, later in pairwise(times))
-    assert long_s * 0.8 < gap < long_s + 2
+    assert long_s * 0.8 < gap < long_s + 10  # a machine with much to do delivers late
     assert [at for at in times if at < begin_s]
     assert not [at for at in times if begin_s + 0.1 < at < begin_s + long_s - 0.5]
 
@@ -189,3 +192,16 @@ async def test_a_system_whose_folder_was_removed_ends(tmp_path: Path) -> None:
     home.rename(tmp_path / "removed")
     truth.folder(home).mkdir(parents=True)  # and a new one begun at once
     await eventually(lambda: processes.is_over(pid))
+
+
+def test_a_feed_that_falls_silent_late_is_silent_as_long(tmp_path: Path) -> None:
+    """Its outbox had to empty first, which takes as long as the app is away."""
+    store = Store(tmp_path / "marketing.sqlite")
+    marketing = Marketing(store, Options(data=tmp_path, seed=SEED, secret="", born_us=0))
+    silent, back, _ = marketing.steps()
+    assert not back.ready()
+    silent.act()
+    assert not back.ready()
+    store.remember("silent_us", time.time_ns() // 1_000 - int(story.SILENCE_S * 1e6))
+    assert back.ready()
+    store.connection.close()
