@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from flockiq.merge.known import Bytes
-from flockiq.merge.records import contents, halves_of
+from flockiq.merge.versions import contents, halves_of
 from flockiq.shared import wire
 from flockiq.shared.lanes import Int64s
 

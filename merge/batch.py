@@ -17,9 +17,10 @@ from flockiq.merge.codes import (
 from flockiq.merge.compiled import Functions
 from flockiq.merge.forward import Forwarded
 from flockiq.merge.judging import Judging
-from flockiq.merge.records import NOTHING, Records, content
+from flockiq.merge.records import Records
 from flockiq.merge.rounds import in_rounds
 from flockiq.merge.stored import Following
+from flockiq.merge.versions import NOTHING, content
 
 _NOTHING = content(NOTHING)
 _SPARE = 4096  # bytes of the heap that are there beside those of what came

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 
 import msgspec
+import numpy as np
 
 from flockiq.merge import compiled
 from flockiq.merge.batch import Batch
@@ -104,11 +105,11 @@ class Changes:
         now_us = self.now_us()
         self.tombstones.expire(now_us)
         self.records.forget(lambda name: self._lateness(name).before_us(now_us, self.settings))
-        chains = {at: slim_chain(self.records.chain(at)) for at in range(len(self.records.names))}
+        chains = map(slim_chain, self.records.chains(np.arange(len(self.records.names))))
         return _pack(
             State(
                 names=self.records.names,
-                chains=chains,
+                chains=dict(enumerate(chains)),
                 duplicates=self.duplicates,
                 unchanged=self.unchanged,
                 tombstones=self.tombstones.stored(),
@@ -162,7 +163,7 @@ class Changes:
         return State(
             names=[names[record] for record in (*followed, *redone)],
             followed=versions,
-            chains={len(followed) + at: slim_chain(self.records.chain(record)) for at, record in enumerate(redone)},
+            chains=dict(enumerate(map(slim_chain, self.records.chains(np.array(redone, np.int64))), len(followed))),
             duplicates=batch.duplicates,
             unchanged=batch.unchanged,
             erased=stones,

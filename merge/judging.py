@@ -13,7 +13,8 @@ from flockiq.merge.codes import DUPLICATES, UNCHANGED, judged_room
 from flockiq.merge.forward import News
 from flockiq.merge.lines import Plain, Said
 from flockiq.merge.match import NOWHERE, Place
-from flockiq.merge.records import NONE, NOTHING, Records, content
+from flockiq.merge.records import Records
+from flockiq.merge.versions import NONE, NOTHING, content
 from flockiq.shared.lanes import Int64s
 
 
@@ -112,13 +113,18 @@ class Judging:
         """A version that does not follow the newest: those after it are worked out again."""
         records = self.records
         path = records.path(number)
-        there = [at for at in path if at >= 0]
-        positions = [records.position(at) for at in there]
-        rest, rests = self.arrived.rows.rest[row], records.versions.rest
-        if any(position == late.position and rests[at] == rest for position, at in zip(positions, there, strict=True)):
-            self.out.counts[DUPLICATES] += 1
-            return
-        at = next((at for at, position in enumerate(positions) if position < late.position), len(path) - 1)
+        position, rest, rests = late.position, self.arrived.rows.rest[row], records.versions.rest
+        at = 0
+        while at < len(path) - 1 and path[at] >= 0 and records.position(path[at]) > position:
+            at += 1
+        for one in path[at:]:  # two ids may begin alike
+            if one < 0 or records.position(one) != position:
+                break
+            if rests[one] == rest:
+                self.out.counts[DUPLICATES] += 1
+                return
+        while at < len(path) - 1 and path[at] >= 0 and records.position(path[at]) == position:
+            at += 1
         chain = records.several(number, path[at::-1])
         redone, lines = with_late(self.home(row), chain, late)
         self._tell(row, lines, anew=True)

@@ -8,61 +8,20 @@ longer needs stays until there is as much of it as of what it does.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Collection, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Iterator, Sequence
+from itertools import islice
 
 import numpy as np
-import xxhash
 
 from flockiq.merge.book import Book
 from flockiq.merge.chain import UNKNOWN, Chain, Version
 from flockiq.merge.known import Bytes, Known, roomy
+from flockiq.merge.versions import BASE, NONE, NOTHING, Versions, content, id_halves, version_room
 from flockiq.shared.lanes import Int64s
-from flockiq.shared.positions import event_lane, hash64, id_of, is_id, signed_rest
+from flockiq.shared.positions import id_of, is_id
 
-NONE = -1
-"""Before the first version of a record."""
-BASE = -2
-"""Before a version that the others build on, of which nothing older is kept."""
-
-NOTHING = b"{}"
 _DELETED = ord("d")
-_HASH_MASK = (1 << 61) - 1
 _SPARE = 4096  # versions that are not needed any more and may always be there
-
-
-class Versions(NamedTuple):
-    """Versions as columns, int64 [n] but op uint8.
-
-    us, rr (run << 32 | row), tie: their position; tie, rest: the halves of their ids. begin, end: where their
-    fields are in the heap, given_begin, given_end: and what they said. content: the lane of the fields. place:
-    a number of the stream's book, NONE for nowhere. before: the one before it of its record, or NONE, or BASE.
-    """
-
-    us: Int64s
-    rr: Int64s
-    tie: Int64s
-    rest: Int64s
-    op: Bytes
-    arrived_us: Int64s
-    begin: Int64s
-    end: Int64s
-    given_begin: Int64s
-    given_end: Int64s
-    content: Int64s
-    place: Int64s
-    before: Int64s
-
-
-def content(fields: bytes) -> int:
-    """What tells fields apart."""
-    return xxhash.xxh64_intdigest(fields) & _HASH_MASK
-
-
-def contents(fields: Sequence[bytes]) -> Int64s:
-    """``content`` of each, int64 [n]."""
-    return (np.array(list(map(xxhash.xxh64_intdigest, fields)), np.uint64) & np.uint64(_HASH_MASK)).astype(np.int64)
 
 
 class Records:
@@ -80,7 +39,7 @@ class Records:
         self.books: list[Book] = []
         self.odd: dict[tuple[int, int], str] = {}
         self.head, self.depth = np.zeros(0, np.int64), np.zeros(0, np.int64)
-        self.versions = _columns(0)
+        self.versions = version_room(0)
         self.heap: Bytes = np.frombuffer(NOTHING, np.uint8).copy()
         self.count, self.size = 0, len(NOTHING)
         self._live = 0
@@ -124,10 +83,14 @@ class Records:
         return [self._version(number, at) if at >= 0 else UNKNOWN for at in path]
 
     def _version(self, number: int, at: int) -> Version:
-        # one value after the other: a record's versions are few, and indexing arrays by arrays is dear
-        us, rr, tie, rest, op, arrived_us, begin, end, given, given_end, _, place, _ = (
-            column.item(at) for column in self.versions
-        )
+        # a value after another: a record's versions are few, and indexing arrays by arrays is dear
+        return self._made(number, *(column.item(at) for column in self.versions))
+
+    def _made(
+        self, number: int, us: int, rr: int, tie: int, rest: int, op: int, arrived_us: int, begin: int, end: int,
+        given: int, given_end: int, _content: int, place: int, _before: int,
+    ) -> Version:  # fmt: skip
+        """A version from a row of ``Versions``."""
         heap = self.heap.data
         fields = bytes(heap[begin:end])
         said = fields if given == begin else bytes(heap[given:given_end])
@@ -138,6 +101,32 @@ class Records:
         """The position of the version ``at``."""
         of = self.versions
         return of.us.item(at), of.rr.item(at), of.tie.item(at)
+
+    def chains(self, numbers: Int64s) -> list[list[Version]]:
+        """``chain`` of each of int64 [n] records."""
+        at, depth, of = self.head[numbers], self.depth[numbers], self.versions
+        size = np.zeros(len(numbers), np.int64)
+        found: list[tuple[Int64s, Int64s]] = []  # a version further back each: whose, and where
+        live = np.flatnonzero(at >= 0)
+        while len(live):
+            found.append((live, at[live]))
+            size[live] += 1
+            at[live] = of.before[at[live]]
+            live = live[(at[live] >= 0) & (size[live] <= depth[live])]
+        if not found:
+            return [[UNKNOWN] for _ in numbers]
+        whose, where = (np.concatenate(column) for column in zip(*found[::-1], strict=True))
+        order = np.argsort(whose, kind="stable")
+        versions = iter(self._each(numbers[whose[order]], where[order]))
+        first = (at == NONE) & (size <= depth)
+        return [
+            [*([UNKNOWN] if unknown else []), *islice(versions, count)]
+            for unknown, count in zip(first.tolist(), size.tolist(), strict=True)
+        ]
+
+    def _each(self, numbers: Int64s, where: Int64s) -> Iterator[Version]:
+        """The versions ``where`` of records, each of its own."""
+        return map(self._made, numbers.tolist(), *(column[where].tolist() for column in self.versions))
 
     def id_of(self, tie: int, rest: int) -> str:
         """The id that has these halves."""
@@ -168,7 +157,7 @@ class Records:
     def keep(self, number: int, version: Version) -> int:
         """A version that is the newest now; where it is. Of one told by many runs the first and the last stay."""
         last = before = int(self.head[number])
-        if last >= 0 and self._id(last) == _halves(version.id) == self._id(int(self.versions.before[last])):
+        if last >= 0 and self._id(last) == id_halves(version.id) == self._id(int(self.versions.before[last])):
             before = int(self.versions.before[last])
         known = (last, self.version(number, last).fields) if last >= 0 else None
         self.head[number] = at = self._append(number, version, before, known)
@@ -187,7 +176,7 @@ class Records:
         self.room(1, len(version.fields) + len(version.given))
         columns, at = self.versions, self.count
         self.count += 1
-        tie, rest = _halves(version.id)
+        tie, rest = id_halves(version.id)
         if not is_id(version.id):
             self.odd[tie, rest] = version.id
         if known is not None and known[1] == version.fields:
@@ -293,26 +282,3 @@ class Records:
         kept.end[:], kept.given_end[:] = kept.begin + lengths[0], kept.given_begin + lengths[1]
         self.heap = np.frombuffer(b"".join(texts), np.uint8).copy()
         self.size = len(self.heap)
-
-
-def halves_of(ids: Sequence[str]) -> tuple[Int64s, Int64s, dict[tuple[int, int], str]]:
-    """The halves of ids, int64 [n] each, and of those that are none of ours their text by them."""
-    joined = "\n".join(ids)
-    if joined.count("\n") == len(ids) - 1 and _IDS.fullmatch(joined):  # all but what others put on the hub
-        words = np.frombuffer(bytes.fromhex(joined), ">u8").astype(np.uint64).reshape(-1, 2)
-        return (words[:, 0] ^ np.uint64(1 << 63)).view(np.int64), words[:, 1].copy().view(np.int64), {}
-    halves = [_halves(one) for one in ids]
-    odd = {both: one for both, one in zip(halves, ids, strict=True) if not is_id(one)}
-    columns = np.array(halves, np.int64).reshape(-1, 2)
-    return columns[:, 0].copy(), columns[:, 1].copy(), odd
-
-
-_IDS = re.compile(r"(?:[0-9a-f]{32}(?:\n|\Z))++")
-
-
-def _halves(text: str) -> tuple[int, int]:
-    return event_lane(text), signed_rest(text) if is_id(text) else hash64("rest", text) >> 4
-
-
-def _columns(n: int) -> Versions:
-    return Versions._make(np.zeros(n, np.uint8 if name == "op" else np.int64) for name in Versions._fields)

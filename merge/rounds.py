@@ -8,7 +8,7 @@ from flockiq.merge.chain import encode, fields_of, known_fields, placing
 from flockiq.merge.codes import DUPLICATES, UNCHANGED
 from flockiq.merge.judging import Judging
 from flockiq.merge.known import Bytes
-from flockiq.merge.records import NONE, NOTHING, content, contents
+from flockiq.merge.versions import NONE, NOTHING, content, contents
 from flockiq.shared.lanes import Bools, Int64s
 from flockiq.shared.rows import round_numbers
 
