@@ -25,7 +25,7 @@ from flockiq.shared.ports import OutgoingEvent
 from flockiq.shared.positions import bucket, hash_id
 from flockiq.shared.tabular import Columns, packed
 from flockiq.signal.episodes import Step
-from flockiq.signal.rows import alert_rows
+from flockiq.signal.rows import alert_columns
 from flockiq.signal.watch import fill
 
 MAX_REVISIONS = 1 << 20  # transitions of one commit that revisions can tell apart
@@ -129,11 +129,11 @@ class Telling:
             hub = "entities" if kind == wire.ENTITY else "deltas"
             lines = _one_after_the_other(parts)
             events[hub] += wire.pack_text(partition, kind, lines.utf8, lines.ends.tolist())
-        alerts = alert_rows(self.transitions, self.tenant)
+        if self.transitions:
+            self._columns["Alerts"].append(alert_columns(self.transitions, self.tenant))
         return Outbox(
             events=dict(events),
             transitions=self.transitions,
-            rows={"Alerts": alerts} if alerts else {},
             columns={table: packed(parts) for table, parts in self._columns.items()},
         )
 

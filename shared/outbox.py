@@ -20,7 +20,7 @@ class Outbox(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     events: dict[str, list[OutgoingEvent]] = {}  # by hub
     transitions: list[AlertTransition] = []
-    rows: dict[str, bytes] = {}  # NDJSON by table of the Eventhouse
+    rows: dict[str, bytes] = {}  # NDJSON by table of the Eventhouse, as an earlier version left it
     columns: dict[str, bytes] = {}  # rows as columns (shared.tabular), by table
 
     def __bool__(self) -> bool:
@@ -34,7 +34,7 @@ async def publish(services: Services, outbox: Outbox) -> None:
         ways.append(_tell(services, outbox.transitions))
     ways += [services.events.publish(hub, events) for hub, events in outbox.events.items()]
     ways += [_ingest_rows(services.analytics, table, rows) for table, rows in outbox.rows.items()]
-    ways += [_ingest(services.analytics, table, columns) for table, columns in outbox.columns.items()]
+    ways += [ingest(services.analytics, table, columns) for table, columns in outbox.columns.items()]
     for error in await asyncio.gather(*ways, return_exceptions=True):  # all have ended before anything is tried again
         if isinstance(error, BaseException):
             raise error
@@ -57,7 +57,8 @@ async def _ingest_rows(analytics: Analytics, table: str, rows: bytes) -> None:
         await analytics.ingest(table, rows)
 
 
-async def _ingest(analytics: Analytics, table: str, columns: bytes) -> None:
+async def ingest(analytics: Analytics, table: str, columns: bytes) -> None:
+    """Rows as columns (shared.tabular), to whatever takes them; raises what ``Analytics.ingest`` raises."""
     with telemetry.timed(telemetry.INGEST, table=table):
         if isinstance(analytics, TakesColumns):
             await analytics.ingest_columns(table, columns)

@@ -14,7 +14,7 @@ from flockiq.shared.alerts import OPEN, Alert, AlertQuery
 from flockiq.shared.config.model import Config, Rule
 from flockiq.shared.errors import Conflict, FlockIQError, TransientError
 from flockiq.shared.instants import rfc3339
-from flockiq.shared.outbox import tell_steps
+from flockiq.shared.outbox import ingest, tell_steps
 from flockiq.shared.ports import OutgoingEvent
 from flockiq.shared.positions import hash_id
 from flockiq.shared.progress import Behind
@@ -22,8 +22,9 @@ from flockiq.shared.rules import note
 from flockiq.shared.services import Services
 from flockiq.shared.status import statuses
 from flockiq.shared.sweeps import Sweeps
+from flockiq.shared.tabular import packed
 from flockiq.signal.periodic import Feed, Holding, ended, feeds_holding, rows_holding, transitions
-from flockiq.signal.rows import alert_rows
+from flockiq.signal.rows import alert_columns
 
 log = logging.getLogger("flockiq.clock")
 
@@ -187,7 +188,7 @@ class Clock:
         }
         steps = transitions(rule, tenant, holding, alerts, lambda subject: before[subject], now_us)
         if steps:
-            await self.services.analytics.ingest("Alerts", alert_rows(steps, tenant))
+            await ingest(self.services.analytics, "Alerts", packed([alert_columns(steps, tenant)]))
             await self.services.alerts.apply(tenant, steps)
             tell_steps(steps)
 
@@ -197,7 +198,7 @@ class Clock:
         alerts = await self._alerts(AlertQuery(statuses=OPEN))
         steps = [ended(alert, now_us) for alert in alerts if alert.rule not in self.config.rules]
         if steps:
-            await self.services.analytics.ingest("Alerts", alert_rows(steps, tenant))
+            await ingest(self.services.analytics, "Alerts", packed([alert_columns(steps, tenant)]))
             await self.services.alerts.apply(tenant, steps)
             tell_steps(steps)
 
