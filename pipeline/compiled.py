@@ -31,6 +31,9 @@ class Functions(NamedTuple):
     written: Function
     ids_of_bytes: Function
     run_program: Function
+    ask: Function
+    turn: Function
+    tell: Function
 
 
 loading = Loading(
@@ -46,6 +49,7 @@ loading = Loading(
         "flockiq.pipeline.rowenter",
         "flockiq.pipeline.rowlog",
         "flockiq.pipeline.roworder",
+        "flockiq.signal.rowturns",
     ),
     made_from=(
         "compare/anomalies.py",
@@ -69,6 +73,8 @@ loading = Loading(
         "shared/machine/ids.py",
         "shared/machine/writing.py",
         "shared/pool.py",
+        "signal/hits.py",
+        "signal/rowturns.py",
     ),
     warm="flockiq.pipeline.warm",
     where="flockiq.pipeline.compiled",

@@ -14,7 +14,6 @@ from flockiq.pipeline.rounds import Passed, in_rounds
 from flockiq.pipeline.world import DeltaRows, Plan, World
 from flockiq.shared.lanes import Bools, Int64s, Texts
 from flockiq.shared.rows import ACTION, Rows
-from flockiq.signal.by_program import RunProgram
 from flockiq.signal.conditions import evaluate
 from flockiq.signal.seen import Act, Seen
 
@@ -84,7 +83,7 @@ def judge_again(world: World, plan: Plan, entities: Int64s, shown: Int64s, texts
         observed=(),
     )
     world.signs.holds[entities] = evaluate(
-        plan.states, seen, world.signs.holds[entities], world.episodes, texts, run=_run_program(compiled.ready())
+        plan.states, seen, world.signs.holds[entities], world.episodes, texts, machine=compiled.ready()
     )
     was = world.signs.drift[entities]
     world.findings += drifted(world, plan.layout, entities, seen.event, seen.us, drift, seen.previous, was)
@@ -103,14 +102,22 @@ def _judge(
     functions: Functions | None,
 ) -> None:
     """Take the conditions through what was folded; ``place``: where each row stands among rows and acts."""
+    seen = seen_of(rows, passed, previous, place)
+    entity = seen.entity
+    holds = world.signs.holds
+    # rows are in order: of an entity's several, the last is what stays
+    holds[entity] = evaluate(plan.rules, seen, holds[entity], world.episodes, texts, acts, machine=functions)
+
+
+def seen_of(rows: Rows, passed: Passed, previous: Int64s, place: Int64s) -> Seen:
+    """Those rows that are to be judged, with what the fold made of them."""
     judged = passed.judged
-    entity = rows.entity[judged]
     within = np.zeros(len(rows), np.int64)
     within[judged] = np.arange(len(judged))
-    seen = Seen(
+    return Seen(
         row=place[judged],
         previous=previous,
-        entity=entity,
+        entity=rows.entity[judged],
         us=rows.us[judged],
         event=rows.event[judged],
         key=rows.shown[judged],
@@ -124,13 +131,6 @@ def _judge(
         delta_source=passed.source,
         observed=[one._replace(row=within[one.row]) for one in passed.observed],
     )
-    holds = world.signs.holds
-    # rows are in order: of an entity's several, the last is what stays
-    holds[entity] = evaluate(plan.rules, seen, holds[entity], world.episodes, texts, acts, run=_run_program(functions))
-
-
-def _run_program(functions: Functions | None) -> RunProgram | None:
-    return None if functions is None else functions.run_program
 
 
 def _previous(entity: Int64s) -> Int64s:

@@ -10,17 +10,20 @@ from flockiq.pipeline.codes import REPEATED, DeltaColumns
 from flockiq.pipeline.compiled import Functions
 from flockiq.pipeline.decode import rows_of, scanned_lines
 from flockiq.pipeline.fused import in_one_pass
+from flockiq.pipeline.play import seen_of
 from flockiq.pipeline.types import TypeState
 from flockiq.pipeline.world import Plan
 from flockiq.shared import wire
 from flockiq.shared.cel.compile import compile_cel
-from flockiq.shared.cel.kinds import Kind
-from flockiq.shared.cel.program import Lanes, program, registers
+from flockiq.shared.cel.kinds import Kind as KindOfValue
 from flockiq.shared.laneindex import FREE
 from flockiq.shared.lanes import Texts
 from flockiq.shared.layout import Baseline, Field, Layout, Tolerance
 from flockiq.shared.pool import DECIMAL, Pool
 from flockiq.shared.positions import hash_id
+from flockiq.signal.conditions import evaluate
+from flockiq.signal.episodes import Episodes
+from flockiq.signal.watch import Kind, Watch
 
 _SAID: Mapping[str, str | float | bool] = {
     "name": "a",
@@ -58,7 +61,7 @@ LAYOUT = Layout(
 
 def warm(functions: Functions) -> None:
     """Take one record through all of them."""
-    state = TypeState(Plan(LAYOUT, ()))
+    state = TypeState(Plan(LAYOUT, (_watch(0, "threshold", "count > 0"), _watch(1, "change", "has(new)"))))
     texts = Texts()
     (event,) = wire.pack(0, wire.RESOLVED, [_line()])
     lines = scanned_lines(functions, [event.body], 0)
@@ -72,7 +75,8 @@ def warm(functions: Functions) -> None:
     told = DeltaColumns(*np.zeros((len(DeltaColumns._fields), 1), np.int64))
     functions.shared(told, told, np.empty(1, np.bool_), np.empty(1, np.bool_))
     passed = in_one_pass(functions, state.live, LAYOUT, rows["thing"], texts)
-    _program(functions)
+    seen, episodes = seen_of(record, passed, np.array([-1]), np.arange(1)), Episodes()
+    held = evaluate(state.plan.rules, seen, np.zeros(1, np.int64), episodes, texts, machine=functions)
     state.history.append(rows["thing"])
     came, found = np.empty(1, np.int8), np.empty(1, np.int64)
     mine, marks, previous, log = state.history.searched(rows["thing"])
@@ -80,6 +84,8 @@ def warm(functions: Functions) -> None:
     marks.head[0], previous[0] = 0, -1
     functions.logged(mine, marks.head, previous, log, found)
     functions.sort_out(mine, marks, previous, log, came)
+    if held.tolist() != [1] or [step.change for step in episodes.taken()] != ["fire", "fire"]:
+        raise AssertionError("the compiled conditions do not hold of a plain record")
     if len(passed.row) != len(_FIELDS) or found[0] != 0 or came[0] != REPEATED:
         raise AssertionError("the compiled fold does not fold a plain record")
     pool = Pool(functions)
@@ -89,18 +95,25 @@ def warm(functions: Functions) -> None:
         raise AssertionError("the compiled pool does not put texts together")
 
 
-def _program(functions: Functions) -> None:
-    """Judge two numbers."""
-    term = compile_cel("count > 1", {"count": Kind.INT}).term
-    if term is None:
-        raise AssertionError("a condition is no term")
-    one = program([(5, term)], ["count"], {"count": Lanes("integer")})
-    found, nothing = np.empty(2, np.int64), np.empty((0, 2), np.int64)
-    code, steady, wholes, reals, _ = one
-    counts, rows = np.array([[1], [2]]), np.arange(2)
-    functions.run_program(code, steady, wholes, reals, counts, rows, nothing, *registers(one, 2), found)
-    if found.tolist() != [0, 1 << 5]:
-        raise AssertionError("the compiled program does not tell 2 from 1")
+def _watch(number: int, kind: Kind, when: str) -> Watch:
+    """A rule about the count."""
+    condition = compile_cel(when, {"count": KindOfValue.INT, "new": KindOfValue.INT})
+    return Watch(
+        number=number,
+        name=kind,
+        kind=kind,
+        fields=(3,),
+        condition=condition,
+        names=tuple(condition.names),
+        for_us=0,
+        keep_us=0,
+        resolve_after_us=0,
+        severity="info",
+        title="",
+        recommend="",
+        labels={},
+        shown=(),
+    )
 
 
 def _line() -> bytes:

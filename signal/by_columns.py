@@ -5,10 +5,14 @@ This is what programs (signal/by_program.py) are held equal to, and what runs un
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from flockiq.shared.lanes import Bools, Int64s
+from flockiq.shared.rows import round_numbers
 from flockiq.signal.columns import Columns, FieldDeltas
+from flockiq.signal.hits import BEGINS, ENDS, GOES_ON, PASSES, Hits
 from flockiq.signal.ruleset import Ruleset
 from flockiq.signal.seen import Observed, Seen
 from flockiq.signal.watch import BEYOND, KEY, Watch, floats, holds
@@ -23,6 +27,19 @@ class ByColumns:
         self._rules, self._layout, self._seen, self._columns = rules, rules.layout, seen, columns
         self._texts = {field.name for field in self._layout.fields if field.kind in ("string", "json")} | {KEY}
         self._asked: dict[tuple[str, ...], Bools] = {}
+
+    def asked(self) -> tuple[Int64s, Int64s]:
+        """The bits of the states that are asked of each row, and of those that show what is new there: int64 [r]."""
+        rules, seen = self._rules, self._seen
+        asked = _by_row(seen, rules.reads) | np.where(seen.fresh, rules.asked_first, 0) | rules.always
+        return asked, _by_row(seen, rules.shows) | rules.renamed
+
+    def turned(self, before: Int64s, asked: Int64s, held: Int64s, shown: Int64s) -> tuple[Int64s, Hits]:
+        """The bits that hold after each row, and what of it is told."""
+        after = _after(self._seen, before, asked, held & asked)
+        previous = self._seen.previous
+        was = np.where(previous >= 0, after[previous], before) if len(after) else after
+        return after, _turns(self._rules, was, after, shown)
 
     def held(self, asked: Int64s) -> Int64s:
         """The bits of the states that are asked of a row and hold there, int64 [r]."""
@@ -83,3 +100,39 @@ class ByColumns:
         }
         known[rows] = holds(watch.condition, columns, len(rows))
         return known
+
+
+def _by_row(seen: Seen, words: Int64s) -> Int64s:
+    """Each row's deltas' fields' words as one, int64 [r]; ``words``: int64 [F]."""
+    found = np.zeros(len(seen.entity), np.int64)
+    row = seen.delta_row
+    if len(row):
+        first = np.flatnonzero(np.r_[True, row[1:] != row[:-1]])
+        found[row[first]] = np.bitwise_or.reduceat(words[seen.delta_field], first)
+    return found
+
+
+def _after(seen: Seen, before: Int64s, asked: Int64s, held: Int64s) -> Int64s:
+    """The bits of the states that hold after each row: where a rule was not asked, what held before still does."""
+    after: Int64s = held | (before & ~asked)
+    order = np.argsort(seen.entity, kind="stable")
+    depth = round_numbers(seen.entity[order])
+    by_depth = order[np.argsort(depth, kind="stable")]
+    ends = np.cumsum(np.bincount(depth)).tolist()
+    for begin, end in pairwise(ends):  # first all rows that are their entity's second, then all third ones
+        rows = by_depth[begin:end]
+        after[rows] = held[rows] | (after[seen.previous[rows]] & ~asked[rows])
+    return after
+
+
+def _turns(rules: Ruleset, was: Int64s, after: Int64s, shown: Int64s) -> Hits:
+    """Where states begin, end, or go on with something to tell; words of bits before and after each row."""
+    turned, lasting = was ^ after, was & after
+    lasting &= shown | rules.waiting
+    row = np.flatnonzero(turned | lasting)
+    number = rules.state_numbers
+    at, state = np.nonzero(((turned | lasting)[row, None] >> number) & 1)
+    row, number = row[at], number[state]
+    ends, stays, shows = (words[row] >> number & 1 != 0 for words in (was, lasting, shown))
+    what = np.where(stays, np.where(shows, GOES_ON, PASSES), np.where(ends, ENDS, BEGINS))
+    return Hits(row, rules.state_orders[state], what)

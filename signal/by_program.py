@@ -6,7 +6,7 @@ What no instruction does (texts that are looked into) numpy does beforehand, of 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,13 +16,25 @@ from flockiq.shared.cel.kinds import Kind
 from flockiq.shared.cel.program import Given, Program, registers
 from flockiq.shared.lanes import NULL, Int64s
 from flockiq.signal.columns import Columns, FieldDeltas
+from flockiq.signal.hits import Hits
 from flockiq.signal.programs import Part, drifts_on
 from flockiq.signal.ruleset import Ruleset
 from flockiq.signal.seen import Observed, Seen
 from flockiq.signal.watch import KEY, floats
 
-RunProgram = Callable[..., None]
-"""``shared.cel.rowprogram.run_program``."""
+
+class Machine(Protocol):
+    """The compiled functions of shared/cel/rowprogram.py and signal/rowturns.py."""
+
+    @property
+    def run_program(self) -> Callable[..., None]: ...  # noqa: D102
+    @property
+    def ask(self) -> Callable[..., None]: ...  # noqa: D102
+    @property
+    def turn(self) -> Callable[..., int]: ...  # noqa: D102
+    @property
+    def tell(self) -> Callable[..., None]: ...  # noqa: D102
+
 
 Read = Callable[[str], npt.NDArray[Any]]
 """The values of a named column of n items: lanes, or float64 with NaN for null."""
@@ -34,9 +46,27 @@ Some = Callable[[Given], tuple[Int64s, Mapping[str, Column]]]
 class ByProgram:
     """Some rows under judgement by machine code."""
 
-    def __init__(self, rules: Ruleset, seen: Seen, columns: Columns, run: RunProgram) -> None:
-        self._rules, self._seen, self._columns, self._run = rules, seen, columns, run
+    def __init__(self, rules: Ruleset, seen: Seen, columns: Columns, machine: Machine) -> None:
+        self._rules, self._seen, self._columns, self._machine = rules, seen, columns, machine
         self._found: dict[tuple[str, int], dict[int, Int64s]] = {}
+
+    def asked(self) -> tuple[Int64s, Int64s]:
+        """The bits of the states that are asked of each row, and of those that show what is new there: int64 [r]."""
+        rules, seen = self._rules, self._seen
+        asked, shown = np.empty(len(seen.fresh), np.int64), np.empty(len(seen.fresh), np.int64)
+        words = rules.reads, rules.shows, rules.asked_first, rules.always, rules.renamed
+        self._machine.ask(seen.delta_row, seen.delta_field, seen.fresh, *words, asked, shown)
+        return asked, shown
+
+    def turned(self, before: Int64s, asked: Int64s, held: Int64s, shown: Int64s) -> tuple[Int64s, Hits]:
+        """The bits that hold after each row, and what of it is told."""
+        previous, rules = self._seen.previous, self._rules
+        after, told = np.empty(len(asked), np.int64), np.empty(len(asked), np.int64)
+        count = self._machine.turn(previous, before, asked, held, shown, rules.waiting, after, told)
+        hits = Hits(np.empty(count, np.int64), np.empty(count, np.int64), np.empty(count, np.int64))
+        if count:
+            self._machine.tell(previous, before, after, told, shown, rules.order_of, hits.row, hits.order, hits.what)
+        return after, hits
 
     def held(self, asked: Int64s) -> Int64s:
         """The bits of the states that hold on a row they are asked of, int64 [r]; of others nothing is said."""
@@ -91,12 +121,15 @@ class ByProgram:
                 extra[number] = values.view(np.int64) if values.dtype == np.float64 else values
         words = np.empty(n, np.int64)
         code, steady, wholes, reals, _ = program
-        self._run(code, steady, wholes, reals, self._seen.golden, rows, extra, *registers(program, n), words)
+        self._machine.run_program(
+            code, steady, wholes, reals, self._seen.golden, rows, extra, *registers(program, n), words
+        )
         return words
 
 
 _OF_A_SCORE = ("score", "expected", "low", "high")
 _NOTHING = np.zeros(0, np.int64)
+_NONE, _NONE_REAL = np.array([NULL], np.int64), np.array([np.nan])
 
 
 class _Lazily(Mapping[str, Column]):
@@ -117,13 +150,15 @@ class _Lazily(Mapping[str, Column]):
 
 def _given(given: Given, n: int, rows: Int64s, columns: Mapping[str, Column]) -> Int64s:
     """What numpy makes of some of n items, as lanes (of a double: its own bits); the others' are null."""
+    if not len(rows):
+        return _NONE_REAL.repeat(n).view(np.int64) if given.kind is Kind.DOUBLE else _NONE.repeat(n)
     with np.errstate(all="ignore"):
         values, null, _ = given.run(columns)
     if given.kind is Kind.DOUBLE:
-        reals = np.full(n, np.nan)
+        reals = _NONE_REAL.repeat(n)
         reals[rows] = np.where(null, np.nan, values)
         return reals.view(np.int64)
-    lanes = np.full(n, NULL, np.int64)
+    lanes = _NONE.repeat(n)
     lanes[rows] = np.where(null, NULL, values)
     return lanes
 

@@ -7,18 +7,14 @@ XOR the new, and only those few rows are looked at one by one, in the order of t
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 from typing import Protocol
 
-import numpy as np
-
 from flockiq.shared.lanes import Int64s, Scalar, Texts
-from flockiq.shared.rows import round_numbers
 from flockiq.signal.by_columns import ByColumns
-from flockiq.signal.by_program import ByProgram, RunProgram
+from flockiq.signal.by_program import ByProgram, Machine
 from flockiq.signal.columns import Columns, DeltaColumns, FieldDeltas
 from flockiq.signal.episodes import Episodes
-from flockiq.signal.hits import BEGINS, ENDS, GOES_ON, PASSES, Hits, told
+from flockiq.signal.hits import Hits, told
 from flockiq.signal.ruleset import Ruleset
 from flockiq.signal.seen import Act, Observed, Seen
 from flockiq.signal.watch import Watch, canonical_values
@@ -26,6 +22,15 @@ from flockiq.signal.watch import Watch, canonical_values
 
 class _Judging(Protocol):
     """Evaluates conditions over some rows."""
+
+    def asked(self) -> tuple[Int64s, Int64s]:
+        """The bits of the states that are asked of each row, and of those that show what is new there: int64 [r]."""
+
+    def turned(self, before: Int64s, asked: Int64s, held: Int64s, shown: Int64s) -> tuple[Int64s, Hits]:
+        """The bits that hold after each row, int64 [r], and what of it is told.
+
+        Where a rule was not asked, what held before still does.
+        """
 
     def held(self, asked: Int64s) -> Int64s:
         """The bits of the states that are asked of a row and hold there, int64 [r]; of others nothing is said."""
@@ -45,20 +50,19 @@ def evaluate(
     texts: Texts,
     acts: Sequence[Act] = (),
     *,
-    run: RunProgram | None = None,
+    machine: Machine | None = None,
 ) -> Int64s:
     """Take the episodes through some rows; returns the holds words after each, int64 [r].
 
-    ``before``: the words of the rows' entities before all of them, int64 [r]. With ``run``, machine code
-    (shared/cel/rowprogram.py) evaluates what it can.
+    ``before``: the words of the rows' entities before all of them, int64 [r]. With a ``machine``, machine
+    code evaluates what it can.
     """
     columns = Columns(rules.layout, seen.golden, seen.key, texts)
     deltas = DeltaColumns(rules.layout, seen, columns, texts)
-    judging: _Judging = ByColumns(rules, seen, columns) if run is None else ByProgram(rules, seen, columns, run)
-    asked = _by_row(seen, rules.reads) | np.where(seen.fresh, rules.asked_first, 0) | rules.always
-    after = _after(seen, before, asked, judging.held(asked) & asked)
-    was = np.where(seen.previous >= 0, after[seen.previous], before) if len(after) else after
-    hits = [_turns(rules, seen, was, after)]
+    judging: _Judging = ByColumns(rules, seen, columns) if machine is None else ByProgram(rules, seen, columns, machine)
+    asked, shown = judging.asked()
+    after, turns = judging.turned(before, asked, judging.held(asked), shown)
+    hits = [turns]
     for order, watch in enumerate(rules.watches):
         if watch.kind == "change":
             hits += _changes(order, watch, judging, rules, deltas, texts)
@@ -66,43 +70,6 @@ def evaluate(
             hits += _anomalies(order, watch, judging, seen)
     told(rules, hits, acts, seen, episodes, texts)
     return after
-
-
-def _by_row(seen: Seen, words: Int64s) -> Int64s:
-    """Each row's deltas' fields' words as one, int64 [r]; ``words``: int64 [F]."""
-    found = np.zeros(len(seen.entity), np.int64)
-    row = seen.delta_row
-    if len(row):
-        first = np.flatnonzero(np.r_[True, row[1:] != row[:-1]])
-        found[row[first]] = np.bitwise_or.reduceat(words[seen.delta_field], first)
-    return found
-
-
-def _after(seen: Seen, before: Int64s, asked: Int64s, held: Int64s) -> Int64s:
-    """The bits of the states that hold after each row: where a rule was not asked, what held before still does."""
-    after: Int64s = held | (before & ~asked)
-    order = np.argsort(seen.entity, kind="stable")
-    depth = round_numbers(seen.entity[order])
-    by_depth = order[np.argsort(depth, kind="stable")]
-    ends = np.cumsum(np.bincount(depth)).tolist()
-    for begin, end in pairwise(ends):  # first all rows that are their entity's second, then all third ones
-        rows = by_depth[begin:end]
-        after[rows] = held[rows] | (after[seen.previous[rows]] & ~asked[rows])
-    return after
-
-
-def _turns(rules: Ruleset, seen: Seen, was: Int64s, after: Int64s) -> Hits:
-    """Where states begin, end, or go on with something to tell; words of bits before and after each row."""
-    turned, lasting = was ^ after, was & after
-    shown = (_by_row(seen, rules.shows) | rules.renamed) & lasting
-    lasting &= shown | rules.waiting
-    row = np.flatnonzero(turned | lasting)
-    number = rules.state_numbers
-    at, state = np.nonzero(((turned | lasting)[row, None] >> number) & 1)
-    row, number = row[at], number[state]
-    ends, stays, shows = (words[row] >> number & 1 != 0 for words in (was, lasting, shown))
-    what = np.where(stays, np.where(shows, GOES_ON, PASSES), np.where(ends, ENDS, BEGINS))
-    return Hits(row, rules.state_orders[state], what)
 
 
 def _changes(

@@ -39,9 +39,12 @@ def told(
     rules: Ruleset, hits: Sequence[Hits], acts: Sequence[Act], seen: Seen, episodes: Episodes, texts: Texts
 ) -> None:
     """Take the episodes through the hits, by row and rule, and through what people did between them."""
-    row = np.concatenate([one.row for one in hits])
-    if not len(row) and not acts:
+    hits = [one for one in hits if len(one.row)]
+    if not hits:
+        for act in acts:
+            _act(act, episodes)
         return
+    row = np.concatenate([one.row for one in hits])
     order = np.concatenate([one.order for one in hits])
     sorted_ = np.lexsort((order, row))
     row, order, what = row[sorted_], order[sorted_], np.concatenate([one.what for one in hits])[sorted_]
@@ -80,14 +83,13 @@ def _shown(
     """The golden values that go with the alert of each hit, as far as its kind has any."""
     showing = (what != PASSES) & (what != ENDS)
     fields = (*rules.layout.fields, Field(KEY, "string"))
-    columns: list[list[Scalar]] = []
-    for number, field in enumerate(fields):
+    columns: dict[int, list[Scalar]] = {}
+    for number in np.flatnonzero(rules.shown_of[order].any(axis=0)).tolist():
         at = np.flatnonzero(showing & rules.shown_of[order, number])
-        column: list[Scalar] = [None] * len(row) if len(at) else []
+        column: list[Scalar] = [None] * len(row)
         lanes = seen.golden[row[at], number] if number < len(rules.layout.fields) else seen.key[row[at]]
-        for hit, value in zip(at.tolist(), canonical_values(field, lanes, texts), strict=True):
+        for hit, value in zip(at.tolist(), canonical_values(fields[number], lanes, texts), strict=True):
             column[hit] = value
-        columns.append(column)
-    shown = [[(name, columns[number]) for name, number in of_rule] for of_rule in rules.shown]
+        columns[number] = column
     for hit, (rule, values) in enumerate(zip(order.tolist(), showing.tolist(), strict=True)):
-        yield {name: column[hit] for name, column in shown[rule]} if values else {}
+        yield {name: columns[number][hit] for name, number in rules.shown[rule]} if values else {}

@@ -19,7 +19,7 @@ class Ruleset:
     Words (int64) have bit ``number`` of each state: ``reads`` and ``shows`` int64 [F], of the states whose
     condition reads a field, or whose alerts show it; ``asked_first``, of those that are asked of an entity of which
     nothing was known; ``always``, of those that are asked of every row; ``waiting``, of those that watch for time
-    to pass; ``renamed``, of those of them that show the entity's name.
+    to pass; ``renamed``, of those of them that show the entity's name. ``order_of``: int64 [64], of states by number.
     """
 
     def __init__(self, watches: Sequence[Watch], layout: Layout) -> None:
@@ -28,6 +28,8 @@ class Ruleset:
         self.states = tuple(watch for _, watch in states)
         self.state_orders: Int64s = np.array([order for order, _ in states], np.int64)
         self.state_numbers: Int64s = np.array([watch.number for watch in self.states], np.int64)
+        self.order_of = np.zeros(64, np.int64)
+        self.order_of[self.state_numbers] = self.state_orders
         self.reads = self._by_field(lambda watch: watch.names if watch.kind == "threshold" else ())
         self.shows = self._by_field(lambda watch: watch.shown)
         self.asked_first = _word(watch for watch in self.states if watch.kind == "threshold")

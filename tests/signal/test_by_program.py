@@ -99,7 +99,7 @@ def both(rules: Ruleset, rows: Seen, texts: Texts) -> tuple[ByColumns, ByProgram
     assert functions is not None, compiled.failure()
     columns = Columns(LAYOUT, rows.golden, rows.key, texts)
     deltas = DeltaColumns(LAYOUT, rows, columns, texts)
-    return ByColumns(rules, rows, columns), ByProgram(rules, rows, columns, functions.run_program), deltas
+    return ByColumns(rules, rows, columns), ByProgram(rules, rows, columns, functions), deltas
 
 
 @settings(deadline=None)
