@@ -91,5 +91,6 @@ def _shown(
         for hit, value in zip(at.tolist(), canonical_values(fields[number], lanes, texts), strict=True):
             column[hit] = value
         columns[number] = column
+    of_rule = {rule: [(name, columns[number]) for name, number in rules.shown[rule]] for rule in set(order.tolist())}
     for hit, (rule, values) in enumerate(zip(order.tolist(), showing.tolist(), strict=True)):
-        yield {name: columns[number][hit] for name, number in rules.shown[rule]} if values else {}
+        yield {name: column[hit] for name, column in of_rule[rule]} if values else {}

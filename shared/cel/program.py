@@ -17,7 +17,7 @@ from flockiq.shared.cel.kinds import Kind
 from flockiq.shared.cel.terms import Run, Term
 from flockiq.shared.lanes import Bools, Floats, Int64s, LaneType
 
-BLOCK = 128
+BLOCK = 256
 """Rows that are done at once: few enough for all registers to stay in the cache."""
 
 

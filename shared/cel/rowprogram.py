@@ -12,7 +12,7 @@ import numpy as np
 
 from flockiq.shared.cel.program import Op
 from flockiq.shared.lanes import ABSENT, NULL
-from flockiq.shared.machine.code import Array, borrowing
+from flockiq.shared.machine.code import Array, borrowing, inlined
 from flockiq.shared.machine.memory import real_of
 
 _BELOW_SIGN = np.int64((1 << 63) - 1)
@@ -42,17 +42,16 @@ def run_program(
     and bool [P, B], the registers, of any content.
     """
     n, block = len(rows), whole.shape[1]
-    for at in range(steady):
-        _step(code, at, wholes, reals, golden, rows, extra, 0, block, whole, real, truth, null, words)
-    for begin in range(0, n, block):
-        size = min(block, n - begin)
-        for i in range(begin, begin + size):
-            words[i] = 0
-        for at in range(steady, len(code)):
+    for i in range(n):
+        words[i] = 0
+    for begin in range(-block, n, block):  # what is the same for all rows, then block by block
+        first, end = (0, steady) if begin < 0 else (steady, len(code))
+        size = block if begin < 0 else min(block, n - begin)
+        for at in range(first, end):
             _step(code, at, wholes, reals, golden, rows, extra, begin, size, whole, real, truth, null, words)
 
 
-@borrowing
+@inlined
 def _step(
     code: Array,
     at: int,
@@ -93,7 +92,7 @@ def _step(
                 truth[o, j] = a != 0
 
 
-@borrowing
+@inlined
 def _load(
     op: int,
     o: int,
@@ -136,7 +135,7 @@ def _load(
             truth[o, j] = whole[o, j] == 1
 
 
-@borrowing
+@inlined
 def _truths(
     op: int, o: int, a: int, b: int, c: int, size: int, whole: Array, real: Array, truth: Array, null: Array
 ) -> None:
@@ -189,7 +188,7 @@ def _truths(
                 truth[o, j] = truth[at, j]
 
 
-@borrowing
+@inlined
 def _wholes(op: int, o: int, a: int, b: int, size: int, whole: Array, truth: Array, null: Array) -> None:
     """Integers: what is beyond 64 bits, or divided by zero, is null."""
     if op >= Op.MINUS_WHOLE:
@@ -249,7 +248,7 @@ def _quotients(op: int, o: int, a: int, b: int, size: int, whole: Array, null: A
         null[o, j] |= wraps | (other == 0)
 
 
-@borrowing
+@inlined
 def _reals(op: int, o: int, a: int, b: int, size: int, real: Array, truth: Array, null: Array) -> None:
     """Doubles: what is not finite is null."""
     if op >= Op.MINUS_REAL:
