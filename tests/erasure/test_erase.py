@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -152,7 +153,7 @@ async def test_what_the_history_does_not_tell_of_is_said_to_remain(
     """Without it nobody knows by which names raw history and key sets have her; erased by those, nothing is left."""
     await people.services.close()
     for path in (tmp_path / "data").glob("analytics*"):
-        path.unlink()
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
     assert await in_thread(tmp_path, MAIL) == 0
     assert "may hold 2 records" in " ".join(capsys.readouterr().out.split())
     assert any(name.startswith("blobs/raw/") for name in holding(tmp_path / "data"))

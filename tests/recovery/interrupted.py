@@ -28,10 +28,17 @@ def pressing(call: Callable[..., Any], nth: int) -> Callable[..., Any]:
 
 @contextmanager
 def ctrl_c(where: object, name: str, nth: int = 1) -> Iterator[None]:
-    """Ctrl-C at the ``nth`` call of an attribute, or of an item of a mapping."""
-    with pytest.MonkeyPatch.context() as patch:
-        if isinstance(where, MutableMapping):
-            patch.setitem(where, name, pressing(where[name], nth))
-        else:
-            patch.setattr(where, name, pressing(getattr(where, name), nth))
-        yield
+    """Ctrl-C at the ``nth`` call of an attribute, or of an item of a mapping.
+
+    A shell has what it runs in the background ignore Ctrl-C; a command that somebody waits for does not.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            if isinstance(where, MutableMapping):
+                patch.setitem(where, name, pressing(where[name], nth))
+            else:
+                patch.setattr(where, name, pressing(getattr(where, name), nth))
+            yield
+    finally:
+        signal.signal(signal.SIGINT, before)

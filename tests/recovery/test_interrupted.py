@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from pathlib import Path
 
 import pytest
@@ -66,8 +67,8 @@ def run(tmp_path: Path, *arguments: str) -> int:
 
 def lose(tmp_path: Path, *names: str) -> None:
     """Some stores are gone."""
-    for path in [path for name in names for path in (tmp_path / "data").rglob(f"{name}*") if path.is_file()]:
-        path.unlink()
+    for path in [path for name in names for path in (tmp_path / "data").rglob(f"{name}*")]:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 @pytest.mark.parametrize(
