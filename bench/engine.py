@@ -33,7 +33,7 @@ class Engine:
 
     def give(self, bodies: Sequence[bytes], now_us: int = 0) -> dict[str, Effect]:
         """One batch of packed events; what it did, by entity type."""
-        found = lines_of(bodies, now_us)
+        found = lines_of(bodies, self.types, now_us)
         rows, letters = rows_of(found, self.types, self.texts, now_us)
         self.letters += len(found.letters) + len(letters)
         return {name: self.types[name].process(batch, self.texts, CLOCK_US) for name, batch in rows.items()}

@@ -18,7 +18,6 @@ class Functions(NamedTuple):
     reindex: Function
     fold_rows: Function
     scan: Function
-    which: Function
     read_fields: Function
     enter: Function
     logged: Function
@@ -59,9 +58,12 @@ loading = Loading(
         "merge/survivorship.py",
         "pipeline/codes.py",
         "pipeline/parts.py",
+        "pipeline/prints.py",
         "pipeline/rowchoose.py",
         "pipeline/rowenter.py",
         "pipeline/rowfields.py",
+        "pipeline/rowindex.py",
+        "pipeline/rowknown.py",
         "pipeline/rowlog.py",
         "pipeline/roworder.py",
         "pipeline/rowread.py",

@@ -78,20 +78,20 @@ class Lines(NamedTuple):
     scanned: Scanned | None = None  # resolved lines that compiled code has found; they are not in ``resolved``
 
 
-def lines_of(bodies: Sequence[bytes], now_us: int) -> Lines:
+def lines_of(bodies: Sequence[bytes], types: Mapping[str, TypeState], now_us: int) -> Lines:
     """Unpack and decode; a corrupt event or line becomes a dead letter and stops nothing else."""
     functions = compiled.ready()
     if functions is not None:
-        return scanned_lines(functions, bodies, now_us)
+        return scanned_lines(functions, bodies, types, now_us)
     found = Decoded()
     decode_into(found, bodies, _DECODERS)
     return _lines(found, now_us)
 
 
-def scanned_lines(functions: Functions, bodies: Sequence[bytes], now_us: int) -> Lines:
+def scanned_lines(functions: Functions, bodies: Sequence[bytes], types: Mapping[str, TypeState], now_us: int) -> Lines:
     """The same, with compiled functions."""
     found = Decoded()
-    scanned = _scan(functions, bodies, found)
+    scanned = _scan(functions, bodies, types, found)
     return _lines(found, now_us, scanned)
 
 
@@ -108,7 +108,7 @@ def _lines(found: Decoded, now_us: int, scanned: Scanned | None = None) -> Lines
     )
 
 
-def _scan(functions: Functions, bodies: Sequence[bytes], found: Decoded) -> Scanned:
+def _scan(functions: Functions, bodies: Sequence[bytes], types: Mapping[str, TypeState], found: Decoded) -> Scanned:
     """Read what can be read by compiled code; the rest is decoded into ``found``."""
     texts, of = [], []
     for text, body in unpacked(bodies, found):
@@ -117,7 +117,7 @@ def _scan(functions: Functions, bodies: Sequence[bytes], found: Decoded) -> Scan
             of.append(body)
         else:
             decode_text(text, body, _DECODERS, found)
-    scanned = Scanned(functions, texts)
+    scanned = Scanned(functions, texts, types)
     for event, left in scanned.left().items():
         if scanned.taken_of(event):
             found.bad += decode_lines(left, _DECODERS, found)[1]
@@ -134,7 +134,7 @@ def rows_of(
     rows: dict[str, Rows] = {}
     wrong: list[Wrong] = []
     if lines.scanned is not None:
-        rows, wrong = rows_of_scanned(lines.scanned, types, texts, now_us, _lane)
+        rows, wrong = rows_of_scanned(lines.scanned, texts, now_us, _lane)
     by_type: dict[str, list[Line]] = defaultdict(list)
     for line in lines.resolved:
         by_type[line.data.entity].append(line)

@@ -27,10 +27,13 @@ _KINDS: Mapping[LaneType, int] = {
 
 LINE, BEGIN, END, FIELDS, OP, US, RR, REVISION, EVENT_HIGH, EVENT_LOW, ENTITY_HIGH, ENTITY_LOW = range(12)
 SOURCE, SOURCE_END, TYPE, TYPE_END, MATCH, MATCH_END, GROUP, GROUP_END, STREAM, STREAM_END, KEY, KEY_END = range(12, 24)
-PARTS = 24
+TYPE_OF, SOURCE_OF, PRINT, KNOWN = range(24, 28)
+PARTS = 28
 """The parts of a line, columns of int64 [n, PARTS]: its number, where it stands and its fields begin; op; position;
 the halves of both ids, the first so that it orders as the text does; and where its texts begin and
-end (quotes excluded), GROUP -1 where the group is the entity's own."""
+end (quotes excluded), GROUP -1 where the group is the entity's own. TYPE_OF, SOURCE_OF:
+the numbers of entity type and source, or -1; PRINT: the keyed hash of its record's key and fields; KNOWN:
+the record that has said just this, or -1 (pipeline/prints.py)."""
 
 LEAST_LINE = 256  # bytes: no line that is taken is shorter
 

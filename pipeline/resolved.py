@@ -88,7 +88,7 @@ class Resolved:
     def fold(self, bodies: Sequence[bytes], commit: int) -> Folded:
         """Fold a batch; what can't be folded becomes dead letters."""
         now_us = self.now_us()
-        lines = lines_of(bodies, now_us)
+        lines = lines_of(bodies, self.types, now_us)
         mine = [one for one in lines.erasures if one.tenant == self.settings.tenant]
         erased, receipts = erase(mine, self.types, self.tombstones)
         known = {name: (len(state.ids), len(state.groups)) for name, state in self.types.items()}

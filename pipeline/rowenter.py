@@ -19,11 +19,13 @@ from flockiq.pipeline.parts import (
     KEY,
     KEY_END,
     KEY_LANE,
+    KNOWN,
     MATCH,
     MATCH_END,
     OP,
     OP_OF,
     PARTS,
+    PRINT,
     REVISION,
     REVISION_OF,
     RR,
@@ -36,25 +38,13 @@ from flockiq.pipeline.parts import (
     US,
     US_OF,
 )
-from flockiq.pipeline.rowfields import Held, added, held, keep, sought
+from flockiq.pipeline.rowindex import NEW, Held, held, held_ids, id_number, keep
+from flockiq.pipeline.rowknown import with_lanes
 from flockiq.shared.machine.code import Array, Columns, Truth, Whole, compiled, inlined
 from flockiq.shared.machine.memory import byte, copy, load, put, store
 from flockiq.shared.machine.stretches import alike, lane_of_bytes
 
 _SLASH = 47
-_NEW, _TAKEN = -1, -2
-
-
-@inlined
-def _held_ids(ids: Columns) -> Held:
-    """The addresses of ``ids.IdColumns``."""
-    return (
-        ids.places.ctypes.data,
-        ids.lanes.ctypes.data,
-        ids.counts.ctypes.data,
-        ids.rest.ctypes.data,
-        len(ids.places) - 1,
-    )
 
 
 @inlined
@@ -87,19 +77,6 @@ def _shown(text: int, line: int, texts: Held) -> Whole:
 
 
 @inlined
-def _id_number(names: Held, high: int, low: int, new: bool) -> Whole:
-    """The number of an id among names, or _NEW; _TAKEN: another has its first word. One that is ``new`` is added."""
-    places, lanes, counts, rest, mask = names
-    at, number = sought(places, lanes, mask, high)
-    if number >= 0:
-        return number if load(rest, number) == low else np.int64(_TAKEN)
-    if new:
-        number = added(places, lanes, counts, at, high)
-        store(rest, number, low)
-    return number
-
-
-@inlined
 def _key(text: int, line: int, texts: Held, scratch: int) -> Whole:
     """The lane of a line's stream/key, which is kept."""
     stream = load(line, STREAM_END) - load(line, STREAM)
@@ -120,29 +97,36 @@ def enter(
     entities: Columns,
     texts: Columns,
     ids: Columns,
+    prints: Array,
+    secret: Array,
+    source: Array,
+    value: Array,
+    key: Array,
     out: Array,
     left: Array,
     scratch: Array,
 ) -> Whole:
     """Find or add what the lines ``at`` of a text, ``bytes_``, speak of: ``out`` int64 [ENTERED, n].
 
-    ``entities``, ``texts`` and ``ids`` have room for all of it. Returns how many entities are left to others:
-    ``left`` int64 [n], the rows.
+    ``entities``, ``texts`` and ``ids`` have room for all of it. ``source``, ``value``: of the rows, as they were read;
+    ``key`` int64 [n]: the lanes of their keys where they are known. What was read is remembered in ``prints``,
+    keyed with ``secret``. Returns how many entities are left to others: ``left`` int64 [n], the rows.
     """
     text, spare, lines = bytes_.ctypes.data, scratch.ctypes.data, parts.ctypes.data
-    known, groups = _held_ids(entities.ids), _held_ids(entities.groups)
+    names, groups = held_ids(entities.ids), held_ids(entities.groups)
     group_of, shown_of = entities.group.ctypes.data, entities.shown.ctypes.data
     bounds, utf8 = entities.bounds.ctypes.data, entities.utf8.ctypes.data
-    kept, events = held(texts), _held_ids(ids)
+    kept, events = held(texts), held_ids(ids)
+    values, fields = value.ctypes.data, value.shape[1]
     others = 0
     for i in range(len(at)):
         line = lines + at[i] * 8 * PARTS
         high, low = load(line, ENTITY_HIGH), load(line, ENTITY_LOW)
-        entity = _id_number(known, high, low, False)  # noqa: FBT003
-        if entity == _NEW and load(line, GROUP) < 0:
-            group = _id_number(groups, high, low, True)  # noqa: FBT003
+        entity = id_number(names, high, low, False)  # noqa: FBT003
+        if entity == NEW and load(line, GROUP) < 0:
+            group = id_number(groups, high, low, True)  # noqa: FBT003
             if group >= 0:
-                entity = _id_number(known, high, low, True)  # noqa: FBT003
+                entity = id_number(names, high, low, True)  # noqa: FBT003
                 begin, match = load(bounds, entity), load(line, MATCH)
                 size = load(line, MATCH_END) - match
                 copy(utf8, begin, text, match, size)
@@ -156,9 +140,15 @@ def enter(
             left[others] = i
             others += 1
         high = load(line, EVENT_HIGH)
-        _id_number(events, high, load(line, EVENT_LOW), True)  # noqa: FBT003
+        id_number(events, high, load(line, EVENT_LOW), True)  # noqa: FBT003
         out[EVENT, i] = high
-        out[KEY_LANE, i] = _key(text, line, kept, spare)
+        lane = key[i]
+        if load(line, KNOWN) < 0:
+            lane = _key(text, line, kept, spare)
+            if 0 <= entity < len(prints):
+                mine = with_lanes(np.uint64(load(line, PRINT)), values + i * 8 * fields, fields, lane, secret)
+                prints[entity, source[i]] = np.int64(mine)
+        out[KEY_LANE, i] = lane
         out[OP_OF, i], out[US_OF, i], out[RR_OF, i] = load(line, OP), load(line, US), load(line, RR)
         out[REVISION_OF, i] = load(line, REVISION)
     return others

@@ -8,19 +8,26 @@ Imported only by pipeline/compiled.py, as pipeline/rowwise.py is.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from flockiq.pipeline.parts import BOOLEAN, DATE, DECIMAL, FIELDS, FLOAT, INTEGER, JSON, STRING, TIMESTAMP
+from flockiq.pipeline.parts import (
+    BOOLEAN,
+    DATE,
+    DECIMAL,
+    FIELDS,
+    FLOAT,
+    INTEGER,
+    JSON,
+    KNOWN,
+    STRING,
+    TIMESTAMP,
+)
+from flockiq.pipeline.rowindex import Held, held, keep
 from flockiq.pipeline.rowread import value_end, whole
-from flockiq.shared.laneindex import FREE
 from flockiq.shared.lanes import ABSENT, NULL
-from flockiq.shared.machine.code import Array, Columns, Whole, begin_at, compiled, inlined
-from flockiq.shared.machine.memory import bits_of, byte, copy, load, load_place, put, store, store_place
+from flockiq.shared.machine.code import Array, Columns, Whole, compiled, inlined
+from flockiq.shared.machine.memory import bits_of, byte, put
 from flockiq.shared.machine.stretches import QUOTE, after, alike, closing, lane_of_bytes, literal
-
-Held = Any  # a tuple of addresses, and how many places an index has, less one
 
 _TRUE, _FALSE = literal("true"), literal("false")
 _BACKSLASH, _MINUS, _POINT, _ZERO, _NINE = 92, 45, 46, 48, 57
@@ -34,53 +41,6 @@ _TENS = np.array([10**power for power in range(19)], np.int64)
 _DAYS = np.array([31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31], np.int64)
 _PLAIN = np.zeros(256, np.uint8)  # what a short escape stands for
 _PLAIN[np.frombuffer(b'"\\/bfnrt', np.uint8)] = np.frombuffer(b'"\\/\b\f\n\r\t', np.uint8)
-
-
-@inlined
-def sought(places: int, lanes: int, mask: int, lane: int) -> tuple[Whole, Whole]:
-    """Where a LaneIndex has a lane, or would have it, and its number or -1: ``machine.number_of`` for addresses."""
-    at = begin_at(lane, mask)
-    number = load_place(places, at)
-    while number != FREE and load(lanes, number) != lane:
-        at = (at + 1) & mask
-        number = load_place(places, at)
-    return at, number
-
-
-@inlined
-def added(places: int, lanes: int, counts: int, at: int, lane: int) -> Whole:
-    """Give a lane that is new its number, at its place ``at``."""
-    number = load(counts, 0)
-    store_place(places, at, number)
-    store(lanes, number, lane)
-    store(counts, 0, number + 1)
-    return number
-
-
-@inlined
-def held(texts: Columns) -> Held:
-    """The addresses of ``stored_texts.TextColumns``, and how many places there are, less one."""
-    return (
-        texts.places.ctypes.data,
-        texts.lanes.ctypes.data,
-        texts.counts.ctypes.data,
-        texts.bounds.ctypes.data,
-        texts.utf8.ctypes.data,
-        len(texts.places) - 1,
-    )
-
-
-@inlined
-def keep(texts: Held, lane: int, text: int, p: int, end: int) -> None:
-    """Keep a text under its lane, if it is new; ``texts``: see ``held``."""
-    places, lanes, counts, bounds, utf8, mask = texts
-    at, number = sought(places, lanes, mask, lane)
-    if number >= 0:
-        return
-    number = added(places, lanes, counts, at, lane)
-    begin = load(bounds, number)
-    copy(utf8, begin, text, p, end - p)
-    store(bounds, number + 1, begin + end - p)
 
 
 @compiled
@@ -260,14 +220,23 @@ def _lane(
 
 @compiled
 def read_fields(
-    bytes_: Array, parts: Array, at: Array, shape: Columns, texts: Columns, value: Array, left: Array, scratch: Array
+    bytes_: Array,
+    parts: Array,
+    at: Array,
+    shape: Columns,
+    texts: Columns,
+    value: Array,
+    left: Array,
+    scratch: Array,
 ) -> Whole:
     """Read the fields of the lines ``at`` of a text, ``bytes_``.
 
     Into ``value``, int64 [n, F], ABSENT where nothing is said.
 
-    ``texts``: with room for all of them. Returns how many values are left to others: ``left`` int64 [m, 4], the
-    row, the field, where the value begins and ends; field -1: the whole record, which says a field twice.
+    What a line says that is known stands there already. ``texts``: with room for all of them.
+
+    Returns how many values are left to others: ``left`` int64 [m, 4], the row, the field, where the value begins
+    and ends; field -1: the whole record, which says a field twice.
     """
     text, held_, spare = bytes_.ctypes.data, held(texts), scratch.ctypes.data
     names, bounds, kind, scale = shape.names.ctypes.data, shape.bounds, shape.kind, shape.scale
@@ -275,6 +244,8 @@ def read_fields(
     said = np.full(fields, -1, np.int64)
     others = 0
     for i in range(len(at)):
+        if parts[at[i], KNOWN] >= 0:
+            continue
         for field in range(fields):
             value[i, field] = ABSENT
         p, expected = parts[at[i], FIELDS], 0

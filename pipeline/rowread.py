@@ -31,8 +31,9 @@ from flockiq.pipeline.parts import (
     TYPE,
     US,
 )
+from flockiq.pipeline.rowknown import know
 from flockiq.shared.instants import EARLIEST_US, LATEST_US
-from flockiq.shared.machine.code import Array, Whole, compiled, inlined
+from flockiq.shared.machine.code import Array, Truth, Whole, compiled, inlined
 from flockiq.shared.machine.memory import WIDE, byte, load, lowest, newlines, stops, store, word
 from flockiq.shared.machine.stretches import QUOTE, after, alike, closing, eight_digits, id_at, is_utf8, literal
 from flockiq.shared.rows import DELETE, UPSERT, VOID
@@ -315,41 +316,61 @@ def _members(text: int, p: int) -> Whole:
     return np.int64(-1)
 
 
+@inlined
+def _sound(text: int, begin: int, fields: int, end: int) -> Truth:
+    """Whether a line's fields are plain members, not too large, up to the three braces at its end, and it is UTF-8."""
+    close = end - 3
+    return close - fields <= MAX_FIELDS_BYTES and _members(text, fields) == close and is_utf8(text, begin, end)
+
+
 @compiled
-def scan(bytes_: Array, size: int, events: Array, parts: Array, left: Array, counts: Array) -> bool:
+def scan(
+    bytes_: Array,
+    size: int,
+    events: Array,
+    parts: Array,
+    left: Array,
+    counts: Array,
+    homes: Array,
+    secret: Array,
+    key: Array,
+) -> bool:
     """Find the parts of each line of a text, ``bytes_``, which has ``size`` bytes of NDJSON and PADDING behind them.
 
-    ``parts``: int64 [n, P], of the lines taken (see codes.py); ``left``: int64 [m, 3], of the others their
+    ``parts``: int64 [n, P], of the lines taken (see parts.py); ``left``: int64 [m, 3], of the others their
     number from 0, where they begin and end. ``events``: int64 [E, 2], where each event's text begins; its first line's
     number is put beside. ``counts``: how many lines were taken, and left, and how many there are. False
-    where ``left`` has no room.
+    where ``left`` has no room. ``homes``, ``secret``: what lines are known by (prints.py); ``key``: int64 [n], the
+    lanes of the keys of those that are, whose fields have been looked at when they first came.
     """
-    text, rows = bytes_.ctypes.data, parts.ctypes.data
+    text, rows, keys = bytes_.ctypes.data, parts.ctypes.data, key.ctypes.data
     n = others = line = event = 0
     p = 0
     while p <= size:
         if event < len(events) and p == events[event, 0]:
             events[event, 1] = line
             event += 1
-        begin = p
-        p = _envelope(text, begin, rows + n * 8 * PARTS)
-        fields = p
-        if p >= 0:
-            p = _members(text, p)
-        if p >= 0 and p - fields > MAX_FIELDS_BYTES:
-            p = -1
-        if p >= 0:  # past the brace of fields those of data and of the line
-            p = after(text, p, _CLOSED)
-        if p >= 0 and (p == size or byte(text, p) == _NEWLINE) and is_utf8(text, begin, p):
-            parts[n, LINE], parts[n, BEGIN], parts[n, END], parts[n, FIELDS] = line, begin, p, fields
+        begin, out = p, rows + n * 8 * PARTS
+        fields = _envelope(text, begin, out)
+        p = max(begin, fields)
+        found = newlines(text, p)
+        while found == 0:
+            p += WIDE
+            found = newlines(text, p)
+        p += lowest(found)
+        taken = fields >= 0 and p - fields >= 3 and after(text, p - 3, _CLOSED) == p
+        if taken:
+            store(out, LINE, line)
+            store(out, BEGIN, begin)
+            store(out, END, p)
+            store(out, FIELDS, fields)
+            if know(text, out, n, homes, secret, keys):
+                taken = is_utf8(text, begin, fields)
+            else:
+                taken = _sound(text, begin, fields, p)
+        if taken:
             n += 1
         else:
-            p = begin
-            found = newlines(text, p)
-            while found == 0:
-                p += WIDE
-                found = newlines(text, p)
-            p += lowest(found)
             if others == len(left):
                 return False
             left[others, 0], left[others, 1], left[others, 2] = line, begin, p
@@ -358,23 +379,3 @@ def scan(bytes_: Array, size: int, events: Array, parts: Array, left: Array, cou
         line += 1
     counts[0], counts[1], counts[2] = n, others, line
     return True
-
-
-@compiled
-def which(bytes_: Array, parts: Array, at: Array, column: int, names: Array, bounds: Array, found: Array) -> None:
-    """The number of the name that a stretch of each line ``at`` is, or -1; ``names`` has PADDING behind."""
-    text, said = bytes_.ctypes.data, names.ctypes.data
-    last = 0
-    for i in range(len(at)):
-        begin = parts[at[i], column]
-        size = parts[at[i], column + 1] - begin
-        found[i] = -1
-        for number in range(-1, len(bounds) - 1):
-            one = last if number < 0 else number
-            if (
-                one + 1 < len(bounds)
-                and bounds[one + 1] - bounds[one] == size
-                and alike(text, begin, said, bounds[one], size)
-            ):
-                found[i] = last = one
-                break

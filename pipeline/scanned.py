@@ -14,6 +14,8 @@ import numpy.typing as npt
 
 from flockiq.pipeline import parts
 from flockiq.pipeline.compiled import Functions
+from flockiq.pipeline.homes import Homes
+from flockiq.pipeline.prints import SECRET
 from flockiq.pipeline.types import TypeState
 from flockiq.shared.errors import BadRecord
 from flockiq.shared.ids import ids_of
@@ -48,15 +50,21 @@ class Wrong(NamedTuple):
 
 
 class Scanned:
-    """The lines of a batch's events that were taken: ``parts`` int64 [n, PARTS], see pipeline/parts.py."""
+    """The lines of a batch's events that were taken: ``parts`` int64 [n, PARTS], see pipeline/parts.py.
 
-    def __init__(self, module: Functions, texts: Sequence[bytes]) -> None:
-        self.module = module
+    Of those that say what their records have said already, ``values`` has the lanes of what they say, by type,
+    int64 [n, F], and ``key`` that of their record's key, int64 [n].
+    """
+
+    def __init__(self, module: Functions, texts: Sequence[bytes], types: Mapping[str, TypeState]) -> None:
+        self.module, self.types = module, types
         sizes = np.array([len(text) + 1 for text in texts], np.int64)
         self.size = int(sizes.sum()) - 1
         self.text = np.empty(self.size + 1 + PADDING, np.uint8)
         self._events = np.zeros((len(texts), 2), np.int64)
         self.parts, self._left, lines = np.empty((0, parts.PARTS), np.int64), np.empty((0, 3), np.int64), 0
+        self.values: Sequence[Int64s] = ()
+        self.key = np.empty(0, np.int64)
         if texts:
             self._events[1:, 0] = np.cumsum(sizes[:-1])
             self._put(texts)
@@ -74,10 +82,13 @@ class Scanned:
     def _scan(self) -> int:
         """Find the lines; how many there are."""
         found, left = parts.room_for(self.size)
-        counts = np.zeros(3, np.int64)
-        while not self.module.scan(self.text, self.size, self._events, found, left, counts):
+        counts, key = np.zeros(3, np.int64), np.empty(len(found), np.int64)
+        homes = Homes(self.types, self.module.reindex, len(found))
+        known = homes.rows, SECRET, key
+        while not self.module.scan(self.text, self.size, self._events, found, left, counts, *known):
             left = np.empty((16 * len(left), 3), np.int64)  # as bytes may: most lines are short, and no records
         self.parts, self._left = found[: counts[0]], left[: counts[1]]
+        self.values, self.key = [one[: counts[0]] for one in homes.values], key[: counts[0]]
         return int(counts[2])
 
     def left(self) -> Mapping[int, list[Left]]:
@@ -109,12 +120,6 @@ class Scanned:
         begin, end = self.parts[at, column : column + 2].tolist()
         return self.bytes(begin, end).decode()
 
-    def which(self, at: Int64s, column: int, names: tuple[str, ...]) -> Int64s:
-        """The index of the name that each line says, or -1."""
-        found = np.empty(len(at), np.int64)
-        self.module.which(self.text, self.parts, at, column, *parts.named(names), found)
-        return found
-
 
 def scannable(text: bytes) -> bool:
     """Whether an event's text may be read here: it begins with a resolved record."""
@@ -122,20 +127,19 @@ def scannable(text: bytes) -> bool:
 
 
 def rows_of_scanned(
-    scanned: Scanned, types: Mapping[str, TypeState], texts: Texts, now_us: int, one_lane: OneLane
+    scanned: Scanned, texts: Texts, now_us: int, one_lane: OneLane
 ) -> tuple[dict[str, Rows], list[Wrong]]:
     """The rows of each entity type, and the lines that fit none."""
-    names = tuple(types)
-    which = scanned.which(np.arange(len(scanned.parts)), parts.TYPE, names)
+    which = scanned.parts[:, parts.TYPE_OF]
     wrong = [
         Wrong(*scanned.line(at), "entity", f"there is no entity type {_shown(scanned, at)} in config")
         for at in np.flatnonzero(which < 0).tolist()
     ]
     rows: dict[str, Rows] = {}
-    for number, name in enumerate(names):
+    for number, (name, state) in enumerate(scanned.types.items()):
         at = np.flatnonzero(which == number)
         if len(at):
-            found, bad = _Reading(scanned, types[name], texts, one_lane).rows(at, now_us)
+            found, bad = _Reading(scanned, number, state, texts, one_lane).rows(at, now_us)
             wrong += bad
             if len(found):
                 rows[name] = found
@@ -153,25 +157,28 @@ def _shown(scanned: Scanned, at: int) -> str:
 class _Reading:
     """Makes rows of one entity type of the lines of a batch."""
 
-    def __init__(self, scanned: Scanned, state: TypeState, texts: Texts, one_lane: OneLane) -> None:
-        self.scanned, self.state, self.texts, self.one_lane = scanned, state, texts, one_lane
+    def __init__(self, scanned: Scanned, number: int, state: TypeState, texts: Texts, one_lane: OneLane) -> None:
+        self.scanned, self.number, self.state, self.texts, self.one_lane = scanned, number, state, texts, one_lane
         self.module, self.text = scanned.module, scanned.text
         self.scratch = np.empty(len(scanned.text), np.uint8)
 
     def rows(self, at: Int64s, now_us: int) -> tuple[Rows, list[Wrong]]:
         """The rows of the lines ``at``, and the lines that are wrong."""
-        layout, line = self.state.plan.layout, self.scanned.line
-        source = self.scanned.which(at, parts.SOURCE, layout.sources)
+        line = self.scanned.line
+        source = self.scanned.parts[at, parts.SOURCE_OF]
         wrong = [Wrong(*line(one), "source", self._unmapped(one)) for one in at[source < 0].tolist()]
         if wrong:
             at, source = at[source >= 0], source[source >= 0]
-        value, bad = self._values(at)
+        value, key = self.scanned.values[self.number], self.scanned.key
+        if len(at) < len(value):
+            value, key = value[at], key[at]
+        bad = self._read(at, value)
         if bad:
             wrong += [Wrong(*line(int(at[row])), *why) for row, why in sorted(bad.items())]
             keep = np.ones(len(at), np.bool_)
             keep[list(bad)] = False
-            at, source, value = at[keep], source[keep], value[keep]
-        entered = self._enter(at)
+            at, source, value, key = at[keep], source[keep], value[keep], key[keep]
+        entered = self._enter(at, source, value, key)
         return Rows(
             entity=entered[parts.ENTITY_OF],
             group=entered[parts.GROUP_OF],
@@ -191,10 +198,9 @@ class _Reading:
         source = self.scanned.said(at, parts.SOURCE)[:_SHOWN]
         return f"no stream of source {source!r} is mapped to {self.state.plan.layout.entity!r}"
 
-    def _values(self, at: Int64s) -> tuple[Int64s, dict[int, tuple[str, str]]]:
-        """int64 [n, F] lanes, and the rows of which a value does not fit: {row: (field, reason)}."""
+    def _read(self, at: Int64s, value: Int64s) -> dict[int, tuple[str, str]]:
+        """Read the lanes of those rows that are not known; those of which one does not fit: {row: (field, reason)}."""
         layout = self.state.plan.layout
-        value = np.empty((len(at), len(layout.fields)), np.int64)
         left = np.empty((value.size + len(at), 4), np.int64)
         texts = self.texts.columns(self.module.reindex, len(at) * self._texts_a_line(), len(self.text))
         said = self.scanned.parts
@@ -206,7 +212,7 @@ class _Reading:
                 self._record(row, int(at[row]), value, bad)
             else:
                 self._value(row, number, msgspec.Raw(self.scanned.bytes(begin, end)), value, bad)
-        return value, bad
+        return bad
 
     def _texts_a_line(self) -> int:
         return sum(field.kind in ("string", "json") for field in self.state.plan.layout.fields)
@@ -228,14 +234,17 @@ class _Reading:
         except BadRecord as error:
             bad.setdefault(row, (field.name, error.reason))
 
-    def _enter(self, at: Int64s) -> npt.NDArray[np.int64]:
+    def _enter(self, at: Int64s, source: Int64s, value: Int64s, key: Int64s) -> npt.NDArray[np.int64]:
         """Entities, groups and texts of the lines, int64 [ENTERED, n]; what is new is remembered."""
         n, size, reindex = len(at), len(self.text), self.module.reindex
         entered, left = np.empty((parts.ENTERED, n), np.int64), np.empty(n, np.int64)
         entities = self.state.entities.columns(n, size, reindex)
         texts, ids = self.texts.columns(reindex, 2 * n, 2 * size), self.texts.id_columns(reindex, n)
-        said = self.scanned.parts
-        count = self.module.enter(self.text, said, at, entities, texts, ids, entered, left, self.scratch)
+        self.state.prints.room(len(self.state.ids) + n)
+        rows = self.state.prints.of, SECRET, source, value, key
+        count = self.module.enter(
+            self.text, self.scanned.parts, at, entities, texts, ids, *rows, entered, left, self.scratch
+        )
         for row in left[:count].tolist():
             entity = self._entity(int(at[row]))
             entered[parts.ENTITY_OF, row] = entity

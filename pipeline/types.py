@@ -17,6 +17,7 @@ from flockiq.pipeline.history import History
 from flockiq.pipeline.ordered import shared
 from flockiq.pipeline.overrides import Overrides
 from flockiq.pipeline.play import judge_again, play
+from flockiq.pipeline.prints import Prints
 from flockiq.pipeline.reader import Reader
 from flockiq.pipeline.world import DeltaRows, Plan, World
 from flockiq.shared.arrays import distinct
@@ -54,6 +55,7 @@ class TypeState:
         self.entities = Entities()
         self.ids, self.groups, self.match_keys = self.entities.ids, self.entities.groups, self.entities.match_keys
         self.reader = Reader(plan.layout)
+        self.prints = Prints(plan.layout)
         self.overrides = Overrides()
         self.judged_by = plan.fingerprint  # the rules that the entities were judged by
         self.live = World.empty(plan.layout, 0, 0)

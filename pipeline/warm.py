@@ -64,7 +64,7 @@ def warm(functions: Functions) -> None:
     state = TypeState(Plan(LAYOUT, (_watch(0, "threshold", "count > 0"), _watch(1, "change", "has(new)"))))
     texts = Texts()
     (event,) = wire.pack(0, wire.RESOLVED, [_line()])
-    lines = scanned_lines(functions, [event.body], 0)
+    lines = scanned_lines(functions, [event.body], {"thing": state}, 0)
     rows, letters = rows_of(lines, {"thing": state}, texts, 0)
     functions.reindex(np.full(2, FREE, np.int32), np.zeros(1, np.int64), 0, 1)
     if letters or lines.resolved:

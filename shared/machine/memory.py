@@ -96,6 +96,19 @@ def word(typing: Any, text: Any, p: Any) -> Any:
 
 
 @_intrinsic
+def folded(typing: Any, one: Any, other: Any) -> Any:
+    """Both halves of the product of two uint64, xored: each bit of it depends on every bit of both."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        twice = ir.IntType(128)
+        product = builder.mul(*[builder.zext(arg, twice) for arg in args])
+        high = builder.lshr(product, ir.Constant(twice, 64))
+        return builder.xor(builder.trunc(high, _WORD), builder.trunc(product, _WORD))
+
+    return types.uint64(types.uint64, types.uint64), code
+
+
+@_intrinsic
 def byte(typing: Any, text: Any, p: Any) -> Any:
     """One byte as int64."""
 

@@ -180,7 +180,7 @@ def _read(mode: compiled.Mode, texts_: list[bytes]) -> tuple[list[Any], list[Any
     compiled.use(mode)
     state, texts = TypeState(Plan(LAYOUT, ())), Texts()
     bodies = [event.body for text in texts_ for event in wire.pack(0, wire.RESOLVED, [text])]
-    lines = lines_of(bodies, 7)
+    lines = lines_of(bodies, {"thing": state}, 7)
     rows, letters = rows_of(lines, {"thing": state}, texts, 7)
     found = []
     for given_ in rows.values():

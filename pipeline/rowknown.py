@@ -1,0 +1,125 @@
+"""Lines that say what their record has said already, compiled: they are known before anything of them is read.
+
+Imported only by pipeline/compiled.py, as pipeline/rowwise.py is. pipeline/prints.py says what a print is.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from flockiq.pipeline.parts import (
+    END,
+    ENTITY_HIGH,
+    ENTITY_LOW,
+    FIELDS,
+    KEY_END,
+    KNOWN,
+    PRINT,
+    SOURCE,
+    SOURCE_END,
+    SOURCE_OF,
+    STREAM,
+    TYPE,
+    TYPE_END,
+    TYPE_OF,
+)
+from flockiq.pipeline.prints import (
+    COUNTS,
+    FIELD_COUNT,
+    HOMES,
+    KEYS,
+    LANES,
+    MASK,
+    MOST,
+    NAME,
+    NAME_SIZE,
+    PLACES,
+    PRINTS,
+    READ,
+    REST,
+    SOURCE_BOUNDS,
+    SOURCE_COUNT,
+    SOURCES,
+    TELLERS,
+    VALUE,
+)
+from flockiq.pipeline.rowindex import id_number
+from flockiq.shared.machine.code import Array, Truth, Whole, inlined
+from flockiq.shared.machine.memory import copy, folded, load, store, word
+from flockiq.shared.machine.stretches import alike
+
+
+@inlined
+def _hashed(text: int, p: int, size: int, state: Whole, secret: Array) -> Whole:
+    """A stretch of text into a hash, uint64: sixteen bytes at a time, multiplied with what came before."""
+    state ^= np.uint64(size)
+    while size >= 16:
+        state = folded(word(text, p) ^ secret[1], word(text, p + 8) ^ state)
+        p, size = p + 16, size - 16
+    if size > 8:
+        last = word(text, p + 8) << np.uint64(128 - 8 * size)
+        state = folded(word(text, p) ^ secret[1], last ^ state)
+    elif size > 0:
+        state = folded(word(text, p) << np.uint64(64 - 8 * size) ^ secret[1], state)
+    return state
+
+
+@inlined
+def with_lanes(state: Whole, lanes: int, count: int, key: int, secret: Array) -> Whole:
+    """A record's print: the hash of a line's bytes, and lanes, given by their address, and that of its key."""
+    state = folded(np.uint64(key) ^ secret[0], state ^ secret[1])
+    for number in range(count):
+        state = folded(np.uint64(load(lanes, number)) ^ secret[0], state ^ secret[1])
+    return state | np.uint64(1)
+
+
+@inlined
+def _named(text: int, p: int, size: int, names: int, bounds: int, count: int) -> Whole:
+    """The number of the name that a stretch of text is, or -1."""
+    for number in range(count):
+        begin = load(bounds, number)
+        if load(bounds, number + 1) - begin == size and alike(text, p, names, begin, size):
+            return np.int64(number)
+    return np.int64(-1)
+
+
+@inlined
+def know(text: int, line: int, row: int, homes: Array, secret: Array, key: int) -> Truth:
+    """Say of which type and source the row of parts ``line`` is; whether its record has said just this.
+
+    Then what was read of it is put in place number ``row`` of its type's values and of ``key``.
+    """
+    store(line, TYPE_OF, -1)
+    store(line, SOURCE_OF, -1)
+    store(line, KNOWN, -1)
+    begin = load(line, TYPE)
+    size, number = load(line, TYPE_END) - begin, 0
+    while number < len(homes) and not (
+        homes[number, NAME_SIZE] == size and alike(text, begin, homes[number, NAME], 0, size)
+    ):
+        number += 1
+    if number == len(homes):
+        return False
+    home = homes.ctypes.data + number * 8 * HOMES
+    store(line, TYPE_OF, number)
+    begin = load(line, SOURCE)
+    size = load(line, SOURCE_END) - begin
+    source = _named(text, begin, size, load(home, SOURCES), load(home, SOURCE_BOUNDS), load(home, SOURCE_COUNT))
+    store(line, SOURCE_OF, source)
+    begin = load(line, STREAM)
+    state = _hashed(text, begin, load(line, KEY_END) - begin, secret[0], secret)
+    begin = load(line, FIELDS)
+    state = _hashed(text, begin, load(line, END) - begin, state, secret)
+    store(line, PRINT, np.int64(state))
+    names = load(home, PLACES), load(home, LANES), load(home, COUNTS), load(home, REST), load(home, MASK)
+    entity = id_number(names, load(line, ENTITY_HIGH), load(line, ENTITY_LOW), False)  # noqa: FBT003
+    if entity < 0 or entity >= load(home, MOST) or source < 0:
+        return False
+    record, fields = entity * load(home, TELLERS) + source, load(home, FIELD_COUNT)
+    lanes, its_key = load(home, VALUE) + record * 8 * fields, load(load(home, KEYS), record)
+    if load(load(home, PRINTS), record) != np.int64(with_lanes(state, lanes, fields, its_key, secret)):
+        return False
+    store(line, KNOWN, record)
+    store(key, row, its_key)
+    copy(load(home, READ), row * 8 * fields, lanes, 0, 8 * fields)
+    return True
