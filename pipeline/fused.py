@@ -26,11 +26,15 @@ from flockiq.shared.layout import Layout
 from flockiq.shared.rows import Rows
 from flockiq.signal.seen import Observed
 
+_SPARE_BYTES = 32 << 20  # that are kept for the next fold of an entity type
+_spare: dict[Layout, Out] = {}
+"""Room that is not in use: memory that is new to the process costs more than what is done with it."""
+
 
 def in_one_pass(functions: Functions, world: World, layout: Layout, rows: Rows, texts: Texts) -> Passed:
     """Fold rows, sorted by group and position, into ``world`` in place."""
     n, told = len(rows), codes(layout)
-    out, series, aged = room(layout, n), world.series, world.golden.aged
+    out, series, aged = _room(layout, n), world.series, world.golden.aged
     lengths, hours = texts.columns(functions.reindex), hours_of(layout, rows.us)
     columns = RowColumns._make(getattr(rows, name) for name in RowColumns._fields)
     golden = GoldenColumns._make(getattr(world.golden, name) for name in GoldenColumns._fields)
@@ -59,19 +63,28 @@ def in_one_pass(functions: Functions, world: World, layout: Layout, rows: Rows, 
             out,
         )
     _normalised(world, layout, rows.entity, texts, told, out, judged)
-    return Passed(
-        judged=out.judged[:judged],
-        golden=out.golden[:judged],
-        fresh=out.fresh[:judged],
-        drift=out.drift[:judged],
-        row=out.row[:deltas],
-        field=out.field[:deltas],
-        kind=out.kind[:deltas],
-        old=out.old[:deltas],
-        new=out.new[:deltas],
-        source=out.source[:deltas],
+    passed = Passed(
+        judged=out.judged[:judged].copy(),
+        golden=out.golden[:judged].copy(),
+        fresh=out.fresh[:judged].copy(),
+        drift=out.drift[:judged].copy(),
+        row=out.row[:deltas].copy(),
+        field=out.field[:deltas].copy(),
+        kind=out.kind[:deltas].copy(),
+        old=out.old[:deltas].copy(),
+        new=out.new[:deltas].copy(),
+        source=out.source[:deltas].copy(),
         observed=_observed(layout, out, observed),
     )
+    if sum(column.nbytes for column in out) <= _SPARE_BYTES:
+        _spare[layout] = out
+    return passed
+
+
+def _room(layout: Layout, n: int) -> Out:
+    """Room for a fold of n rows: what a fold before has left, if it is enough."""
+    spare = _spare.pop(layout, None)
+    return room(layout, n) if spare is None or len(spare.judged) < n else spare
 
 
 def _normalised(world: World, layout: Layout, entity: Int64s, texts: Texts, told: Codes, out: Out, judged: int) -> None:
