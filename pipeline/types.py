@@ -13,15 +13,15 @@ from flockiq.merge.golden import UNSEEN
 from flockiq.pipeline.arrivals import arrived
 from flockiq.pipeline.base import Base
 from flockiq.pipeline.entities import Entities
-from flockiq.pipeline.history import History
-from flockiq.pipeline.ordered import shared
+from flockiq.pipeline.history import History, beyond
+from flockiq.pipeline.ordered import order_of, shared
 from flockiq.pipeline.overrides import Overrides
 from flockiq.pipeline.play import judge_again, play
 from flockiq.pipeline.prints import Prints
 from flockiq.pipeline.reader import Reader
 from flockiq.pipeline.world import DeltaRows, Plan, World
 from flockiq.shared.arrays import distinct
-from flockiq.shared.lanes import Int64s, Texts
+from flockiq.shared.lanes import Bools, Int64s, Texts
 from flockiq.shared.rows import VOID, Rows
 from flockiq.signal.episodes import Step, corrected
 
@@ -180,18 +180,22 @@ class TypeState:
 
         Returns deltas (right, wrong), entities, and what was found that is not so.
 
-        What the two histories share has been told already; the difference corrects it. A late row
-        takes the place of the logged one that it revises.
+        What the two histories share has been told already; the difference corrects it. Up to a group's first
+        late row they are one. A late row takes the place of the logged one that it revises.
         """
         groups = np.unique(late.group)
         places = self.history.places(groups)
         logged = self.history.rows.take(places)
         stands = ~np.isin(places, self.history.find(late))
         entities = np.unique(np.concatenate([logged.entity, late.entity]))
-        before, after = (self.base.part(self.live, entities, groups) for _ in range(2))
+        after = self.base.part(self.live, entities, groups)
         old_rows, new_rows = _local(logged, entities, groups), _local(late, entities, groups)
-        old = play(before, self.plan, _told(old_rows), texts, judging=False)
-        new = play(after, self.plan, _told(_joined(old_rows.take(stands), new_rows)), texts)
+        same = _before(old_rows, new_rows)
+        play(after, self.plan, _told(old_rows.take(same)), texts)
+        after.found()
+        before = after.part(np.arange(len(entities)), np.arange(len(groups)))
+        old = play(before, self.plan, _told(old_rows.take(~same)), texts, judging=False)
+        new = play(after, self.plan, _told(_joined(old_rows.take(stands & ~same), new_rows)), texts)
         steps = after.episodes.taken()
         after.episodes.passes(self.plan.by_name, clock_us)
         by_time = after.episodes.taken()
@@ -254,6 +258,16 @@ def _told(rows: Rows) -> Rows:
     """Rows without those that are void."""
     void = rows.op == VOID
     return rows.take(~void) if void.any() else rows
+
+
+def _before(rows: Rows, late: Rows) -> Bools:
+    """Which rows are before every late one of their group; each group, numbered from 0, has one."""
+    order = order_of(late)
+    group = late.group[order]
+    first = late.take(order[np.r_[True, group[1:] != group[:-1]]])
+    us, rr, event = first.us[rows.group], first.rr[rows.group], first.event[rows.group]
+    same: Bools = (rows.us == us) & (rows.rr == rr) & (rows.event == event)
+    return ~beyond(rows, us, rr, event) & ~same
 
 
 def _joined(one: Rows, other: Rows) -> Rows:
