@@ -105,6 +105,8 @@ class Changes:
         now_us = self.now_us()
         self.tombstones.expire(now_us)
         self.records.forget(lambda name: self._lateness(name).before_us(now_us, self.settings))
+        if self.records.crowded:
+            self._become(self.records.without(()))
         chains = map(slim_chain, self.records.chains(np.arange(len(self.records.names))))
         return _pack(
             State(

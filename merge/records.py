@@ -225,8 +225,8 @@ class Records:
         kept = Records(self.depth_of, lambda name: books.setdefault(of[name], Book(of[name])))
         left = [number for number in range(len(self.names)) if number not in gone]
         numbers = kept.numbers([self.names[number] for number in left]).tolist()
-        for number, old in zip(numbers, left, strict=True):
-            kept.put(number, self.chain(old))
+        for number, chain in zip(numbers, self.chains(np.array(left, np.int64)), strict=True):
+            kept.put(number, chain)
         kept.book_of = self.book_of
         return kept
 
@@ -241,6 +241,12 @@ class Records:
             if old:
                 self.versions.before[path[old]] = BASE
         self.compact()
+
+    @property
+    def crowded(self) -> bool:
+        """Whether most places and ids that are kept are of versions that no record has any more."""
+        places = sum(len(book) for book in {book.name: book for book in self.books}.values())
+        return places + len(self.odd) > 2 * self._live + _SPARE
 
     def tidy(self) -> None:
         """Give back what is no longer needed, once there is as much of it as of what is."""

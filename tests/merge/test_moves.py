@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import pytest
 
+from flockiq.merge import records
 from flockiq.merge.changes import Changes
 from flockiq.shared.config.model import Config
 from flockiq.shared.positions import bucket
@@ -40,6 +41,16 @@ def test_a_record_that_loses_its_match_key_becomes_an_entity_of_its_own(changes:
     assert [(op, key) for op, key, _, _ in said(gone)] == [("d", "de1"), ("u", "web/contacts/7")]
     back = tell(changes, change("u", 30, {"tax_id": "DE1"}))
     assert [(op, key) for op, key, _, _ in said(back)] == [("d", "web/contacts/7"), ("u", "de1")]
+
+
+def test_places_that_no_record_is_in_any_more_are_forgotten(changes: Changes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A record that moves all the time leaves nothing behind that grows; what is told of it stays the same."""
+    monkeypatch.setattr(records, "_SPARE", 20)
+    for number in range(100):
+        tell(changes, change("r", number + 1, {**ONE, "tax_id": f"DE{number}"}))
+        changes.snapshot()
+    assert len(changes.records.books[0]) <= 60
+    assert said(tell(changes, change("u", 200, {"staff": 6}))) == [("u", "de99", 200, {"staff": 6})]
 
 
 def test_a_late_version_that_was_elsewhere_is_told_there_and_left_again(changes: Changes) -> None:
