@@ -249,7 +249,7 @@ async def test_a_page_is_published_as_its_records_are(
         {"accountid": f"K-{number}", "name": f"Nr. {number}", "modifiedon": "2024-01-01T10:00:00Z"}
         for number in range(40)
     ]
-    rows[7]["accountid"], rows[11]["modifiedon"], rows[20]["name"] = None, "soon", "x" * 1_000_000
+    rows[7]["accountid"], rows[11]["modifiedon"], rows[20]["name"] = None, "soon", "x" * 4_000_000
     page = json.dumps(rows).encode()
     told: list[list[tuple[int, bytes]]] = []
     for records in (_records(page), sheet_of(page)):

@@ -152,13 +152,14 @@ def _compiled_loses() -> AbstractContextManager[Any]:
 
 
 def _misread() -> AbstractContextManager[Any]:
-    read = scanned._Reading._values
+    read = scanned._Reading._read
 
-    def shifted(self: scanned._Reading, at: Any) -> Any:
-        value, bad = read(self, at)
-        return np.where(value > 0, value ^ 1, value), bad
+    def shifted(self: scanned._Reading, at: Any, value: Any) -> Any:
+        bad = read(self, at, value)
+        value[:] = np.where(value > 0, value ^ 1, value)
+        return bad
 
-    return patch.object(scanned._Reading, "_values", shifted)
+    return patch.object(scanned._Reading, "_read", shifted)
 
 
 def _learnt_twice() -> AbstractContextManager[Any]:

@@ -12,12 +12,14 @@ from typing import Any
 import pytest
 
 
-def pressing(call: Callable[..., Any], nth: int) -> Callable[..., Any]:
-    """An async function as it is, but that Ctrl-C is pressed when it is called for the ``nth`` time."""
+def pressing(call: Callable[..., Any], nth: int, *, after: bool) -> Callable[..., Any]:
+    """An async function as it is, but that Ctrl-C is pressed as its ``nth`` call begins, or ``after`` it is done."""
     calls = count(1)
 
     async def pressed(*given: Any, **named: Any) -> Any:
         if next(calls) == nth:
+            if after:
+                await call(*given, **named)
             signal.raise_signal(signal.SIGINT)
             await asyncio.sleep(5)  # where it is cancelled
             pytest.fail("Ctrl-C did not end it")
@@ -27,8 +29,8 @@ def pressing(call: Callable[..., Any], nth: int) -> Callable[..., Any]:
 
 
 @contextmanager
-def ctrl_c(where: object, name: str, nth: int = 1) -> Iterator[None]:
-    """Ctrl-C at the ``nth`` call of an attribute, or of an item of a mapping.
+def ctrl_c(where: object, name: str, nth: int = 1, *, after: bool = False) -> Iterator[None]:
+    """Ctrl-C at the ``nth`` call of an attribute, or of an item of a mapping; or ``after`` it.
 
     A shell has what it runs in the background ignore Ctrl-C; a command that somebody waits for does not.
     """
@@ -36,9 +38,9 @@ def ctrl_c(where: object, name: str, nth: int = 1) -> Iterator[None]:
     try:
         with pytest.MonkeyPatch.context() as patch:
             if isinstance(where, MutableMapping):
-                patch.setitem(where, name, pressing(where[name], nth))
+                patch.setitem(where, name, pressing(where[name], nth, after=after))
             else:
-                patch.setattr(where, name, pressing(getattr(where, name), nth))
+                patch.setattr(where, name, pressing(getattr(where, name), nth, after=after))
             yield
     finally:
         signal.signal(signal.SIGINT, before)
