@@ -17,9 +17,10 @@ from pathlib import Path
 
 from flockiq.bench.engine import Engine
 from flockiq.bench.history import Size
-from flockiq.bench.steps import replayed
+from flockiq.bench.steps import WARM, replayed
 from flockiq.bench.workload import CACHE, ROOT, batches, plan, workload
 from flockiq.merge.changes import Changes
+from flockiq.pipeline import compiled
 from flockiq.pipeline.resolved import Resolved
 
 SHOWN = 30
@@ -60,11 +61,14 @@ def engine(events: int) -> str:
 
 
 def pipeline(events: int) -> str:
-    """The folds of both functions, telling and encoding included, on the threads they run on."""
+    """The folds of both functions in machine code, telling and encoding included, on the threads they run on."""
+    compiled.use("wait")
     profile = cProfile.Profile()
+    CACHE.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=CACHE) as folder:
+        asyncio.run(replayed(Path(folder), WARM))
     Changes.fold = _watched(Changes.fold, profile)  # type: ignore[method-assign]
     Resolved.fold = _watched(Resolved.fold, profile)  # type: ignore[method-assign]
-    CACHE.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=CACHE) as folder:
         asyncio.run(replayed(Path(folder), Size(events, max(events // 10, 10))))
     return profiled(profile)
