@@ -38,13 +38,11 @@ loading = Loading(
     made_from=(
         "merge/codes.py",
         "merge/known.py",
-        "merge/rowhash.py",
         "merge/rowjudge.py",
         "merge/rowknown.py",
         "merge/rowline.py",
         "merge/rowmap.py",
         "merge/rowscan.py",
-        "merge/rowtime.py",
     ),
     warm="flockiq.merge.warm",
     where="flockiq.merge.compiled",

@@ -12,12 +12,13 @@ from __future__ import annotations
 import numpy as np
 
 from flockiq.merge.codes import ALONE, BOOLEAN, DATE, DECIMAL, FLOAT, INTEGER, STRING, TIMESTAMP
-from flockiq.merge.rowhash import lane_of_bytes
 from flockiq.merge.rowknown import number_of
 from flockiq.merge.rowscan import json_end
-from flockiq.merge.rowtime import date, timestamp
 from flockiq.shared.lanes import ABSENT
 from flockiq.shared.machine.code import Array, Columns, Whole, borrowing
+from flockiq.shared.machine.dates import date, timestamp
+from flockiq.shared.machine.memory import address
+from flockiq.shared.machine.stretches import lane_of_bytes
 from flockiq.shared.machine.tokens import (
     BACKSLASH,
     CLOSE,
@@ -194,7 +195,7 @@ def _integer(text: Array, p: int, end: int) -> bool:
 @borrowing
 def _moment(text: Array, p: int, end: int, out: Array, o: int) -> Whole:
     """Write a time in UTC with its microseconds; where it ends, or -1."""
-    if timestamp(text, p + 1, end - 1) == ABSENT:
+    if timestamp(address(text), p + 1, end - 1) == ABSENT:
         return -1
     size = end - p - 2  # without quotes
     o = copied(out, o, text, p, end - 2)
@@ -223,7 +224,7 @@ def _usual(text: Array, p: int, end: int, kind: int, scale: int, out: Array, o: 
             return copied(out, o, text, p, end)
         return -1
     if kind == DATE:
-        if quoted and end - p == 12 and date(text, p + 1) != ABSENT:
+        if quoted and end - p == 12 and date(address(text), p + 1) != ABSENT:
             return copied(out, o, text, p, end)
         return -1
     if kind == TIMESTAMP:
@@ -439,7 +440,7 @@ def map_records(
         out.said[o] = CLOSE
         o += 1
         out.begin[i], out.end[i] = start, o
-        out.content[i] = lane_of_bytes(out.said, start, o)
+        out.content[i] = lane_of_bytes(address(out.said), start, o)
         out.place[i] = _UNKNOWN  # where an update belongs is not for what it says alone to tell
         if op != _PARTIAL:
             out.place[i] = placed(

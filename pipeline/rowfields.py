@@ -26,19 +26,18 @@ from flockiq.pipeline.rowindex import Held, held, keep
 from flockiq.pipeline.rowread import value_end, whole
 from flockiq.shared.lanes import ABSENT, NULL
 from flockiq.shared.machine.code import Array, Columns, Whole, compiled, inlined
+from flockiq.shared.machine.dates import date, timestamp
 from flockiq.shared.machine.memory import bits_of, byte, put
 from flockiq.shared.machine.stretches import QUOTE, after, alike, closing, lane_of_bytes, literal
 
 _TRUE, _FALSE = literal("true"), literal("false")
-_BACKSLASH, _MINUS, _POINT, _ZERO, _NINE = 92, 45, 46, 48, 57
-_COLON, _CLOSE, _DASH, _T, _Z = 58, 125, 45, 84, 90
+_BACKSLASH, _MINUS, _POINT, _ZERO, _NINE, _COLON, _CLOSE = 92, 45, 46, 48, 57, 58, 125
 _MOST_DIGITS = 17  # of a number that surely fits a lane
 _EXACT = 1 << 53  # up to here every integer is a double
 _EXACT_POWER = 22  # and so is every power of ten
 
 _POWERS = np.array([10.0**power for power in range(_EXACT_POWER + 1)])
 _TENS = np.array([10**power for power in range(19)], np.int64)
-_DAYS = np.array([31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31], np.int64)
 _PLAIN = np.zeros(256, np.uint8)  # what a short escape stands for
 _PLAIN[np.frombuffer(b'"\\/bfnrt', np.uint8)] = np.frombuffer(b'"\\/\b\f\n\r\t', np.uint8)
 
@@ -116,59 +115,6 @@ def _double(text: int, p: int, end: int) -> Whole:
 
 
 @inlined
-def _two(text: int, p: int) -> Whole:
-    """Two digits as a number, or -1."""
-    tens, ones = byte(text, p) - _ZERO, byte(text, p + 1) - _ZERO
-    return tens * 10 + ones if 0 <= tens <= 9 and 0 <= ones <= 9 else np.int64(-1)
-
-
-@inlined
-def _date(text: int, p: int) -> Whole:
-    """The days since 1970 of ten characters YYYY-MM-DD, or ABSENT."""
-    century, years, month, day = _two(text, p), _two(text, p + 2), _two(text, p + 5), _two(text, p + 8)
-    if century < 0 or years < 0 or byte(text, p + 4) != _DASH or byte(text, p + 7) != _DASH:
-        return ABSENT
-    year = century * 100 + years
-    if year < 1 or month < 1 or month > 12 or day < 1:
-        return ABSENT
-    leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
-    if day > _DAYS[month - 1] + (leap and month == 2):
-        return ABSENT
-    # Days from the civil calendar: years that begin in March, so that the leap day comes last.
-    shifted = year - (month <= 2)
-    era = shifted // 400
-    of_era = shifted - era * 400
-    of_year = (153 * (month + (9 if month <= 2 else -3)) + 2) // 5 + day - 1
-    return era * 146_097 + of_era * 365 + of_era // 4 - of_era // 100 + of_year - 719_468
-
-
-@inlined
-def _timestamp(text: int, p: int, end: int) -> Whole:
-    """The µs since 1970 of YYYY-MM-DDTHH:MM:SS[.ffffff]Z, or ABSENT."""
-    if end - p < 20 or byte(text, p + 10) != _T or byte(text, end - 1) != _Z:
-        return ABSENT
-    if byte(text, p + 13) != _COLON or byte(text, p + 16) != _COLON:
-        return ABSENT
-    days = _date(text, p)
-    hour, minute, second = _two(text, p + 11), _two(text, p + 14), _two(text, p + 17)
-    if days == ABSENT or hour < 0 or hour > 23 or minute < 0 or minute > 59 or second < 0 or second > 59:
-        return ABSENT
-    us = ((days * 24 + hour) * 60 + minute) * 60 + second
-    digits = end - 1 - (p + 20)
-    if end - p == 20:
-        return us * 1_000_000
-    if byte(text, p + 19) != _POINT or digits < 1 or digits > 6:
-        return ABSENT
-    fraction = np.int64(0)
-    for i in range(p + 20, end - 1):
-        digit = byte(text, i) - _ZERO
-        if not 0 <= digit <= 9:
-            return ABSENT
-        fraction = fraction * 10 + digit
-    return us * 1_000_000 + fraction * _TENS[6 - digits]
-
-
-@inlined
 def _text(text: int, p: int, end: int, texts: Held, scratch: int) -> Whole:
     """The lane of a quoted text from ``p`` to ``end``, quotes included, which is kept; ABSENT where it is left."""
     close = closing(text, p + 1)
@@ -212,9 +158,9 @@ def _lane(
             return np.int64(1)
         return np.int64(0) if after(text, p, _FALSE) == end else ABSENT
     if kind == DATE:
-        return _date(text, p + 1) if quoted and end - p == 12 else ABSENT
+        return date(text, p + 1) if quoted and end - p == 12 else ABSENT
     if kind == TIMESTAMP:
-        return _timestamp(text, p + 1, end - 1) if quoted else ABSENT
+        return timestamp(text, p + 1, end - 1) if quoted else ABSENT
     return ABSENT
 
 

@@ -34,6 +34,7 @@ SHARED = (
     "shared/lanes.py",
     "shared/lanetable.py",
     "shared/machine/code.py",
+    "shared/machine/dates.py",
     "shared/machine/memory.py",
     "shared/machine/stretches.py",
     "shared/machine/tokens.py",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from flockiq.shared.machine.code import Array, Truth, Whole, inlined
-from flockiq.shared.machine.memory import WIDE, byte, highs, lowest, stops, word
+from flockiq.shared.machine.memory import WIDE, byte, half, highs, lowest, stops, word
 
 QUOTE = 34
 
@@ -60,7 +60,6 @@ def alike(text: int, p: int, other: int, q: int, size: int) -> Truth:
 _MASK = np.uint64((1 << 61) - 1)
 _P1, _P2, _P3 = np.uint64(0x9E3779B185EBCA87), np.uint64(0xC2B2AE3D27D4EB4F), np.uint64(0x165667B19E3779F9)
 _P4, _P5 = np.uint64(0x85EBCA77C2B2AE63), np.uint64(0x27D4EB2F165667C5)
-_LOW_HALF = np.uint64(0xFFFFFFFF)
 
 
 @inlined
@@ -77,7 +76,7 @@ def _mixed(state: Whole, bits: Whole) -> Whole:
 
 @inlined
 def lane_of_bytes(text: int, p: int, end: int) -> Whole:
-    """The lane of a text (shared.lanes.text_lane): XXH64 of its bytes, 61 bits of it."""
+    """The lane of a text (shared.lanes.text_lane): XXH64 of its bytes, 61 bits of it. Nothing behind it is read."""
     size = np.uint64(end - p)
     if end - p >= 32:
         a, b, c, d = _P1 + _P2, _P2, np.uint64(0), np.uint64(0) - _P1
@@ -95,7 +94,7 @@ def lane_of_bytes(text: int, p: int, end: int) -> Whole:
         state = _turned(state ^ _mixed(np.uint64(0), word(text, p)), 27) * _P1 + _P4
         p += 8
     if p + 4 <= end:
-        state = _turned(state ^ ((word(text, p) & _LOW_HALF) * _P1), 23) * _P2 + _P3
+        state = _turned(state ^ (half(text, p) * _P1), 23) * _P2 + _P3
         p += 4
     while p < end:
         state = _turned(state ^ (np.uint64(byte(text, p)) * _P5), 11) * _P1
