@@ -43,6 +43,7 @@ loading = Loading(
         "merge/rowline.py",
         "merge/rowmap.py",
         "merge/rowscan.py",
+        "merge/rowvalue.py",
     ),
     warm="flockiq.merge.warm",
     where="flockiq.merge.compiled",
