@@ -13,7 +13,6 @@ import numpy as np
 from flockiq.merge.codes import BY_HAND, DONE, DUPLICATES, FULL, HEAP, UNCHANGED, VERSIONS
 from flockiq.merge.rowmap import placed
 from flockiq.shared.machine.code import Array, Columns, Whole, borrowing, newer
-from flockiq.shared.machine.memory import address
 from flockiq.shared.machine.stretches import lane_of_bytes
 from flockiq.shared.machine.tokens import CLOSE, COMMA, OPEN, copied, same, value_end
 
@@ -135,7 +134,7 @@ def judge(
                 place = placed(
                     heap, value, shape, text, rows.key_begin[i], rows.key_end[i], placings, place_of, scratch.text
                 )
-                lane = lane_of_bytes(address(heap), at, close)
+                lane = lane_of_bytes(heap.ctypes.data, at, close)
                 if lane != content or not same(heap, at, close, heap, begin, end):  # else they are kept once
                     begin, end, content = at, close, lane
                     at = close

@@ -9,7 +9,6 @@ import numpy as np
 
 from flockiq.shared.lanetable import NOTHING
 from flockiq.shared.machine.code import Array, Columns, Whole, borrowing
-from flockiq.shared.machine.memory import address
 from flockiq.shared.machine.stretches import lane_of_bytes
 from flockiq.shared.machine.tokens import SLASH, same
 
@@ -31,7 +30,7 @@ def _find(keys: Array, key: int) -> Whole:
 @borrowing
 def number_of(known: Columns, text: Array, begin: int, end: int) -> Whole:
     """The number by which a text is known, or -1."""
-    at = _find(known.keys, lane_of_bytes(address(text), begin, end))
+    at = _find(known.keys, lane_of_bytes(text.ctypes.data, begin, end))
     if at < 0:
         return -1
     number = known.numbers[at]
@@ -47,7 +46,7 @@ def learn(known: Columns, first: int) -> None:
     """
     mask = len(known.keys) - 1
     for number in range(first, len(known.ends)):
-        key = lane_of_bytes(address(known.utf8), known.ends[number - 1] if number else 0, known.ends[number])
+        key = lane_of_bytes(known.utf8.ctypes.data, known.ends[number - 1] if number else 0, known.ends[number])
         at = (key * np.int64(-7046029254386353131)) >> np.int64(20) & mask
         while known.keys[at] != _NOTHING and known.keys[at] != key:
             at = (at + 1) & mask

@@ -16,7 +16,6 @@ from flockiq.merge.rowknown import number_of
 from flockiq.merge.rowscan import json_end
 from flockiq.merge.rowvalue import usual
 from flockiq.shared.machine.code import Array, Columns, Whole, borrowing
-from flockiq.shared.machine.memory import address
 from flockiq.shared.machine.stretches import lane_of_bytes
 from flockiq.shared.machine.tokens import (
     CLOSE,
@@ -269,7 +268,7 @@ def map_records(
         out.said[o] = CLOSE
         o += 1
         out.begin[i], out.end[i] = start, o
-        out.content[i] = lane_of_bytes(address(out.said), start, o)
+        out.content[i] = lane_of_bytes(out.said.ctypes.data, start, o)
         out.place[i] = _UNKNOWN  # where an update belongs is not for what it says alone to tell
         if op != _PARTIAL:
             out.place[i] = placed(

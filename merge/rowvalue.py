@@ -13,7 +13,6 @@ from flockiq.merge.codes import BOOLEAN, DATE, DECIMAL, FLOAT, INTEGER, STRING, 
 from flockiq.shared.lanes import ABSENT
 from flockiq.shared.machine.code import Array, Whole, borrowing
 from flockiq.shared.machine.dates import date, timestamp
-from flockiq.shared.machine.memory import address
 from flockiq.shared.machine.tokens import (
     BACKSLASH,
     FALSE_WORD,
@@ -157,7 +156,7 @@ def _integer(text: Array, p: int, end: int) -> bool:
 @borrowing
 def _moment(text: Array, p: int, end: int, out: Array, o: int) -> Whole:
     """Write a time in UTC with its microseconds; where it ends, or -1."""
-    if timestamp(address(text), p + 1, end - 1) == ABSENT:
+    if timestamp(text.ctypes.data, p + 1, end - 1) == ABSENT:
         return -1
     size = end - p - 2  # without quotes
     o = copied(out, o, text, p, end - 2)
@@ -186,7 +185,7 @@ def usual(text: Array, p: int, end: int, kind: int, scale: int, out: Array, o: i
             return copied(out, o, text, p, end)
         return -1
     if kind == DATE:
-        if quoted and end - p == 12 and date(address(text), p + 1) != ABSENT:
+        if quoted and end - p == 12 and date(text.ctypes.data, p + 1) != ABSENT:
             return copied(out, o, text, p, end)
         return -1
     if kind == TIMESTAMP:

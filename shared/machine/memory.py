@@ -107,17 +107,6 @@ def half(typing: Any, text: Any, p: Any) -> Any:
 
 
 @_intrinsic
-def address(typing: Any, array: Any) -> Any:
-    """Where an array's values begin."""
-
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        made = context.make_array(signature.args[0])(context, builder, args[0])
-        return builder.ptrtoint(made.data, _WORD)
-
-    return types.int64(array), code
-
-
-@_intrinsic
 def folded(typing: Any, one: Any, other: Any) -> Any:
     """Both halves of the product of two uint64, xored: each bit of it depends on every bit of both."""
 
