@@ -7,26 +7,21 @@ any ``Analytics`` takes; one that takes columns themselves is a ``TakesColumns``
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Buffer, Sequence
 from typing import Protocol, runtime_checkable
 
 import arro3.core as arrow
 import msgspec
-import nanoarrow as buffers
 import numpy as np
 import numpy.typing as npt
 import zstandard
-from arro3.io import read_ipc_stream, write_ipc_stream
+from arro3.io import read_ipc_stream
 
+from flockiq.shared.arrowstream import DYNAMIC, Column, Kind, Texts, written
 from flockiq.shared.instants import rfc3339
 from flockiq.shared.lanes import Floats, Int64s
-from flockiq.shared.pool import Bytes, Rows, rows_of
+from flockiq.shared.pool import Rows, rows_of
 
-DYNAMIC = {"kql": "dynamic"}
-"""Metadata of a column whose texts are JSON."""
-
-_TEXT = arrow.DataType.utf8()
-_NAMED = arrow.DataType.dictionary(arrow.DataType.int32(), _TEXT)
 _INSTANT = arrow.DataType.timestamp("us")
 _LONGEST = (1 << 31) - 1  # bytes of texts that 32 bits can tell the places of
 _COMPRESSED = zstandard.FRAME_HEADER
@@ -47,72 +42,67 @@ class Columns:
     """The columns of one table's rows, put together in the table's order."""
 
     def __init__(self, n: int) -> None:
-        self._n = n
-        self._arrays: list[arrow.Array] = []
-        self._fields: list[arrow.Field] = []
+        self.n = n
+        self.columns: list[Column] = []
 
     def texts(self, name: str, texts: Sequence[str], which: Int64s | None = None) -> None:
         """Texts; or of ``texts`` the ones at int64 [n] ``which``, for a column with few distinct ones."""
-        self._put(name, _texts(*rows_of(texts)) if which is None else _named(texts, which))
+        if which is None:
+            self.written(name, rows_of(texts))
+        else:
+            self._shared(name, texts, which.astype(np.int32))
 
     def text(self, name: str, text: str) -> None:
         """One text in every row."""
-        self._put(name, _named([text], np.zeros(self._n, np.int64)))
+        self._shared(name, [text], np.zeros(self.n, np.int32))
 
     def dynamic(self, name: str, texts: Sequence[str] | Sequence[bytes]) -> None:
         """Values as their JSON texts."""
-        self._put(name, _texts(*rows_of(texts)), DYNAMIC)
+        self.written(name, rows_of(texts), dynamic=True)
 
     def written(self, name: str, rows: Rows, *, dynamic: bool = False) -> None:
         """Texts that have been put together; ``dynamic``: of JSON."""
-        self._put(name, _texts(*rows), DYNAMIC if dynamic else None)
+        if len(rows.utf8) <= _LONGEST:
+            self._put(name, "dynamic" if dynamic else "text", _offsets(rows, np.int32), rows.utf8)
+        else:
+            self._put(name, "large dynamic" if dynamic else "large text", _offsets(rows, np.int64), rows.utf8)
 
     def instants(self, name: str, us: Int64s) -> None:
         """Instants, from int64 [n] microseconds since the epoch."""
-        self._put(name, arrow.Array.from_numpy(np.ascontiguousarray(us)).cast(_INSTANT))
+        self._put(name, "instant", np.ascontiguousarray(us))
 
     def numbers(self, name: str, values: Int64s | Floats | npt.NDArray[np.bool_]) -> None:
         """Numbers or booleans; a NaN is null."""
-        given = np.ascontiguousarray(values)
-        missing = np.isnan(given) if given.dtype == np.float64 else np.zeros(0, np.bool_)
-        if missing.any():
-            there = np.packbits(~missing, bitorder="little")
-            self._put(name, _made(buffers.float64(), len(given), there, given, nulls=int(missing.sum())))
+        if values.dtype == np.bool_:
+            self._put(name, "boolean", np.packbits(values.astype(np.bool_), bitorder="little"))
+        elif values.dtype == np.float64:
+            missing = np.isnan(values)
+            nulls = int(missing.sum())
+            there = np.packbits(~missing, bitorder="little") if nulls else b""
+            self.columns.append(Column(name, "float", (there, np.ascontiguousarray(values)), nulls))
         else:
-            self._put(name, arrow.Array.from_numpy(given))
+            self._put(name, "integer", np.ascontiguousarray(values))
 
-    def table(self) -> arrow.Table:
-        """The rows."""
-        return arrow.Table.from_arrays(self._arrays, schema=arrow.Schema(self._fields))
+    def _shared(self, name: str, texts: Sequence[str], which: npt.NDArray[np.int32]) -> None:
+        """Texts that rows share, each kept once."""
+        rows = rows_of(texts)
+        dictionary = Texts(len(texts), _offsets(rows, np.int32), rows.utf8)
+        self.columns.append(Column(name, "shared text", (b"", which), dictionary=dictionary))
 
-    def _put(self, name: str, array: arrow.Array, metadata: dict[str, str] | None = None) -> None:
-        self._arrays.append(array)
-        self._fields.append(arrow.Field(name, array.type, nullable=True, metadata=metadata))
-
-
-def _texts(utf8: Bytes, ends: Int64s) -> arrow.Array:
-    if not len(ends) or ends[-1] <= _LONGEST:
-        return _made(buffers.string(), len(ends), None, np.r_[0, ends].astype(np.int32), utf8)
-    return _made(buffers.large_string(), len(ends), None, np.r_[0, ends], utf8)
+    def _put(self, name: str, kind: Kind, *buffers: Buffer) -> None:
+        self.columns.append(Column(name, kind, (b"", *buffers)))
 
 
-def _named(texts: Sequence[str], which: Int64s) -> arrow.Array:
-    """Texts that rows share, each kept once."""
-    return _texts(*rows_of(texts)).cast(_NAMED).take(arrow.Array.from_numpy(np.ascontiguousarray(which)))
-
-
-def _made(kind: buffers.Schema, n: int, *parts: object, nulls: int = 0) -> arrow.Array:
-    """An array of Arrow's own buffers, as they are."""
-    return arrow.Array.from_arrow(buffers.c_array_from_buffers(kind, n, parts, null_count=nulls))
+def _offsets(rows: Rows, size: type[np.int32 | np.int64]) -> Buffer:
+    """Where each text begins, and the last one ends."""
+    offsets = np.zeros(len(rows.ends) + 1, size)
+    offsets[1:] = rows.ends
+    return offsets
 
 
 def packed(parts: Sequence[Columns]) -> bytes:
     """Rows of one table, put together in parts, to be kept and sent as they are: a compressed Arrow IPC stream."""
-    tables = [part.table() for part in parts]
-    whole = arrow.Table.from_batches([batch for table in tables for batch in table.to_batches()])
-    body = io.BytesIO()
-    write_ipc_stream(whole, body, compression=None)
-    return zstandard.ZstdCompressor(level=1).compress(body.getbuffer())
+    return zstandard.ZstdCompressor(level=1).compress(written([(part.n, part.columns) for part in parts]))
 
 
 def unpacked(columns: bytes) -> arrow.Table:

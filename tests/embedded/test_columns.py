@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import arro3.core as arrow
 import numpy as np
 import pytest
 import zstandard
 
+from flockiq.shared import tabular
 from flockiq.shared.errors import BadRecord, NotFound
 from flockiq.shared.services import connect
 from flockiq.shared.settings import Settings
@@ -58,6 +60,47 @@ async def test_columns_are_what_the_same_rows_as_json_are(tmp_path: Path, fields
     assert answers[0] == answers[1]
     assert [row[0] for row in answers[0]] == ["a", "b", "c"]
     assert answers[0][1][2:6] == ['a "quoted" key', (1 << 53) + 2, "0001-01-01T00:00:00.000000Z", True]
+
+
+def test_every_kind_of_column_is_read_as_it_was_given() -> None:
+    """By a library's reader: nulls, bits beyond a byte, parts whose shared texts differ, a part without rows."""
+    parts = []
+    for first, n in ((0, 20), (20, 3), (23, 0)):
+        numbers = np.arange(first, first + n)
+        part = Columns(n)
+        part.texts("Text", [f"ü{one}" if one % 4 else "" for one in numbers.tolist()])
+        part.texts("Shared", [f"s{first}", "", "x"], numbers % 3)
+        part.text("One", f"é{first}")
+        part.dynamic("Dynamic", [f"[{one}]" for one in numbers.tolist()])
+        part.instants("Instant", numbers[::-1])
+        part.numbers("Integer", -numbers)
+        part.numbers("Float", np.where(numbers % 5, numbers / 4, np.nan))
+        part.numbers("Boolean", numbers % 3 == 1)
+        parts.append(part)
+    table = unpacked(packed(parts))
+    found = {name: table.column(name).to_pylist() for name in table.column_names}
+    whole, began = [*range(23)], [0] * 20 + [20] * 3
+    assert found["Text"] == [f"ü{one}" if one % 4 else "" for one in whole]
+    assert found["Shared"] == [(f"s{first}", "", "x")[one % 3] for one, first in zip(whole, began, strict=True)]
+    assert found["One"] == [f"é{first}" for first in began]
+    assert found["Dynamic"] == [f"[{one}]" for one in whole]
+    assert table.column("Instant").cast(arrow.DataType.int64()).to_pylist() == [*range(19, -1, -1), 22, 21, 20]
+    assert found["Integer"] == [-one for one in whole]
+    assert found["Float"] == [one / 4 if one % 5 else None for one in whole]
+    assert found["Boolean"] == [one % 3 == 1 for one in whole]
+    assert (table.schema.field("Dynamic").metadata_str or {})["kql"] == "dynamic"
+
+
+def test_texts_too_long_for_32_bits_are_told_with_64(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The places of texts are as wide as they need to be."""
+    monkeypatch.setattr(tabular, "_LONGEST", 5)
+    made = Columns(2)
+    made.texts("Text", ["abc", "def"])
+    made.dynamic("Dynamic", ["123", "456"])
+    table = unpacked(packed([made]))
+    assert [table.column(name).to_pylist() for name in ("Text", "Dynamic")] == [["abc", "def"], ["123", "456"]]
+    assert table.schema.field("Text").type == arrow.DataType.large_utf8()
+    assert ndjson(packed([made])) == b'{"Text":"abc","Dynamic":123}\n{"Text":"def","Dynamic":456}'
 
 
 def test_columns_left_by_an_earlier_version_are_read() -> None:
