@@ -12,8 +12,9 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from flockiq.shared.arrays import Arrays, longer, roomier
+from flockiq.shared.arrays import Arrays, roomier
 from flockiq.shared.lanes import Int64s
+from flockiq.shared.stretching import stretch
 
 NEVER, NEWEST, OLDER = 0, 1, 2
 NOWHERE = -1  # the place of a record none of whose fields is OLDER
@@ -47,7 +48,7 @@ class Older(Arrays):
             there = len(self)
             size = roomier(there + count - self.left, there, times=1.5)
             self.lengthen(size)
-            self.free = longer(self.free, size)
+            stretch(self, "free", size)
             self.free[self.left : self.left + size - there] = np.arange(there, size)[::-1]
             self.left += size - there
 

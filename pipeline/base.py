@@ -14,9 +14,10 @@ import numpy as np
 from flockiq.compare.anomalies import Series
 from flockiq.merge.golden import Golden
 from flockiq.pipeline.world import Signs, World
-from flockiq.shared.arrays import longer, roomier
+from flockiq.shared.arrays import roomier
 from flockiq.shared.lanes import Bools, Int64s
 from flockiq.shared.layout import Layout
+from flockiq.shared.stretching import stretch
 from flockiq.signal.episodes import Episode, Episodes, Open
 
 
@@ -31,7 +32,7 @@ class Slots:
         """Make room for at least this many."""
         if count > len(self.of):
             there = len(self.of)
-            self.of = longer(vars(self).pop("of"), roomier(count, there))
+            stretch(self, "of", roomier(count, there))
             self.of[there:] = -1
 
     def add(self, these: Int64s) -> Int64s:

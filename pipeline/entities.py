@@ -12,10 +12,11 @@ from typing import NamedTuple, overload
 import numpy as np
 
 from flockiq.shared.ids import IdColumns, ids_of
-from flockiq.shared.laneindex import LaneIndex, Reindex, distinct, grown, reindexed
+from flockiq.shared.laneindex import LaneIndex, Reindex, distinct, reindexed
 from flockiq.shared.lanes import NULL, Int64s
 from flockiq.shared.positions import event_lane, hash64, id_of, is_id, signed_rest
 from flockiq.shared.stored_texts import PADDING, Utf8
+from flockiq.shared.stretching import double
 
 _TURN = (1 << 63) - 1
 _DIGITS = 32  # of an id
@@ -68,7 +69,7 @@ class Names(Listed):
     def columns(self, more: int, reindex: Reindex = reindexed) -> IdColumns:
         """The columns for compiled code, with room for as many more."""
         self._index.room(more, reindex)
-        self._rest = grown(self._rest, len(self), len(self._index.lanes))
+        double(self, "_rest", len(self), len(self._index.lanes))
         return IdColumns(self._index.places, self._index.lanes, self._index.counts, self._rest)
 
     def number(self, name: str) -> int:
@@ -258,12 +259,13 @@ class Entities:
         stay = np.repeat(np.isin(np.arange(len(self)), entities, invert=True), sizes)
         sizes[entities] = 0
         utf8 = self.utf8[: len(stay)][stay]
-        self.utf8 = grown(utf8, len(utf8), len(utf8) + PADDING)
+        self.utf8 = np.append(utf8, np.zeros(PADDING, np.uint8))
         self.bounds = np.r_[0, np.cumsum(sizes)]
 
     def _room(self, count: int, most: int, size: int) -> None:
         """Room for entities in all, of which there are ``count``, and for so many bytes more of match keys."""
         end = int(self.bounds[count])
-        self._group, self._shown = grown(self._group, count, most), grown(self._shown, count, most)
-        self.bounds = grown(self.bounds, count + 1, most + 1)
-        self.utf8 = grown(self.utf8, end, end + size + PADDING)
+        double(self, "_group", count, most)
+        double(self, "_shown", count, most)
+        double(self, "bounds", count + 1, most + 1)
+        double(self, "utf8", end, end + size + PADDING)

@@ -13,9 +13,10 @@ import numpy as np
 
 from flockiq.pipeline import compiled
 from flockiq.pipeline.codes import LogColumns, MarkColumns
-from flockiq.shared.arrays import Arrays, roomier, roomy
+from flockiq.shared.arrays import Arrays, roomier
 from flockiq.shared.lanes import ABSENT, Bools, Int64s
 from flockiq.shared.rows import Rows, in_order
+from flockiq.shared.stretching import stretch
 
 
 class Marks(Arrays):
@@ -76,9 +77,9 @@ class History:
             return
         start, end = self.count, self.count + len(rows)
         if end > len(self.rows):
-            size = roomier(end, len(self.rows), times=4)
-            self.rows = Rows(**{name: roomy(getattr(self.rows, name), size, start) for name in Rows.names})
-            self.previous = roomy(self.previous, size, start)
+            size = roomier(end, len(self.rows), times=2)
+            self.rows.lengthen(size)
+            stretch(self, "previous", size)
         for name in Rows.names:
             getattr(self.rows, name)[start:end] = getattr(rows, name)
         self.count = end

@@ -8,6 +8,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
+from flockiq.shared.stretching import stretch
+
 Array = npt.NDArray[Any]
 Whole = npt.NDArray[np.integer[Any]]
 Packed = Mapping[str, tuple[str, list[int], bytes]]
@@ -16,35 +18,8 @@ _FEW = 64
 
 
 def roomier(needed: int, there: int, times: float = 1.25) -> int:
-    """How many rows to make room for, so that growing row by row costs little a row and leaves little idle.
-
-    ``times`` as much room as there was: more for what grows fast and is soon made smaller.
-    """
+    """How many rows to make room for, so that growing row by row costs little a row and leaves little idle."""
     return max(needed, int(times * there), _FEW)
-
-
-def longer(column: Array, size: int) -> Array:
-    """The column with ``size`` rows, the new ones of any content; what was given may be used up.
-
-    Memory that nothing else refers to is made longer in place, which for a large column moves no byte.
-    """
-    try:
-        column.resize((size, *column.shape[1:]))
-    except ValueError:  # it is part of another array, or another looks at it
-        made = np.empty((size, *column.shape[1:]), column.dtype)
-        made[: len(column)] = column
-        return made
-    return column
-
-
-def roomy(column: Array, size: int, used: int) -> Array:
-    """A column with ``size`` rows and the first ``used`` of this one's.
-
-    Memory is taken only as rows come to be used, so that there may be much more room than there was.
-    """
-    made = np.empty((size, *column.shape[1:]), column.dtype)
-    made[:used] = column[:used]
-    return made
 
 
 def distinct(numbers: npt.NDArray[np.int64], below: int) -> npt.NDArray[np.int64]:
@@ -90,7 +65,7 @@ class Arrays:
     def lengthen(self, size: int) -> None:
         """Make room for ``size`` rows in all, the new ones of any content."""
         for name in self.names:
-            vars(self)[name] = longer(vars(self).pop(name), size)  # popped: so nothing refers to it
+            stretch(self, name, size)
 
     def extend(self, blank: Self, size: int) -> None:
         """Make room for ``size`` rows in all, the new ones as the one row of ``blank``."""

@@ -7,8 +7,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from flockiq.shared.laneindex import LaneIndex, Places, Reindex, grown, reindexed
+from flockiq.shared.laneindex import LaneIndex, Places, Reindex, reindexed
 from flockiq.shared.positions import id_of
+from flockiq.shared.stretching import double
 
 Int64s = npt.NDArray[np.int64]
 
@@ -36,14 +37,14 @@ class Ids:
     def columns(self, more: int, reindex: Reindex = reindexed) -> IdColumns:
         """The columns, with room for as many ids more."""
         self._index.room(more, reindex)
-        self._rest = grown(self._rest, len(self), len(self._index.lanes))
+        double(self, "_rest", len(self), len(self._index.lanes))
         return IdColumns(self._index.places, self._index.lanes, self._index.counts, self._rest)
 
     def add(self, ids: Int64s) -> None:
         """Keep ids, int64 [n, 2]."""
         begin = len(self)
         new = self._index.add(ids[:, 0])
-        self._rest = grown(self._rest, begin, len(self._index.lanes))
+        double(self, "_rest", begin, len(self._index.lanes))
         self._rest[begin : begin + len(new)] = ids[new, 1]
 
     def restore(self, ids: Int64s) -> None:

@@ -6,10 +6,11 @@ A place of the table holds a number, four bytes; the lanes themselves stand once
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from flockiq.shared.stretching import double
 
 Int64s = npt.NDArray[np.int64]
 Places = npt.NDArray[np.int32]
@@ -21,15 +22,6 @@ SPREAD = 0x9E3779B97F4A7C15  # a lane times this, without its low half, says whe
 _HALF = 32
 _WORD = (1 << 64) - 1
 _LEAST = 16
-
-
-def grown(column: npt.NDArray[Any], used: int, size: int) -> npt.NDArray[Any]:
-    """The column with room for ``size`` values, at least, of which so many are kept. Room doubles."""
-    if size <= len(column):
-        return column
-    more = np.empty(max(size, 2 * used, _LEAST), column.dtype)
-    more[:used] = column[:used]
-    return more
 
 
 def reindexed(places: Places, lanes: Int64s, first: int, end: int) -> None:
@@ -67,7 +59,7 @@ class LaneIndex:
     def room(self, more: int, reindex: Reindex = reindexed) -> None:
         """Make room for as many lanes more, so that compiled code may add them."""
         count = len(self)
-        self.lanes = grown(self.lanes, count, count + more)
+        double(self, "lanes", count, count + more)
         if 2 * (count + more) > len(self.places):
             self.places = np.full(1 << (2 * (count + more) - 1).bit_length(), FREE, np.int32)
             reindex(self.places, self.lanes, 0, count)

@@ -13,7 +13,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from flockiq.shared.laneindex import LaneIndex, Places, Reindex, grown, reindexed
+from flockiq.shared.laneindex import LaneIndex, Places, Reindex, reindexed
+from flockiq.shared.stretching import double
 
 Int64s = npt.NDArray[np.int64]
 Utf8 = npt.NDArray[np.uint8]
@@ -159,8 +160,8 @@ class StoredTexts:
     def _room(self, count: int, size: int) -> None:
         """Room for as many texts as the index has room for, and for so many bytes behind the first ``count``."""
         room, end = len(self._index.lanes), int(self._bounds[count])
-        self._bounds = grown(self._bounds, count + 1, room + 1)
-        self._utf8 = grown(self._utf8, end, end + size + PADDING)
+        double(self, "_bounds", count + 1, room + 1)
+        double(self, "_utf8", end, end + size + PADDING)
 
     def _block(self, number: Int64s) -> Block:
         """Texts by their numbers, as a block."""
