@@ -38,6 +38,7 @@ from flockiq.shared.services import Services, connect
 from flockiq.shared.settings import HUBS, Settings
 
 WORKERS = os.cpu_count() or 1  # processes that run the functions
+PARTITIONS = WORKERS  # of hubs changes and resolved: one of each for each of them
 WARM = 0.1  # of the records come first, untimed
 PACED_S = 15.0  # of publishing at half the load
 AFTER_S = 5.0  # that alerts are still looked for when everything has been published
@@ -53,7 +54,7 @@ def pipeline_part(records: int, say: Say) -> dict[str, object]:
     """Every figure of the pipeline, by key."""
     CACHE.mkdir(exist_ok=True)
     size = Size(records, max(records // 10, 10))
-    work = workload(size, "changes")
+    work = workload(size, "changes", partitions=PARTITIONS)
     say(f"pipeline: {records:,} records through the app")
     with tempfile.TemporaryDirectory(dir=CACHE) as folder:
         drained = asyncio.run(_drain(Path(folder), size))
@@ -68,7 +69,7 @@ def pipeline_part(records: int, say: Say) -> dict[str, object]:
 
 async def _drain(data: Path, size: Size) -> dict[str, float]:
     """Put every record on the hub, and see when nothing is left."""
-    packed = list(workload(size, "changes").timed())
+    packed = list(workload(size, "changes", partitions=PARTITIONS).timed())
     first = _lead(packed)
     lines = sum(one.lines for one in packed[first:])
     async with _services(data) as opened:
@@ -89,6 +90,7 @@ async def _drain(data: Path, size: Size) -> dict[str, float]:
         "failures": whole.failures,
         "alerts_stored": _alerts(data),
         "worker_processes": WORKERS,
+        "partitions": PARTITIONS,
     }
 
 
@@ -100,7 +102,7 @@ def _lead(packed: Sequence[Packed]) -> int:
     for number, one in enumerate(packed, 1):
         seen.add(one.partition)
         told += one.lines
-        if told >= lines * WARM and len(seen) == HUBS["changes"]:
+        if told >= lines * WARM and len(seen) == PARTITIONS:
             return min(number, len(packed) // 2)
     return len(packed) // 2
 
@@ -135,7 +137,7 @@ async def _paced(data: Path, rate: int) -> dict[str, object]:
     flat = sorted(  # in the order in which they happened: packed, they stand partition by partition
         (
             (one.partition, line)
-            for one in workload(size, "changes").timed()
+            for one in workload(size, "changes", partitions=PARTITIONS).timed()
             for line in wire.unpack(one.body).split(b"\n")
         ),
         key=lambda pair: _said(pair[1]).data.row,
@@ -166,7 +168,7 @@ async def _paced(data: Path, rate: int) -> dict[str, object]:
 def _slice(some: Sequence[tuple[int, bytes]]) -> Slice:
     """Lines of any partitions, packed as capture packs them."""
     events: list[OutgoingEvent] = []
-    for partition in range(HUBS["changes"]):
+    for partition in range(PARTITIONS):
         mine = [line for other, line in some if other == partition]
         events += wire.pack(partition, wire.CHANGE, mine)
     return Slice(events, [_said(line).id for _, line in some])
@@ -226,7 +228,7 @@ def _alerts(data: Path) -> int:
 @asynccontextmanager
 async def _services(data: Path) -> AsyncIterator[Services]:
     """The embedded adapters over the app's data folder, beside the app."""
-    opened = connect(Settings(data=data))
+    opened = connect(Settings(data=data, partitions={**HUBS, "changes": PARTITIONS, "resolved": PARTITIONS}))
     try:
         yield opened
     finally:
@@ -241,7 +243,9 @@ def _app(data: Path) -> Iterator[Iterator[Progress]]:
         subprocess.Popen(  # noqa: S603 - our own module
             [sys.executable, "-m", "flockiq.bench.app", str(data), str(WORKERS)],
             cwd=ROOT,
-            env={**os.environ, "FLOCKIQ_COMPILED": "wait"},  # so that what comes first has it loaded
+            env=os.environ
+            | {"FLOCKIQ_COMPILED": "wait"}  # so that what comes first has it loaded
+            | {f"FLOCKIQ_PARTITIONS_{hub.upper()}": str(PARTITIONS) for hub in ("changes", "resolved")},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,

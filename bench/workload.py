@@ -102,13 +102,18 @@ def batches(packed: Iterator[Packed], size: int = 0) -> Iterator[list[bytes]]:
         yield some
 
 
-def workload(size: Size, hub: Hub = "resolved", cache_folder: Path = CACHE) -> Workload:
-    """The workload of ``size``, from disk if it was made before by the same code."""
-    path = cache_folder / f"{hub}-{_fingerprint(size)}"
+def workload(
+    size: Size, hub: Hub = "resolved", cache_folder: Path = CACHE, partitions: int = HUBS["changes"]
+) -> Workload:
+    """The workload of ``size``, from disk if it was made before by the same code.
+
+    ``partitions``: those of hub ``changes``; what is for ``resolved`` is of one.
+    """
+    path = cache_folder / f"{hub}{partitions}-{_fingerprint(size)}"
     facts = path.with_suffix(".json")
     if not facts.exists():
         cache_folder.mkdir(parents=True, exist_ok=True)
-        made = _make(size, hub, path)
+        made = _make(size, hub, partitions, path)
         scratch = facts.with_suffix(f".{os.getpid()}")
         scratch.write_bytes(msgspec.json.encode(made))
         scratch.rename(facts)
@@ -120,7 +125,7 @@ def _fingerprint(size: Size) -> str:
     return hashlib.sha256(repr(size).encode() + code + Path(__file__).read_bytes()).hexdigest()[:16]
 
 
-def _make(size: Size, hub: Hub, path: Path) -> Facts:
+def _make(size: Size, hub: Hub, partitions: int, path: Path) -> Facts:
     told = story(size)
     plain = 0
     written = 0
@@ -130,7 +135,7 @@ def _make(size: Size, hub: Hub, path: Path) -> Facts:
                 made = lines(size, told, range(start, min(start + CHUNK, end)), hub)
                 if suffix == ".timed":
                     plain += sum(len(line) for line, _ in made)
-                for one in _packed(made, hub):
+                for one in _packed(made, hub, partitions):
                     header = np.array([len(one.body), one.lines, one.partition], "<u4").tobytes()
                     file.write(header + one.body)
                     written += len(one.body) if suffix == ".timed" else 0
@@ -267,15 +272,15 @@ def _change(
     return wire.encode(line), record_key(TENANT, SOURCES[source], STREAM, key)
 
 
-def _packed(made: Sequence[tuple[bytes, str]], hub: Hub) -> Iterator[Packed]:
+def _packed(made: Sequence[tuple[bytes, str]], hub: Hub, partitions: int) -> Iterator[Packed]:
     """Lines of ``resolved`` as one partition's; of ``changes`` for each partition of the hub."""
     if hub == "resolved":
         by_partition = {0: [line for line, _ in made]}
         kind = wire.RESOLVED
     else:
-        by_partition = {number: [] for number in range(HUBS[hub])}
+        by_partition = {number: [] for number in range(partitions)}
         for line, key in made:
-            by_partition[bucket(key, HUBS[hub])].append(line)
+            by_partition[bucket(key, partitions)].append(line)
         kind = wire.CHANGE
     for partition, mine in by_partition.items():
         for event in wire.pack(partition, kind, mine):

@@ -23,7 +23,7 @@ from flockiq.local.host.ledger import Ledger, Place
 from flockiq.local.host.retries import RetryPolicy, unless_stopped
 from flockiq.local.host.settings import EventHubs
 from flockiq.local.host.stats import PartitionStats
-from flockiq.local.host.turns import Turn
+from flockiq.local.host.turns import LITTLE_BYTES, Load, Turn
 from flockiq.shared.ports import EventStream, StoredEvent
 
 log = logging.getLogger("flockiq.host")
@@ -73,6 +73,13 @@ class Reader:
                     # What was promised is gone already: retention overtook the reader.
                     bounds = await self._events.bounds(self._hub, self._partition)
                     self._next = max(self._next, bounds.first)
+
+    @property
+    def load(self) -> Load:
+        """What the next batch is, by what has been read."""
+        if len(self._buffer) >= self._limits.max_event_batch_size:
+            return Load.FULL
+        return Load.LITTLE if sum(len(event.body) for event in self._buffer) <= LITTLE_BYTES else Load.GROWING
 
     async def batch(self) -> Sequence[StoredEvent]:
         """What has come by now, of which ``come`` waited for the first."""
@@ -196,7 +203,7 @@ class Pump:
     async def _next(self, reader: Reader) -> tuple[Turn, Sequence[StoredEvent]]:
         """The next batch, put together when its turn has come."""
         await reader.come()
-        turn = await self._invoker.turns(self._place.partition).next()
+        turn = await self._invoker.turns(self._place.partition).next(reader.load)
         try:
             return turn, await reader.batch()
         except BaseException:
