@@ -29,10 +29,8 @@ class Functions(NamedTuple):
     numbered: Function
     written: Function
     ids_of_bytes: Function
-    run_program: Function
-    ask: Function
-    turn: Function
-    tell: Function
+    run_block: Function
+    judge: Function
 
 
 loading = Loading(
@@ -48,7 +46,7 @@ loading = Loading(
         "flockiq.pipeline.rowenter",
         "flockiq.pipeline.rowlog",
         "flockiq.pipeline.roworder",
-        "flockiq.signal.rowturns",
+        "flockiq.signal.rowjudge",
     ),
     made_from=(
         "compare/anomalies.py",
@@ -76,7 +74,9 @@ loading = Loading(
         "shared/machine/writing.py",
         "shared/pool.py",
         "signal/hits.py",
-        "signal/rowturns.py",
+        "signal/programs.py",
+        "signal/rowjudge.py",
+        "signal/table.py",
     ),
     warm="flockiq.pipeline.warm",
     where="flockiq.pipeline.compiled",

@@ -28,22 +28,13 @@ def found(world: World, layout: Layout, rows: Rows, passed: Passed, previous: In
             previous,
             before[judged],
         )
-    for one in passed.observed:
-        with np.errstate(invalid="ignore"):
-            at = np.flatnonzero(np.abs(one.score) > CLIP)
-        if len(at):
-            row, k = one.row[at], len(at)
-            parts.append(
-                Findings(
-                    rows.entity[row],
-                    np.full(k, one.field, np.int64),
-                    np.full(k, ANOMALY, np.int8),
-                    rows.event[row],
-                    rows.us[row],
-                    np.full(k, NULL, np.int64),
-                    *(column[at] for column in (one.value, one.score, one.expected, one.low, one.high)),
-                )
-            )
+    with np.errstate(invalid="ignore"):
+        at = np.flatnonzero(np.abs(passed.observed.score) > CLIP)
+    if len(at):
+        one, k = passed.observed.take(at), len(at)
+        entity, event, us = rows.entity[one.row], rows.event[one.row], rows.us[one.row]
+        kind, nothing = np.full(k, ANOMALY, np.int8), np.full(k, NULL, np.int64)
+        parts.append(Findings(entity, one.field, kind, event, us, nothing, *one[2:]))
     return parts
 
 

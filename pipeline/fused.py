@@ -74,7 +74,7 @@ def in_one_pass(functions: Functions, world: World, layout: Layout, rows: Rows, 
         old=out.old[:deltas].copy(),
         new=out.new[:deltas].copy(),
         source=out.source[:deltas].copy(),
-        observed=_observed(layout, out, observed),
+        observed=_observed(told, out, observed),
     )
     if sum(column.nbytes for column in out) <= _SPARE_BYTES:
         _spare[layout] = out
@@ -101,12 +101,13 @@ def _normalised(world: World, layout: Layout, entity: Int64s, texts: Texts, told
             ]  # an entity's last row is what stays
 
 
-def _observed(layout: Layout, out: Out, count: int) -> list[Observed]:
-    found = []
-    which = out.seen_base[:count]
-    for number, baseline in enumerate(layout.baselines):
-        at = np.flatnonzero(which == number)
-        if len(at):
-            columns = (out.seen_value, out.seen_score, out.seen_expected, out.seen_low, out.seen_high)
-            found.append(Observed(baseline.field, out.seen_row[at], *(column[at] for column in columns)))
-    return found
+def _observed(told: Codes, out: Out, count: int) -> Observed:
+    return Observed(
+        field=told.base_field[out.seen_base[:count]],
+        row=out.seen_row[:count].copy(),
+        value=out.seen_value[:count].copy(),
+        score=out.seen_score[:count].copy(),
+        expected=out.seen_expected[:count].copy(),
+        low=out.seen_low[:count].copy(),
+        high=out.seen_high[:count].copy(),
+    )

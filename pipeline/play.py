@@ -15,7 +15,7 @@ from flockiq.pipeline.world import DeltaRows, Plan, World
 from flockiq.shared.lanes import Bools, Int64s, Texts
 from flockiq.shared.rows import ACTION, Rows
 from flockiq.signal.conditions import evaluate
-from flockiq.signal.seen import Act, Seen
+from flockiq.signal.seen import Act, Observed, Seen
 
 
 def play(world: World, plan: Plan, rows: Rows, texts: Texts, *, judging: bool = True) -> DeltaRows:
@@ -80,7 +80,7 @@ def judge_again(world: World, plan: Plan, entities: Int64s, shown: Int64s, texts
         delta_old=none,
         delta_new=none,
         delta_source=none,
-        observed=(),
+        observed=Observed.none(),
     )
     world.signs.holds[entities] = evaluate(
         plan.states, seen, world.signs.holds[entities], world.episodes, texts, machine=compiled.ready()
@@ -129,7 +129,7 @@ def seen_of(rows: Rows, passed: Passed, previous: Int64s, place: Int64s) -> Seen
         delta_old=passed.old,
         delta_new=passed.new,
         delta_source=passed.source,
-        observed=[one._replace(row=within[one.row]) for one in passed.observed],
+        observed=passed.observed._replace(row=within[passed.observed.row]),
     )
 
 

@@ -28,7 +28,7 @@ class Passed(NamedTuple):
     judged: int64 [m], ascending: the rows whose conditions may have changed; golden: int64 [m, F] after
     them; fresh: bool [m], nothing was known of the entity before; drift: bool [m, T]. Then the deltas, by
     row: row, field, old, new, source: int64 [d], source the winner's index (the row's own when removed);
-    kind: int8 [d]. observed: what the baselines say, with rows.
+    kind: int8 [d]. observed: what the baselines say, by row and baseline.
     """
 
     judged: Int64s
@@ -41,7 +41,7 @@ class Passed(NamedTuple):
     old: Int64s
     new: Int64s
     source: Int64s
-    observed: list[Observed]
+    observed: Observed
 
 
 class _Round(NamedTuple):
@@ -66,7 +66,7 @@ def in_rounds(world: World, layout: Layout, rows: Rows, texts: Texts) -> Passed:
         at = by_round[start:end]
         done.append(_round(world, layout, rows.take(at), at, texts))
         start = end
-    return _joined(done, layout)
+    return _joined(done)
 
 
 def _round(world: World, layout: Layout, rows: Rows, at: Int64s, texts: Texts) -> _Round:
@@ -107,11 +107,11 @@ def _observe(world: World, layout: Layout, rows: Rows, found: Deltas) -> list[Ob
         value = numbers(field.kind, field.scale, found.new[mine])
         season = Season(seasons[number], hours[seasons[number], row]) if number in seasons else None
         findings = observe(world.series, number, baseline, rows.group[row], value, rows.us[row], season)
-        observed.append(Observed(baseline.field, row, value, *findings))
+        observed.append(Observed(np.full(len(row), baseline.field), row, value, *findings))
     return observed
 
 
-def _joined(done: list[_Round], layout: Layout) -> Passed:
+def _joined(done: list[_Round]) -> Passed:
     judged = np.concatenate([one.judged for one in done])
     order = np.argsort(judged)
     told = [np.concatenate(columns) for columns in zip(*(one.deltas for one in done), strict=True)]
@@ -129,17 +129,11 @@ def _joined(done: list[_Round], layout: Layout) -> Passed:
         old=old,
         new=new,
         source=source[by_row],
-        observed=_observed([one for part in done for one in part.observed], layout),
+        observed=_observed([one for part in done for one in part.observed]),
     )
 
 
-def _observed(parts: list[Observed], layout: Layout) -> list[Observed]:
-    """One for each baseline, by row."""
-    found = []
-    for baseline in layout.baselines:
-        mine = [part for part in parts if part.field == baseline.field]
-        if mine:
-            columns = [np.concatenate(column) for column in zip(*(part[1:] for part in mine), strict=True)]
-            order = np.argsort(columns[0])
-            found.append(Observed(baseline.field, *(column[order] for column in columns)))
-    return found
+def _observed(parts: list[Observed]) -> Observed:
+    """Several as one, by row; of a row, as baselines stand."""
+    whole = Observed._make(np.concatenate(columns) for columns in zip(Observed.none(), *parts, strict=True))
+    return whole.take(np.argsort(whole.row, kind="stable"))

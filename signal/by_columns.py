@@ -5,13 +5,14 @@ This is what programs (signal/by_program.py) are held equal to, and what runs un
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
 
-from flockiq.shared.lanes import Bools, Int64s
+from flockiq.shared.lanes import Bools, Int64s, Texts
 from flockiq.shared.rows import round_numbers
-from flockiq.signal.columns import Columns, FieldDeltas
+from flockiq.signal.columns import Columns, DeltaColumns
 from flockiq.signal.hits import BEGINS, ENDS, GOES_ON, PASSES, Hits
 from flockiq.signal.ruleset import Ruleset
 from flockiq.signal.seen import Observed, Seen
@@ -20,28 +21,37 @@ from flockiq.signal.watch import BEYOND, KEY, Watch, floats, holds
 _MUCH = 6  # an nth of all rows from which on all are evaluated, where no texts are read
 
 
+def by_columns(rules: Ruleset, seen: Seen, before: Int64s, texts: Texts) -> tuple[Int64s, Hits]:
+    """The words of the states that hold after each row, int64 [r], and what is told of it."""
+    return ByColumns(rules, seen, texts).judged(before)
+
+
 class ByColumns:
     """Some rows under judgement: every column they need is made once for all rules."""
 
-    def __init__(self, rules: Ruleset, seen: Seen, columns: Columns) -> None:
-        self._rules, self._layout, self._seen, self._columns = rules, rules.layout, seen, columns
+    def __init__(self, rules: Ruleset, seen: Seen, texts: Texts) -> None:
+        self._rules, self._layout, self._seen = rules, rules.layout, seen
+        self._columns = Columns(rules.layout, seen.golden, seen.key, texts)
+        self._deltas = DeltaColumns(rules.layout, seen, self._columns, texts)
         self._texts = {field.name for field in self._layout.fields if field.kind in ("string", "json")} | {KEY}
         self._asked: dict[tuple[str, ...], Bools] = {}
 
-    def asked(self) -> tuple[Int64s, Int64s]:
-        """The bits of the states that are asked of each row, and of those that show what is new there: int64 [r]."""
+    def judged(self, before: Int64s) -> tuple[Int64s, Hits]:
+        """The words of the states that hold after each row, int64 [r], and what is told of it."""
         rules, seen = self._rules, self._seen
         asked = _by_row(seen, rules.reads) | np.where(seen.fresh, rules.asked_first, 0) | rules.always
-        return asked, _by_row(seen, rules.shows) | rules.renamed
+        shown = _by_row(seen, rules.shows) | rules.renamed
+        after = _after(seen, before, asked, self._held(asked) & asked)
+        was = np.where(seen.previous >= 0, after[seen.previous], before) if len(after) else after
+        events = [
+            hits
+            for order, watch in enumerate(rules.watches)
+            if not watch.is_state
+            for hits in (self._changes(order, watch) if watch.kind == "change" else self._anomalies(order, watch))
+        ]
+        return after, Hits.in_order([_turns(rules, was, after, shown), *events])
 
-    def turned(self, before: Int64s, asked: Int64s, held: Int64s, shown: Int64s) -> tuple[Int64s, Hits]:
-        """The bits that hold after each row, and what of it is told."""
-        after = _after(self._seen, before, asked, held & asked)
-        previous = self._seen.previous
-        was = np.where(previous >= 0, after[previous], before) if len(after) else after
-        return after, _turns(self._rules, was, after, shown)
-
-    def held(self, asked: Int64s) -> Int64s:
+    def _held(self, asked: Int64s) -> Int64s:
         """The bits of the states that are asked of a row and hold there, int64 [r]."""
         held = np.zeros(len(asked), np.int64)
         for watch in self._rules.states:
@@ -75,31 +85,34 @@ class ByColumns:
             true[rows] = holds(watch.condition, self._columns.of(watch.names, rows), len(rows))
         return true
 
-    def changed(self, order: int, found: FieldDeltas) -> Int64s:
-        """Which deltas of a field a change rule watches for."""
-        watch = self._rules.watches[order]
-        return np.flatnonzero(holds(watch.condition, found.columns(watch.names), len(found.row)))
+    def _changes(self, order: int, watch: Watch) -> Iterator[Hits]:
+        """Where a change happened that a rule watches for."""
+        for number in dict.fromkeys(watch.fields):
+            found = self._deltas.of(number)
+            if found is not None:
+                at = np.flatnonzero(holds(watch.condition, found.columns(watch.names), len(found.row)))
+                yield Hits.happening(order, found.row[at], found.at[at])
 
-    def unusual(self, order: int, observed: Observed) -> Int64s:
-        """Which values are unlike their own history by an anomaly rule."""
-        return np.flatnonzero(self._unusual(self._rules.watches[order], observed))
+    def _anomalies(self, order: int, watch: Watch) -> Iterator[Hits]:
+        """Where a number was unlike its own history."""
+        observed = self._seen.observed
+        at = np.flatnonzero(np.isin(observed.field, watch.fields) & ~np.isnan(observed.score))
+        at = at[self._unusual(watch, observed.take(at))]
+        yield Hits.happening(order, observed.row[at], at)
 
     def _unusual(self, watch: Watch, observed: Observed) -> Bools:
-        known = ~np.isnan(observed.score)
+        """Which numbers, each with a score, are unlike their own history by an anomaly rule."""
         if watch.condition is None:
-            with np.errstate(invalid="ignore"):
-                beyond: Bools = known & (np.abs(observed.score) > BEYOND)
+            beyond: Bools = np.abs(observed.score) > BEYOND
             return beyond
-        rows = np.flatnonzero(known)
-        columns = self._columns.of(watch.names, observed.row[rows]) | {
-            "score": floats(observed.score[rows]),
-            "new": floats(observed.value[rows]),
-            "expected": floats(observed.expected[rows]),
-            "low": floats(observed.low[rows]),
-            "high": floats(observed.high[rows]),
+        columns = self._columns.of(watch.names, observed.row) | {
+            "score": floats(observed.score),
+            "new": floats(observed.value),
+            "expected": floats(observed.expected),
+            "low": floats(observed.low),
+            "high": floats(observed.high),
         }
-        known[rows] = holds(watch.condition, columns, len(rows))
-        return known
+        return holds(watch.condition, columns, len(observed.row))
 
 
 def _by_row(seen: Seen, words: Int64s) -> Int64s:
@@ -135,4 +148,4 @@ def _turns(rules: Ruleset, was: Int64s, after: Int64s, shown: Int64s) -> Hits:
     row, number = row[at], number[state]
     ends, stays, shows = (words[row] >> number & 1 != 0 for words in (was, lasting, shown))
     what = np.where(stays, np.where(shows, GOES_ON, PASSES), np.where(ends, ENDS, BEGINS))
-    return Hits(row, rules.state_orders[state], what)
+    return Hits(row, rules.state_orders[state], what, np.full(len(row), -1))

@@ -1,135 +1,170 @@
-"""Conditions evaluated by machine code: those of all states in one pass over the rows, those of events field by field.
+"""Conditions evaluated by machine code: those of all rules in one pass over rows, deltas and scores.
 
-What no instruction does (texts that are looked into) numpy does beforehand, of the rows on which it is asked.
+What it can't find out (texts that are looked into in ways it does not know) numpy does, and it begins again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple, Protocol, Self
 
 import numpy as np
-import numpy.typing as npt
 
 from flockiq.shared.cel.columns import Column
 from flockiq.shared.cel.kinds import Kind
-from flockiq.shared.cel.program import Given, Program, registers
-from flockiq.shared.lanes import NULL, Int64s
+from flockiq.shared.cel.program import BLOCK, Given, registers
+from flockiq.shared.laneindex import Reindex
+from flockiq.shared.lanes import NULL, Bools, Floats, Int64s, Texts
 from flockiq.signal.columns import Columns, FieldDeltas
 from flockiq.signal.hits import Hits
-from flockiq.signal.programs import Part, drifts_on
+from flockiq.signal.programs import CHANGES, STATES
 from flockiq.signal.ruleset import Ruleset
-from flockiq.signal.seen import Observed, Seen
-from flockiq.signal.watch import KEY, floats
+from flockiq.signal.seen import Seen
+from flockiq.signal.table import Asked, Tabled
+from flockiq.signal.watch import floats
 
 
 class Machine(Protocol):
-    """The compiled functions of shared/cel/rowprogram.py and signal/rowturns.py."""
+    """The compiled functions that judging needs."""
 
     @property
-    def run_program(self) -> Callable[..., None]: ...  # noqa: D102
+    def reindex(self) -> Reindex: ...  # noqa: D102
     @property
-    def ask(self) -> Callable[..., None]: ...  # noqa: D102
-    @property
-    def turn(self) -> Callable[..., int]: ...  # noqa: D102
-    @property
-    def tell(self) -> Callable[..., None]: ...  # noqa: D102
+    def judge(self) -> Callable[..., int]: ...  # noqa: D102
 
 
-Read = Callable[[str], npt.NDArray[Any]]
-"""The values of a named column of n items: lanes, or float64 with NaN for null."""
+class SeenColumns(NamedTuple):
+    """What machine code reads of ``Seen``; of what baselines say: field, row, and the numbers."""
 
-Some = Callable[[Given], tuple[Int64s, Mapping[str, Column]]]
-"""Of which items something is to be given, and their columns."""
+    previous: Int64s
+    key: Int64s
+    golden: Int64s
+    fresh: Bools
+    drift: Bools
+    delta_row: Int64s
+    delta_field: Int64s
+    delta_old: Int64s
+    delta_new: Int64s
+    delta_source: Int64s
+    score_field: Int64s
+    score_row: Int64s
+    number: Floats
+    score: Floats
+    expected: Floats
+    low: Floats
+    high: Floats
+
+    @classmethod
+    def of(cls, seen: Seen) -> Self:
+        """Those columns."""
+        rows = seen.previous, seen.key, seen.golden, seen.fresh, np.ascontiguousarray(seen.drift)
+        deltas = seen.delta_row, seen.delta_field, seen.delta_old, seen.delta_new, seen.delta_source
+        field, row, *numbers = seen.observed
+        return cls(*rows, *deltas, field, row, *numbers)
 
 
-class ByProgram:
-    """Some rows under judgement by machine code."""
+class Room(NamedTuple):
+    """Where machine code works, over r rows, d deltas and k scores of F fields; what it leaves.
 
-    def __init__(self, rules: Ruleset, seen: Seen, columns: Columns, machine: Machine) -> None:
-        self._rules, self._seen, self._columns, self._machine = rules, seen, columns, machine
-        self._found: dict[tuple[str, int], dict[int, Int64s]] = {}
+    whole, real, truth, null: registers [P, B]; words, items, rows: int64 [B], extra: int64 [K, B], of a block's items;
+    held: int64 [max(r, d, k)]. by_field: int64 [d], deltas_from: int64 [F + 1], the deltas by field, and where those
+    of each begin; by_score, scores_from: likewise. asked, shown, after: int64 [r], words of states; begins: int64
+    [r + 1].
+    """
 
-    def asked(self) -> tuple[Int64s, Int64s]:
-        """The bits of the states that are asked of each row, and of those that show what is new there: int64 [r]."""
-        rules, seen = self._rules, self._seen
-        asked, shown = np.empty(len(seen.fresh), np.int64), np.empty(len(seen.fresh), np.int64)
-        words = rules.reads, rules.shows, rules.asked_first, rules.always, rules.renamed
-        self._machine.ask(seen.delta_row, seen.delta_field, seen.fresh, *words, asked, shown)
-        return asked, shown
+    whole: Int64s
+    real: Floats
+    truth: Bools
+    null: Bools
+    words: Int64s
+    items: Int64s
+    rows: Int64s
+    extra: Int64s
+    held: Int64s
+    by_field: Int64s
+    deltas_from: Int64s
+    by_score: Int64s
+    scores_from: Int64s
+    asked: Int64s
+    shown: Int64s
+    after: Int64s
+    begins: Int64s
 
-    def turned(self, before: Int64s, asked: Int64s, held: Int64s, shown: Int64s) -> tuple[Int64s, Hits]:
-        """The bits that hold after each row, and what of it is told."""
-        previous, rules = self._seen.previous, self._rules
-        after, told = np.empty(len(asked), np.int64), np.empty(len(asked), np.int64)
-        count = self._machine.turn(previous, before, asked, held, shown, rules.waiting, after, told)
-        hits = Hits(np.empty(count, np.int64), np.empty(count, np.int64), np.empty(count, np.int64))
-        if count:
-            self._machine.tell(previous, before, after, told, shown, rules.order_of, hits.row, hits.order, hits.what)
-        return after, hits
-
-    def held(self, asked: Int64s) -> Int64s:
-        """The bits of the states that hold on a row they are asked of, int64 [r]; of others nothing is said."""
-        drift = self._seen.drift
-        columns = {drifts_on(number): drift[:, number] for number in range(drift.shape[1])} | {KEY: self._seen.key}
-
-        def some(given: Given) -> tuple[Int64s, Mapping[str, Column]]:
-            rows = np.flatnonzero(asked & np.int64(given.bits))
-            return rows, _Lazily(lambda name: self._columns.of((name,), rows)[name])
-
-        return self._words(self._rules.programs.states, np.arange(len(asked)), columns.__getitem__, some)
-
-    def changed(self, order: int, found: FieldDeltas) -> Int64s:
-        """Which deltas of a field a change rule watches for."""
-        known = self._found.get(("change", found.number))
-        if known is None:
-            every = np.arange(len(found.row))
-            columns = _Lazily(lambda name: found.columns((name,))[name])
-            parts = self._rules.programs.changes[found.number]
-            words = [self._words(part.program, found.row, found.lanes, lambda _: (every, columns)) for part in parts]
-            known = self._found["change", found.number] = dict(_by_rule(parts, words))
-        return known.get(order, _NOTHING)
-
-    def unusual(self, order: int, observed: Observed) -> Int64s:
-        """Which values are unlike their own history by an anomaly rule."""
-        known = self._found.get(("score", observed.field))
-        if known is None:
-            row, every = observed.row, np.arange(len(observed.row))
-            own = {"new": observed.value} | {name: getattr(observed, name) for name in _OF_A_SCORE}
-
-            def column(name: str) -> Column:
-                return floats(own[name]) if name in own else self._columns.of((name,), row)[name]
-
-            def read(name: str) -> npt.NDArray[Any]:
-                return self._seen.key[row] if name == KEY else own[name]
-
-            parts = self._rules.programs.scores[observed.field]
-            columns = _Lazily(column)
-            words = [self._words(part.program, row, read, lambda _: (every, columns)) for part in parts]
-            known = self._found["score", observed.field] = dict(_by_rule(parts, words))
-        return known.get(order, _NOTHING)
-
-    def _words(self, program: Program, rows: Int64s, read: Read, some: Some) -> Int64s:
-        """The words that a program gives for items, each of which reads a row."""
-        n = len(rows)
-        extra = np.empty((len(program.extra), n), np.int64)
-        for number, one in enumerate(program.extra):
-            if isinstance(one, Given):
-                extra[number] = _given(one, n, *some(one))
-            else:
-                values = read(one)
-                extra[number] = values.view(np.int64) if values.dtype == np.float64 else values
-        words = np.empty(n, np.int64)
-        code, steady, wholes, reals, _ = program
-        self._machine.run_program(
-            code, steady, wholes, reals, self._seen.golden, rows, extra, *registers(program, n), words
+    @classmethod
+    def for_(cls, told: Tabled, seen: Seen) -> Self:
+        """Room to judge these."""
+        rows, deltas, scores, fields = len(seen.row), len(seen.delta_row), len(seen.observed.row), seen.golden.shape[1]
+        most = max(rows, deltas, scores)
+        sizes = (BLOCK, BLOCK, BLOCK, (told.columns, BLOCK), most, deltas, fields + 1, scores, fields + 1)
+        of_rows = (rows, rows, rows, rows + 1)
+        return cls(
+            *registers(told.instructions, most),
+            *(np.empty(size, np.int64) for size in (*sizes, *of_rows)),
         )
-        return words
 
 
-_OF_A_SCORE = ("score", "expected", "low", "high")
-_NOTHING = np.zeros(0, np.int64)
+class HitRoom(NamedTuple):
+    """Where hits go: found, int64 [h, 4], before they are in order; row, key, what, item: int64 [h]."""
+
+    found: Int64s
+    row: Int64s
+    key: Int64s
+    what: Int64s
+    item: Int64s
+
+    @classmethod
+    def for_(cls, most: int) -> Self:
+        """Room for so many."""
+        return cls(np.empty((most, 4), np.int64), *(np.empty(most, np.int64) for _ in range(4)))
+
+
+_SOME = 64
 _NONE, _NONE_REAL = np.array([NULL], np.int64), np.array([np.nan])
+_OF_A_SCORE = {"score": "score", "new": "value", "expected": "expected", "low": "low", "high": "high"}
+
+
+def by_program(rules: Ruleset, seen: Seen, before: Int64s, texts: Texts, machine: Machine) -> tuple[Int64s, Hits]:
+    """The words of the states that hold after each row, int64 [r], and what is told of it."""
+    told, columns, room = rules.tabled, SeenColumns.of(seen), Room.for_(rules.tabled, seen)
+    hits = HitRoom.for_(len(seen.row) + _SOME)
+    given, made = np.empty((len(told.given), 0), np.int64), np.zeros(len(told.given), np.bool_)
+    while True:
+        left, stored = np.zeros(len(made), np.bool_), texts.columns(machine.reindex)
+        count = machine.judge(columns, before, told.table, given, made, left, stored, room, hits)
+        if count > len(hits.row):
+            hits = HitRoom.for_(count)
+        elif count >= 0:
+            break
+        else:
+            golden = Columns(rules.layout, seen.golden, seen.key, texts)
+            if not given.size:
+                given = np.empty((len(told.given), len(room.held)), np.int64)
+            for number in np.flatnonzero(left).tolist():
+                one = told.given[number]
+                n, rows, read = _asked(one, rules, seen, room.asked, golden, texts)
+                given[number, :n] = _made(one.given, n, rows, _Lazily(read))
+            made |= left
+    order = hits.key[:count] // rules.width
+    return room.after, Hits(hits.row[:count], order, hits.what[:count], hits.item[:count])
+
+
+def _asked(
+    one: Asked, rules: Ruleset, seen: Seen, asked: Int64s, golden: Columns, texts: Texts
+) -> tuple[int, Int64s, Callable[[str], Column]]:
+    """How many items a given column has, of which of them it is asked, and the columns that it is made from."""
+    if one.part.asked_of == STATES:
+        rows = np.flatnonzero(asked & np.int64(one.given.bits))
+        return len(asked), rows, lambda name: golden.of((name,), rows)[name]
+    if one.part.asked_of == CHANGES:
+        deltas = FieldDeltas.of(one.part.field, rules.layout, seen, golden, texts)
+        return len(deltas.row), np.arange(len(deltas.row)), lambda name: deltas.columns((name,))[name]
+    scores = seen.observed.take(np.flatnonzero(seen.observed.field == one.part.field))
+
+    def read(name: str) -> Column:
+        own = _OF_A_SCORE.get(name)
+        return golden.of((name,), scores.row)[name] if own is None else floats(getattr(scores, own))
+
+    return len(scores.row), np.arange(len(scores.row)), read
 
 
 class _Lazily(Mapping[str, Column]):
@@ -148,10 +183,8 @@ class _Lazily(Mapping[str, Column]):
         return 0
 
 
-def _given(given: Given, n: int, rows: Int64s, columns: Mapping[str, Column]) -> Int64s:
+def _made(given: Given, n: int, rows: Int64s, columns: Mapping[str, Column]) -> Int64s:
     """What numpy makes of some of n items, as lanes (of a double: its own bits); the others' are null."""
-    if not len(rows):
-        return _NONE_REAL.repeat(n).view(np.int64) if given.kind is Kind.DOUBLE else _NONE.repeat(n)
     with np.errstate(all="ignore"):
         values, null, _ = given.run(columns)
     if given.kind is Kind.DOUBLE:
@@ -161,13 +194,3 @@ def _given(given: Given, n: int, rows: Int64s, columns: Mapping[str, Column]) ->
     lanes = _NONE.repeat(n)
     lanes[rows] = np.where(null, NULL, values)
     return lanes
-
-
-def _by_rule(parts: Sequence[Part], words: Sequence[Int64s]) -> Iterator[tuple[int, Int64s]]:
-    """Which items each rule holds of, for those that hold of any."""
-    for part, word in zip(parts, words, strict=True):
-        at = np.flatnonzero(word)
-        if len(at):
-            some = word[at]
-            for bit, order in enumerate(part.orders):
-                yield order, at[some >> bit & 1 != 0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Self
 
 import numpy as np
 
@@ -53,24 +54,19 @@ class Columns:
 
 
 class FieldDeltas:
-    """The deltas of one field: row, old, new, source int64 [k], and their columns."""
+    """The deltas of one field: row, old, new, source int64 [k], and their columns; ``at``: which deltas these are."""
 
     def __init__(self, number: int, layout: Layout, told: Seen, at: Int64s, golden: Columns, texts: Texts) -> None:
         self.row, self.old, self.new = told.delta_row[at], told.delta_old[at], told.delta_new[at]
         self.source = told.delta_source[at]
         self.number, self._layout, self._golden, self._texts = number, layout, golden, texts
+        self.at = at
         self._made: dict[str, Column] = {}
 
-    def lanes(self, name: str) -> Int64s | Floats:
-        """A column that is not golden, as lanes; a relative change as it is."""
-        match name:
-            case "old":
-                return self.old
-            case "new":
-                return self.new
-            case _:
-                values: Int64s | Floats = self.columns((name,))[name].values
-                return values
+    @classmethod
+    def of(cls, number: int, layout: Layout, told: Seen, golden: Columns, texts: Texts) -> Self:
+        """Those of a field."""
+        return cls(number, layout, told, np.flatnonzero(told.delta_field == number), golden, texts)
 
     def columns(self, names: Iterable[str]) -> dict[str, Column]:
         """What a change rule reads: the old and the new value, and what else is named."""
@@ -111,9 +107,8 @@ class DeltaColumns:
     def of(self, number: int) -> FieldDeltas | None:
         """The deltas of a field; None if there are none."""
         if number not in self._made:
-            at = np.flatnonzero(self._deltas.delta_field == number)
-            made = FieldDeltas(number, self._layout, self._deltas, at, self._golden, self._texts) if len(at) else None
-            self._made[number] = made
+            made = FieldDeltas.of(number, self._layout, self._deltas, self._golden, self._texts)
+            self._made[number] = made if len(made.row) else None
         return self._made[number]
 
 

@@ -3,87 +3,93 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import reduce
-from itertools import batched
+from itertools import batched, chain
 from typing import NamedTuple
 
 from flockiq.shared.cel.kinds import Kind
 from flockiq.shared.cel.program import Lanes, Program, program
 from flockiq.shared.cel.terms import Term
-from flockiq.shared.layout import Layout
+from flockiq.shared.layout import Field, Layout
 from flockiq.signal.watch import BEYOND, KEY, Watch
+
+STATES, CHANGES, SCORES = range(3)
+"""What a program is asked of: rows, deltas of its field, or what a baseline says of its field."""
 
 _BITS = 62  # of a word that are used
 _TEXT, _REAL = Lanes("string"), Lanes("float", real=True)
-_OF_A_DELTA = {"relative_change": _REAL, "field": _TEXT, "source": _TEXT}
+_OF_A_DELTA = {"field": _TEXT, "source": _TEXT}
 _OF_A_SCORE = dict.fromkeys(("score", "new", "expected", "low", "high"), _REAL)
 _ALWAYS = Term("const", Kind.BOOL, value=True)
 _NEVER = Term("const", Kind.BOOL, value=False)
 _SCORE = Term("name", Kind.DOUBLE, value="score")
+_ORDERED = {"change": CHANGES, "anomaly": SCORES}
 
 
 class Part(NamedTuple):
-    """A program whose bit number i is of the rule of ``orders[i]``."""
+    """A program, what it is asked of, and the field of that; its bit number i is of the rule of ``orders[i]``.
+
+    ``ranks``: as which of its fields each rule is told of this one: changes as the rule names them, scores as the
+    baselines stand.
+    """
 
     program: Program
+    asked_of: int
+    field: int
     orders: tuple[int, ...]
+    ranks: tuple[int, ...]
 
 
-class Programs:
-    """``states``: by rules' numbers; ``changes``, ``scores``: by field, a program for each so many rules."""
-
-    def __init__(self, watches: Sequence[Watch], layout: Layout) -> None:
-        self._names = [field.name for field in layout.fields]
-        self._read = {field.name: Lanes(field.kind, field.scale) for field in layout.fields} | {KEY: _TEXT}
-        self._layout = layout
-        drifts = {drifts_on(number): Lanes("boolean") for number in range(len(layout.tolerances))}
-        states = [(watch.number, self._state(watch)) for watch in watches if watch.is_state]
-        self.states = program(states, self._names, self._read | drifts)
-        self.changes = self._of_events(watches, "change", _condition, self._of_a_delta)
-        self.scores = self._of_events(watches, "anomaly", _unusual, lambda _: _OF_A_SCORE)
-
-    def _state(self, watch: Watch) -> Term:
-        """Where a state holds."""
-        if watch.kind == "threshold":
-            return _condition(watch)
-        drifts = (
-            Term("name", Kind.BOOL, value=drifts_on(number))
-            for number, tolerance in enumerate(self._layout.tolerances)
-            if tolerance.field in watch.fields
-        )
-        return _and(reduce(_or, drifts, _NEVER), _condition(watch))
-
-    def _of_a_delta(self, number: int) -> dict[str, Lanes]:
-        field = self._layout.fields[number]
-        return _OF_A_DELTA | dict.fromkeys(("old", "new"), Lanes(field.kind, field.scale))
-
-    def _of_events(
-        self,
-        watches: Iterable[Watch],
-        kind: str,
-        condition: Callable[[Watch], Term],
-        names: Callable[[int], dict[str, Lanes]],
-    ) -> Mapping[int, tuple[Part, ...]]:
-        """The programs of the rules of a kind of event, by field."""
-        by_field: dict[int, list[tuple[int, Term]]] = defaultdict(list)
-        for order, watch in enumerate(watches):
-            if watch.kind == kind:
-                for number in dict.fromkeys(watch.fields):
-                    by_field[number].append((order, condition(watch)))
-        return {
-            number: tuple(self._part(some, self._read | names(number)) for some in batched(asked, _BITS, strict=False))
-            for number, asked in by_field.items()
-        }
-
-    def _part(self, some: Sequence[tuple[int, Term]], read: Mapping[str, Lanes]) -> Part:
-        conditions = [(bit, term) for bit, (_, term) in enumerate(some)]
-        return Part(program(conditions, self._names, read), tuple(order for order, _ in some))
+def parts(watches: Sequence[Watch], layout: Layout) -> tuple[Part, ...]:
+    """The programs of some rules, that of the states, whose bits are the rules' numbers, first."""
+    names = [field.name for field in layout.fields]
+    read = {field.name: Lanes(field.kind, field.scale) for field in layout.fields} | {KEY: _TEXT}
+    drifts = {drifts_on(number): Lanes("boolean") for number in range(len(layout.tolerances))}
+    states = [(watch.number, _state(watch, layout)) for watch in watches if watch.is_state]
+    of_states = Part(program(states, names, read | drifts), STATES, -1, (), ())
+    return of_states, *chain(
+        _of_events(watches, "change", layout, names, read),
+        _of_events(watches, "anomaly", layout, names, read),
+    )
 
 
 def drifts_on(tolerance: int) -> str:
     """What the column is called that says where a tolerance is exceeded."""
     return f"drift {tolerance}"
+
+
+def _of_events(
+    watches: Iterable[Watch], kind: str, layout: Layout, names: Sequence[str], read: Mapping[str, Lanes]
+) -> Iterator[Part]:
+    """The programs of the rules of a kind of event, field by field."""
+    learning = [one.field for one in layout.baselines]
+    by_field: dict[int, list[tuple[int, int, Watch]]] = defaultdict(list)
+    for order, watch in enumerate(watches):
+        if watch.kind == kind:
+            asked = watch.fields if kind == "change" else [field for field in learning if field in watch.fields]
+            for rank, number in enumerate(dict.fromkeys(asked)):
+                by_field[number].append((order, rank, watch))
+    for number, told in by_field.items():
+        field = layout.fields[number]
+        changed = _OF_A_DELTA | dict.fromkeys(("old", "new"), Lanes(field.kind, field.scale))
+        own, condition = (changed, _changed(field)) if kind == "change" else (_OF_A_SCORE, _unusual)
+        for some in batched(told, _BITS, strict=False):
+            conditions = [(bit, condition(watch)) for bit, (_, _, watch) in enumerate(some)]
+            orders, ranks, _ = zip(*some, strict=True)
+            yield Part(program(conditions, names, {**read, **own}), _ORDERED[kind], number, orders, ranks)
+
+
+def _state(watch: Watch, layout: Layout) -> Term:
+    """Where a state holds."""
+    if watch.kind == "threshold":
+        return _condition(watch)
+    drifts = (
+        Term("name", Kind.BOOL, value=drifts_on(number))
+        for number, tolerance in enumerate(layout.tolerances)
+        if tolerance.field in watch.fields
+    )
+    return _and(reduce(_or, drifts, _NEVER), _condition(watch))
 
 
 def _condition(watch: Watch) -> Term:
@@ -92,6 +98,24 @@ def _condition(watch: Watch) -> Term:
     if term is None:
         raise AssertionError(f"{watch.name}: a condition is always a term")
     return term
+
+
+def _changed(field: Field) -> Callable[[Watch], Term]:
+    """Where a change of a field is one that a rule watches for."""
+    kind = Kind.INT if field.kind == "integer" else Kind.DOUBLE
+    old, new = (Term("name", kind, value=name) for name in ("old", "new"))
+    if kind is Kind.INT:
+        old, new = (Term("double", Kind.DOUBLE, (one,)) for one in (old, new))
+    more = Term("-", Kind.DOUBLE, (new, old))
+    relative = Term("/", Kind.DOUBLE, (more, Term("abs", Kind.DOUBLE, (old,))))
+    return lambda watch: _with(_condition(watch), "relative_change", relative)
+
+
+def _with(term: Term, name: str, meant: Term) -> Term:
+    """A term in which a name stands for another term."""
+    if term.op == "name" and term.value == name:
+        return meant
+    return term._replace(arguments=tuple(_with(one, name, meant) for one in term.arguments))
 
 
 def _unusual(watch: Watch) -> Term:

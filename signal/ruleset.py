@@ -9,7 +9,8 @@ import numpy as np
 
 from flockiq.shared.lanes import Bools, Int64s
 from flockiq.shared.layout import Layout
-from flockiq.signal.programs import Programs
+from flockiq.signal.programs import Part, parts
+from flockiq.signal.table import Tabled, tabled
 from flockiq.signal.watch import KEY, Watch
 
 
@@ -20,6 +21,7 @@ class Ruleset:
     condition reads a field, or whose alerts show it; ``asked_first``, of those that are asked of an entity of which
     nothing was known; ``always``, of those that are asked of every row; ``waiting``, of those that watch for time
     to pass; ``renamed``, of those of them that show the entity's name. ``order_of``: int64 [64], of states by number.
+    ``width``: more than the fields that a rule watches.
     """
 
     def __init__(self, watches: Sequence[Watch], layout: Layout) -> None:
@@ -37,6 +39,7 @@ class Ruleset:
         self.waiting = _word(watch for watch in self.states if watch.for_us)
         self.renamed = _word(watch for watch in self.states if watch.for_us and KEY in watch.shown)
         numbers, fields = layout.numbers, len(layout.fields)
+        self.width = fields + 1
         self.shown = tuple(
             tuple((name, numbers.get(name, fields)) for name in watch.shown if name in numbers or name == KEY)
             for watch in self.watches
@@ -47,9 +50,14 @@ class Ruleset:
             self.shown_of[order, [number for _, number in shown]] = True
 
     @cached_property
-    def programs(self) -> Programs:
-        """Their conditions for machine code."""
-        return Programs(self.watches, self.layout)
+    def parts(self) -> tuple[Part, ...]:
+        """Their conditions as programs."""
+        return parts(self.watches, self.layout)
+
+    @cached_property
+    def tabled(self) -> Tabled:
+        """All of it for machine code."""
+        return tabled(self)
 
     def _by_field(self, names: Callable[[Watch], Iterable[str]]) -> Int64s:
         numbers = self.layout.numbers

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
 
 from flockiq.shared.lanes import Bools, Floats, Int64s
 from flockiq.signal.watch import Watch
 
 
 class Observed(NamedTuple):
-    """Scores of one baseline: ``row`` int64 [k], the rest float64 [k]."""
+    """What baselines say of k numbers, by row and baseline: ``field`` and ``row`` int64 [k], the rest float64 [k]."""
 
-    field: int
+    field: Int64s
     row: Int64s
     value: Floats
     score: Floats
     expected: Floats
     low: Floats
     high: Floats
+
+    @classmethod
+    def none(cls) -> Self:
+        """Of no number."""
+        whole, real = np.zeros(0, np.int64), np.zeros(0, np.float64)
+        return cls(whole, whole, real, real, real, real, real)
+
+    def take(self, at: Int64s) -> Observed:
+        """Some of them."""
+        columns: tuple[npt.NDArray[Any], ...] = tuple(self)
+        return Observed._make(column[at] for column in columns)
 
 
 class Seen(NamedTuple):
@@ -44,7 +57,7 @@ class Seen(NamedTuple):
     delta_old: Int64s
     delta_new: Int64s
     delta_source: Int64s
-    observed: Sequence[Observed]
+    observed: Observed
 
 
 class Act(NamedTuple):

@@ -96,7 +96,7 @@ class _Lowering:
                 values, null, lanes = columns[name]
                 return Column(np.where(null, "", values) if lanes is None and null.any() else values, null, lanes)
 
-            return Typed(kind, said, term)
+            return Typed(kind, said, term, (name, ""))
         return Typed(kind, lambda columns: columns[name], term)
 
     def _has(self, node: Call) -> Typed:

@@ -14,7 +14,7 @@ from flockiq.shared.cel import operators, texts
 from flockiq.shared.cel.columns import Column
 from flockiq.shared.cel.kinds import Kind
 from flockiq.shared.cel.parse import Call, CelError, Literal
-from flockiq.shared.cel.terms import Run, Term, term
+from flockiq.shared.cel.terms import Look, Run, Term, term
 from flockiq.shared.config.durations import parse_duration
 from flockiq.shared.instants import instant_us, zone_info
 from flockiq.shared.lanes import text_lane
@@ -37,11 +37,15 @@ NAMES = ("has", "size", "matches", "abs", "double", "timestamp", "duration", *te
 
 
 class Typed(NamedTuple):
-    """A lowered node: its kind, the function that gives its column, and the same as a term, unless it is a text."""
+    """A lowered node: its kind, the function that gives its column, and the same as a term, unless it is a text.
+
+    ``text``: of a variable's text, as it is or in another case: the variable, and the case or "".
+    """
 
     kind: Kind
     run: Run
     term: Term | None
+    text: tuple[str, str] | None = None
 
 
 def constant(kind: Kind, value: Constant) -> Typed:
@@ -227,11 +231,15 @@ def _function(node: Call, arguments: Sequence[Typed]) -> Typed:
         return _of_literal(node, arguments)
     if name in texts.CHANGING and kinds == [Kind.STRING]:
         changing = texts.CHANGING[name]
-        return _unary(Kind.STRING, lambda column: texts.changed(changing, column), arguments[0])
+        made = _unary(Kind.STRING, lambda column: texts.changed(changing, column), arguments[0])
+        variable, case = arguments[0].text or ("", name)
+        return made._replace(text=(variable, name)) if name in ("lower", "upper") and not case else made
     if name in texts.ASKING and kinds == [Kind.STRING, Kind.STRING]:
-        return _binary(Kind.BOOL, lambda a, b: texts.asked(name, a, b), arguments[0], arguments[1])
+        asked = _binary(Kind.BOOL, lambda a, b: texts.asked(name, a, b), arguments[0], arguments[1])
+        part = node.arguments[1]
+        return _looking(asked, arguments[0], name, part.value) if isinstance(part, Literal) else asked
     if name == "size" and kinds == [Kind.STRING]:
-        return _unary(Kind.INT, texts.size, arguments[0])
+        return _looking(_unary(Kind.INT, texts.size, arguments[0]), arguments[0], name)
     if name == "abs" and len(kinds) == 1 and kinds[0] in (*_NUMBERS, Kind.DURATION):
         return _unary(kinds[0], operators.absolute, arguments[0], "abs")
     if name == "double" and len(kinds) == 1 and kinds[0] in (*_NUMBERS, Kind.STRING):
@@ -241,6 +249,13 @@ def _function(node: Call, arguments: Sequence[Typed]) -> Typed:
         raise CelError(node.position, f"there is no function {name!r}", suggest(name, NAMES))
     given = ", ".join(kinds) or "nothing"
     raise CelError(node.position, f"{name} does not take {given}", _SIGNATURES.get(name, f"{name}(text)"))
+
+
+def _looking(found: Typed, at: Typed, how: str, part: Constant = "") -> Typed:
+    """What was found at a text, with a word on what it is."""
+    if at.text is None or found.term is None:
+        return found
+    return found._replace(term=found.term._replace(look=Look(*at.text, how, str(part))))
 
 
 _SIGNATURES = {

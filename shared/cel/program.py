@@ -14,7 +14,7 @@ from typing import NamedTuple, cast
 import numpy as np
 
 from flockiq.shared.cel.kinds import Kind
-from flockiq.shared.cel.terms import Run, Term
+from flockiq.shared.cel.terms import Look, Run, Term
 from flockiq.shared.lanes import Bools, Floats, Int64s, LaneType
 
 BLOCK = 256
@@ -78,11 +78,16 @@ class Lanes(NamedTuple):
 
 
 class Given(NamedTuple):
-    """A column that no instruction makes: ``bits`` are those of the conditions that need it."""
+    """A column that no instruction makes: ``bits`` are those of the conditions that need it.
+
+    ``look``: what it asks of the texts of column ``of``, if that is all.
+    """
 
     run: Run
     kind: Kind
     bits: int
+    look: Look | None
+    of: int
 
 
 class Program(NamedTuple):
@@ -96,6 +101,14 @@ class Program(NamedTuple):
     wholes: Int64s
     reals: Floats
     extra: tuple[str | Given, ...]
+
+    def shifted(self, wholes: int, reals: int) -> Int64s:
+        """The instructions, to stand where so many constants of others stand before theirs."""
+        code, op = self.code.copy(), self.code[:, 0]
+        code[op == Op.CONST_WHOLE, 2] += wholes
+        code[op == Op.CONST_REAL, 2] += reals
+        code[op == Op.LOAD_SCALED, 3] += reals
+        return code
 
 
 def program(conditions: Sequence[tuple[int, Term]], columns: Sequence[str], read: Mapping[str, Lanes]) -> Program:
@@ -153,10 +166,13 @@ class _Writing:
             len(self._steady),
             np.array(self._wholes, np.int64),
             np.array(self._reals, np.float64),
-            tuple(
-                one if isinstance(one, str) else Given(cast("Run", one.run), one.kind, self._bits[one]) for one in extra
-            ),
+            tuple(one if isinstance(one, str) else self._given(one) for one in extra),
         )
+
+    def _given(self, one: Term) -> Given:
+        look = one.look
+        of = self._columns[look.name] if look is not None else -1
+        return Given(cast("Run", one.run), one.kind, self._bits[one], look, of)
 
     def _add(self, op: Op, a: int, b: int = 0, c: int = 0, *, steady: bool = False) -> int:
         out = len(self._code)
@@ -187,6 +203,8 @@ class _Writing:
 
     def _load(self, term: Term) -> int:
         if term.op == "given":
+            if term.look is not None:  # what it looks at stands before it
+                self._columns.setdefault(term.look.name, len(self._columns))
             lanes = _OF_GIVEN.get(term.kind, Lanes("integer"))
             column = self._columns.setdefault(term, len(self._columns))
         else:
@@ -220,9 +238,9 @@ class Registers(NamedTuple):
     null: Bools
 
 
-def registers(of: Program, n: int) -> Registers:
-    """Room for a program over n items."""
-    shape = len(of.code), min(max(n, 1), BLOCK)
+def registers(instructions: int, n: int) -> Registers:
+    """Room for a program of so many instructions over n items."""
+    shape = instructions, min(max(n, 1), BLOCK)
     return Registers(
         np.empty(shape, np.int64), np.empty(shape, np.float64), np.empty(shape, np.bool_), np.empty(shape, np.bool_)
     )

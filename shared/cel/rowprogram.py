@@ -21,34 +21,30 @@ _DAY_US = np.int64(86_400_000_000)
 
 
 @borrowing
-def run_program(
+def run_block(
     code: Array,
-    steady: int,
+    first: int,
+    end: int,
     wholes: Array,
     reals: Array,
     golden: Array,
     rows: Array,
     extra: Array,
+    size: int,
     whole: Array,
     real: Array,
     truth: Array,
     null: Array,
     words: Array,
 ) -> None:
-    """Tell which conditions hold of n items, as ``words`` int64 [n].
+    """Do instructions ``first`` up to ``end`` for ``size`` items, adding what holds to their ``words``, int64 [B].
 
     ``golden``: int64 [m, F], the columns that the program was written for, of which item i reads row ``rows[i]``
-    (int64 [n]); ``extra``: int64 [K, n], the others. ``whole``, ``real``, ``truth``, ``null``: int64, float64, bool
-    and bool [P, B], the registers, of any content.
+    (int64 [B]); ``extra``: int64 [K, B], the others. ``whole``, ``real``, ``truth``, ``null``: int64, float64, bool
+    and bool [P, B], the registers, of any content; what is the same for all rows may be done once for many blocks.
     """
-    n, block = len(rows), whole.shape[1]
-    for i in range(n):
-        words[i] = 0
-    for begin in range(-block, n, block):  # what is the same for all rows, then block by block
-        first, end = (0, steady) if begin < 0 else (steady, len(code))
-        size = block if begin < 0 else min(block, n - begin)
-        for at in range(first, end):
-            _step(code, at, wholes, reals, golden, rows, extra, begin, size, whole, real, truth, null, words)
+    for at in range(first, end):
+        _step(code, at, wholes, reals, golden, rows, extra, size, whole, real, truth, null, words)
 
 
 @inlined
@@ -60,7 +56,6 @@ def _step(
     golden: Array,
     rows: Array,
     extra: Array,
-    begin: int,
     size: int,
     whole: Array,
     real: Array,
@@ -68,7 +63,7 @@ def _step(
     null: Array,
     words: Array,
 ) -> None:
-    """One instruction for the ``size`` rows from ``begin`` on."""
+    """One instruction for ``size`` items."""
     op, o, a, b, c = code[at, 0], code[at, 1], code[at, 2], code[at, 3], code[at, 4]
     if op >= Op.EQ_REAL:
         _reals(op, o, a, b, size, real, truth, null)
@@ -78,9 +73,9 @@ def _step(
         _truths(op, o, a, b, c, size, whole, real, truth, null)
     elif op == Op.HOLDS:
         for j in range(size):
-            words[begin + j] |= np.int64(truth[a, j] & (not null[a, j])) << b
+            words[j] |= np.int64(truth[a, j] & (not null[a, j])) << b
     elif op >= Op.LOAD_WHOLE:
-        _load(op, o, a, b, reals, golden, rows, extra, begin, size, whole, real, truth, null)
+        _load(op, o, a, b, reals, golden, rows, extra, size, whole, real, truth, null)
     else:
         for j in range(size):
             null[o, j] = b != 0
@@ -102,7 +97,6 @@ def _load(
     golden: Array,
     rows: Array,
     extra: Array,
-    begin: int,
     size: int,
     whole: Array,
     real: Array,
@@ -112,7 +106,7 @@ def _load(
     """A column into a register."""
     fields = golden.shape[1]
     for j in range(size):
-        whole[o, j] = golden[rows[begin + j], column] if column < fields else extra[column - fields, begin + j]
+        whole[o, j] = golden[rows[j], column] if column < fields else extra[column - fields, j]
     if op == Op.LOAD_REAL:
         for j in range(size):
             real[o, j] = real_of(whole[o, j])

@@ -11,6 +11,18 @@ from flockiq.shared.cel.kinds import Kind
 Run = Callable[[Mapping[str, Column]], Column]
 
 
+class Look(NamedTuple):
+    """A question to the text of a variable, in lower or upper ``case`` if that is said.
+
+    ``how``: size, contains, startsWith or endsWith, the last three of ``part``.
+    """
+
+    name: str
+    case: str
+    how: str
+    part: str = ""
+
+
 class Term(NamedTuple):
     r"""One operation. Its nulls are three-valued, as ``shared.cel.operators`` has them.
 
@@ -18,7 +30,7 @@ class Term(NamedTuple):
     |---|---|
     | const | ``value``: bool, int (times in µs, a text's lane) or float; None is null |
     | name | the variable ``value``; a text as its lane |
-    | given | what ``run`` gives for columns: what is no other operation |
+    | given | what ``run`` gives for columns: what is no other operation; ``look`` says what that is of most texts |
     | null | whether its argument is null |
     | double | an int as a double |
     | ! && \|\| ?: == != < <= > >= + - * / % | as in CEL, of arguments of one kind |
@@ -30,6 +42,7 @@ class Term(NamedTuple):
     arguments: tuple[Term, ...] = ()
     value: str | float | None = None
     run: Run | None = None
+    look: Look | None = None
 
 
 def term(op: str, kind: Kind, run: Run, *arguments: Term | None) -> Term | None:

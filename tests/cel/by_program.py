@@ -38,14 +38,14 @@ def by_program(
     blocks = []
     for begin in range(0, len(rows), BLOCK):  # the registers hold what was made of the last block
         at = np.arange(begin, min(begin + BLOCK, len(rows)))
-        room, words = registers(written, len(at)), np.empty(len(at), np.int64)
+        room, words = registers(len(written.code), len(at)), np.zeros(len(at), np.int64)
         functions = compiled.ready()
         if functions is None:
             raise AssertionError("machine code can't be loaded") from compiled.failure()
-        code, steady, wholes, reals, _ = written
+        code, _, wholes, reals, _ = written
         behind = np.array([one[at] for one in extra], np.int64).reshape(len(extra), len(at))
         nothing = np.empty((0, 0), np.int64)
-        functions.run_program(code, steady, wholes, reals, nothing, np.arange(len(at)), behind, *room, words)
+        functions.run_block(code, 0, len(code), wholes, reals, nothing, at - begin, behind, len(at), *room, words)
         (register,) = code[code[:, 0] == Op.NULL][-1:, 2]
         values = {Kind.DOUBLE: room.real, Kind.BOOL: room.truth}.get(expression.kind, room.whole)[register]
         null = room.null[register]

@@ -10,7 +10,7 @@ from flockiq.shared.layout import Field, Layout
 from flockiq.signal.episodes import Episodes
 from flockiq.signal.hits import BEGINS, Hits, told
 from flockiq.signal.ruleset import Ruleset
-from flockiq.signal.seen import Seen
+from flockiq.signal.seen import Observed, Seen
 from flockiq.signal.watch import fill
 from tests.signal.test_episodes import watch
 
@@ -52,9 +52,9 @@ def test_the_values_shown_are_canonical_and_only_fields_and_the_key() -> None:
         delta_old=nothing,
         delta_new=nothing,
         delta_source=nothing,
-        observed=(),
+        observed=Observed.none(),
     )
-    begins = Hits(one, one, np.array([BEGINS]))
-    told(Ruleset([rule], layout), [begins], (), seen, episodes, texts)
+    begins = Hits(one, one, np.array([BEGINS]), one - 1)
+    told(Ruleset([rule], layout), begins, (), seen, episodes, texts)
     (step,) = episodes.taken()
     assert step.episode.values == {"name": "Acme", "limit": "-0.50", "on": None, "ok": None, "key": "things/1"}
