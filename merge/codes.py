@@ -29,6 +29,7 @@ _KINDS: Mapping[FieldType, int] = {
     "timestamp": TIMESTAMP,
 }
 DEEPEST = 32  # a record that is nested deeper is left to others
+DEEPEST_CHAIN = 64  # a version that more than so many follow is left to others
 _SCRATCH = 1 << 17  # bytes of a text that is looked up
 _MOST_FIELDS = 128  # a plan with more is left to merge/mapping.py
 _MOST_PLACING = 16
@@ -150,6 +151,10 @@ class Scratch(NamedTuple):
     begin: Int64s
     end: Int64s
     value: Int64s
+    path: Int64s
+    now: Int64s
+    was: Int64s
+    turn: Int64s
 
 
 def scratch() -> Scratch:
@@ -162,6 +167,10 @@ def scratch() -> Scratch:
         begin=np.empty(_MOST_FIELDS, np.int64),
         end=np.empty(_MOST_FIELDS, np.int64),
         value=np.empty((_MOST_FIELDS, 2), np.int64),
+        path=np.empty(DEEPEST_CHAIN, np.int64),
+        now=np.empty((DEEPEST_CHAIN + 2, 3), np.int64),
+        was=np.empty((DEEPEST_CHAIN + 2, 3), np.int64),
+        turn=np.empty(DEEPEST_CHAIN, np.int64),
     )
 
 
@@ -192,22 +201,34 @@ def mapped_room(n: int, fields: int, size: int) -> Mapped:
 DONE, FULL, BY_HAND = range(3)
 """Why ``rowjudge.judge`` stopped: at the end, for want of room in the heap, at a row that is judged by hand."""
 
-VERSIONS, HEAP, DUPLICATES, UNCHANGED = range(4)
-"""What ``Judged.counts`` counts: versions and bytes of the heap that there are, and rows that were of no news."""
+_TOLD = 2 * DEEPEST_CHAIN + 2  # lines that one late row may tell
+_COUNTS = VERSIONS, HEAP, DUPLICATES, UNCHANGED, TOLD = range(5)
+"""What ``Judged.counts`` counts: versions and bytes of the heap that there are, rows of no news, lines told anew."""
 
 
 class Judged(NamedTuple):
-    """Room for what judging n rows gives: see ``judging.Judging``.
+    """Room for what judging n rows gives: see ``judging.Judging``. NONE is -1.
 
-    version, after: int64 [n]; plain: bool [n]; counts: int64 [4].
+    version, after: int64 [n]; plain: bool [n]. late: int64 [n], the version of a row that came late; shown: bool [n],
+    an entity was told of that. told_row, told_version: int64 [m] and told_void: bool [m], lines that late rows told
+    anew, or voided, in order. counts: int64 [5].
     """
 
     version: Int64s
     after: Int64s
     plain: Bools
+    late: Int64s
+    shown: Bools
+    told_row: Int64s
+    told_version: Int64s
+    told_void: Bools
     counts: Int64s
 
 
 def judged_room(n: int) -> Judged:
     """Room for n rows, of which nothing is said yet."""
-    return Judged(np.full(n, -1, np.int64), np.full(n, -1, np.int64), np.zeros(n, np.bool_), np.zeros(4, np.int64))
+    version, after, late = np.full((3, n), -1, np.int64)
+    plain, shown = np.zeros((2, n), np.bool_)
+    told_row, told_version = np.empty((2, 2 * n + _TOLD), np.int64)
+    told_void, counts = np.empty(len(told_row), np.bool_), np.zeros(len(_COUNTS), np.int64)
+    return Judged(version, after, plain, late, shown, told_row, told_version, told_void, counts)

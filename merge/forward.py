@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
+from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ from flockiq.merge.arrived import Arrived
 from flockiq.merge.chain import Told
 from flockiq.merge.compiled import Functions
 from flockiq.merge.known import Bytes
-from flockiq.merge.lines import Plain, Said, halves_in_hex, joined, one_line, written
+from flockiq.merge.lines import Again, Plain, Said, halves_in_hex, joined, one_line, rewritten, written
 from flockiq.merge.records import Records
 from flockiq.shared import wire
 from flockiq.shared.lanes import Bools, Int64s
@@ -27,18 +28,22 @@ MAX_REVISIONS = 1 << 20  # lines of one commit that revisions can tell apart
 _ROW = (1 << 32) - 1
 
 
+type Other = tuple[int, Said, Told, bool]
+
+
 class News(NamedTuple):
     """What one stream's changes tell.
 
     plain: rows that are told as they are. every, place: int64 [n], all rows that an entity was told of, in order, and
-    the numbers of the places where those are. others: lines beside the plain ones, in order; True: in the place of a
-    line told before.
+    the numbers of the places where those are. others: lines beside the plain ones, each behind its row, in order;
+    True: in the place of a line told before. again: the lines of other rows that do so.
     """
 
     plain: Plain
     every: Int64s
     place: Int64s
-    others: Sequence[tuple[Said, Told, bool]]
+    others: Sequence[Other]
+    again: Again
 
 
 class Forwarded:
@@ -70,14 +75,37 @@ class Forwarded:
         for partition, lines in written(records, ours, functions):
             self._lines[partition].append(lines)
         others: dict[int, list[bytes]] = defaultdict(list)
-        for said, told, anew in [*_one_by_one(records, arrived, row[odd], version[odd]), *news.others]:
-            self._revision += anew
-            line = one_line(self.tenant, stream.plan, said, told, revision=self._revision if anew else 0)
+        for said, told in _one_by_one(records, arrived, row[odd], version[odd]):
+            line = one_line(self.tenant, stream.plan, said, told)
             others[bucket(told.place.group, self.partitions)].append(line)
+        for partition, line in self._beside(records, news, functions):
+            others[partition].append(line)
         for partition, some in others.items():
             self._lines[partition].append(joined(some))
         if len(news.every):
             self._rows.append(self._history(records, news, functions))
+
+    def _beside(self, records: Records, news: News, functions: Functions | None) -> Iterator[tuple[int, bytes]]:
+        """The lines beside the plain ones, by row, each behind its partition."""
+        (stream, arrived), others, again = news.plain[:2], news.others, news.again
+        if functions is None or not len(again.row) or records.odd:
+            others = sorted([*others, *_by_hand(records, arrived, again)], key=itemgetter(0))
+            again = again._replace(row=again.row[:0])
+        anew = np.array([row for row, _, _, anew in others if anew], np.int64)
+        first = self._revision + 1
+        lines = []
+        revisions = iter((first + np.arange(len(anew)) + np.searchsorted(again.row, anew)).tolist())
+        for row, said, told, is_anew in others:
+            line = one_line(self.tenant, stream.plan, said, told, revision=next(revisions) if is_anew else 0)
+            lines.append((row, bucket(told.place.group, self.partitions), line))
+        if functions is not None and len(again.row):
+            revision = first + np.arange(len(again.row)) + np.searchsorted(anew, again.row)
+            written_ = rewritten(records, stream, arrived, again, revision, functions)
+            lines += [(row, *one) for row, one in zip(again.row.tolist(), written_, strict=True)]
+            lines.sort(key=itemgetter(0))
+        self._revision += len(anew) + len(again.row)
+        for _, partition, line in lines:
+            yield partition, line
 
     def _history(self, records: Records, news: News, functions: Functions | None) -> Columns:
         """Rows of table Changes."""
@@ -119,12 +147,19 @@ def _odd(arrived: Arrived, row: Int64s) -> Bools:
     return np.array([both in arrived.odd for both in halves], np.bool_)
 
 
-def _one_by_one(records: Records, arrived: Arrived, row: Int64s, version: Int64s) -> Iterator[tuple[Said, Told, bool]]:
+def _one_by_one(records: Records, arrived: Arrived, row: Int64s, version: Int64s) -> Iterator[tuple[Said, Told]]:
     """Lines of rows whose entities are told what they say."""
     for at, mine in zip(row.tolist(), version.tolist(), strict=True):
         told = records.version(int(arrived.rows.number[at]), mine)
         said = Said(arrived.key(at), arrived.trace(at), int(arrived.rows.captured_us[at]))
-        yield said, Told(told.id, told.us, told.rr, told.place, told.op, told.given), False
+        yield said, Told(told.id, told.us, told.rr, told.place, told.op, told.given)
+
+
+def _by_hand(records: Records, arrived: Arrived, again: Again) -> Iterator[Other]:
+    """The same lines, to be written one by one."""
+    lines = _one_by_one(records, arrived, again.row, again.version)
+    for row, void, (said, told) in zip(again.row.tolist(), again.void.tolist(), lines, strict=True):
+        yield row, said, told._replace(op="v", fields=b"{}") if void else told, True
 
 
 def stretches(text: Bytes, begin: Int64s, end: Int64s, functions: Functions | None) -> Bytes:

@@ -9,9 +9,9 @@ import numpy as np
 from flockiq.merge.arrived import Arrived
 from flockiq.merge.book import Stream
 from flockiq.merge.chain import WHOLE, Home, Told, Version, encode, fields_of, known_fields, placing, told, with_late
-from flockiq.merge.codes import DUPLICATES, UNCHANGED, judged_room
+from flockiq.merge.codes import DUPLICATES, TOLD, UNCHANGED, judged_room
 from flockiq.merge.forward import News
-from flockiq.merge.lines import Plain, Said
+from flockiq.merge.lines import Again, Plain, Said
 from flockiq.merge.match import NOWHERE, Place
 from flockiq.merge.records import Records
 from flockiq.merge.versions import NONE, NOTHING, content
@@ -22,13 +22,14 @@ class Judging:
     """What judging n changes finds, and judging one of them by hand.
 
     out: of each row that follows the newest of its record where it is kept (``version``, NONE of another) and what
-    that was (``after``, NONE where it is the first); which rows' entities are told just what they say (``plain``).
+    that was (``after``, NONE where it is the first); which rows' entities are told just what they say (``plain``);
+    and what compiled code made of late rows.
     """
 
     def __init__(self, records: Records, stream: Stream, arrived: Arrived, now_us: int) -> None:
         self.records, self.stream, self.arrived, self.now_us = records, stream, arrived, now_us
         self.out = judged_room(arrived.size)
-        self.redone: set[int] = set()
+        self._redone: set[int] = set()
         self._lines: list[tuple[int, Said, Told, bool]] = []
         self._moved: list[tuple[int, int]] = []  # rows that were told line by line, and to which place
         self._home = Home(stream.plan, "", stream.places, stream.partitions)
@@ -39,17 +40,26 @@ class Judging:
         rows = np.flatnonzero(self.out.version >= 0)
         return self.arrived.rows.number[rows], self.out.version[rows], self.out.after[rows]
 
+    @property
+    def redone(self) -> set[int]:
+        """The records whose versions were worked out again."""
+        late = self.out.late >= 0
+        return self._redone.union(self.arrived.rows.number[late].tolist()) if late.any() else self._redone
+
     def news(self) -> News:
         """What entities are to be told."""
-        row = np.flatnonzero(self.out.plain)
-        version = self.out.version[row]
-        moved = np.array(self._moved, np.int64).reshape(-1, 2)
-        every = np.r_[row, moved[:, 0]]
-        order = np.argsort(every, kind="stable")
-        place = np.r_[self.records.versions.place[version], moved[:, 1]]
+        out, places = self.out, self.records.versions.place
+        row, late = np.flatnonzero(out.plain), np.flatnonzero(out.shown)
+        every, place = row, places[out.version[row]]
+        if len(late) or self._moved:
+            moved = np.array(self._moved, np.int64).reshape(-1, 2)
+            every = np.concatenate([row, late, moved[:, 0]])
+            order = np.argsort(every, kind="stable")
+            every, place = every[order], np.concatenate([place, places[out.late[late]], moved[:, 1]])[order]
+        told = int(out.counts[TOLD])
+        again = Again(out.told_row[:told], out.told_version[:told], out.told_void[:told])
         lines = sorted(self._lines, key=lambda one: one[0])
-        plain = Plain(self.stream, self.arrived, row, version)
-        return News(plain, every[order], place[order], [one[1:] for one in lines])
+        return News(Plain(self.stream, self.arrived, row, out.version[row]), every, place, lines, again)
 
     def row(self, row: int, *, learn: bool = False) -> None:
         """Judge one row; ``learn``: compiled functions are to know its place the next time."""
@@ -133,7 +143,7 @@ class Judging:
             self._moved.append((row, self.stream.book.number(mine[0])))
         if len(redone) > at + 1:  # else it is older than what is kept
             records.put(number, redone[1:], after=path[at] if path[at] != NONE else NONE)
-            self.redone.add(number)
+            self._redone.add(number)
 
     def home(self, row: int) -> Home:
         """Where a row's record is at home."""

@@ -20,7 +20,7 @@ from flockiq.merge.mapping import StreamPlan
 from flockiq.merge.records import Records
 from flockiq.shared import wire
 from flockiq.shared.instants import rfc3339
-from flockiq.shared.lanes import Int64s
+from flockiq.shared.lanes import Bools, Int64s
 from flockiq.shared.pool import Rows
 
 _ROW = (1 << 32) - 1
@@ -46,7 +46,18 @@ class Plain(NamedTuple):
     version: Int64s
 
 
-def one_line(tenant: str, plan: StreamPlan, said: Said, told: Told, *, revision: int) -> bytes:
+class Again(NamedTuple):
+    """Lines of a stream that take the place of others, in order: int64 [n], the row that has them told, and of what.
+
+    void: bool [n], the line should never have been told.
+    """
+
+    row: Int64s
+    version: Int64s
+    void: Bools
+
+
+def one_line(tenant: str, plan: StreamPlan, said: Said, told: Told, *, revision: int = 0) -> bytes:
     """Any line; ``revision``: greater than of lines that it takes the place of."""
     place = told.place
     line = wire.RawResolved(
@@ -102,7 +113,27 @@ def written(records: Records, plain: Plain, functions: Functions | None) -> Iter
         yield int(partition[first]), Rows(text[begin : int(ends[last - 1])], ends[first:last] - begin)
 
 
-def _by_machine(records: Records, plain: Plain, addresses: Addresses, functions: Functions) -> Rows:
+def rewritten(
+    records: Records, stream: Stream, arrived: Arrived, again: Again, revision: Int64s, functions: Functions
+) -> Iterator[tuple[int, bytes]]:
+    """The line of each of ``again`` behind its partition, with its revision: int64 [n]. Their ids are ours."""
+    addresses = stream.addresses()
+    text, ends = _by_machine(
+        records, Plain(stream, arrived, again.row, again.version), addresses, functions, (revision, again.void)
+    )
+    partitions = addresses.partitions[records.versions.place[again.version]].tolist()
+    whole = text.data
+    for partition, (begin, end) in zip(partitions, pairwise([0, *ends.tolist()]), strict=True):
+        yield partition, bytes(whole[begin : end - 1])
+
+
+_FIRST = np.zeros(0, np.int64), np.zeros(0, np.bool_)
+"""Lines that are told for the first time."""
+
+
+def _by_machine(
+    records: Records, plain: Plain, addresses: Addresses, functions: Functions, again: tuple[Int64s, Bools] = _FIRST
+) -> Rows:
     rows, versions, text = plain.arrived.rows, records.versions, plain.arrived.text
     place = versions.place[plain.version]
     size = _FORM + len(addresses.source) + len(addresses.tenant)
@@ -111,7 +142,7 @@ def _by_machine(records: Records, plain: Plain, addresses: Addresses, functions:
         sizes += (end - begin)[plain.row]
     out = np.empty(int(sizes.sum()) + size * len(sizes), np.uint8)
     ends = np.empty(len(sizes), np.int64)
-    functions.write_lines(plain.row, plain.version, text, rows, versions, records.heap, addresses, out, ends)
+    functions.write_lines(plain.row, plain.version, *again, text, rows, versions, records.heap, addresses, out, ends)
     return Rows(out, ends)
 
 

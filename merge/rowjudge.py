@@ -1,7 +1,7 @@
 """Versions of records judged one after the other by compiled code: what merge/rounds.py does, many times as fast.
 
-A version that is not as most are, one that comes late, moves its record or belongs where nothing was told
-of yet, is handed to merge/judging.py; after it the next row goes on.
+A version that comes late is judged by merge/rowlate.py. One that moves its record, or belongs where nothing was
+told of yet, is handed to merge/judging.py; after it the next row goes on.
 
 Imported only by merge/compiled.py.
 """
@@ -11,68 +11,12 @@ from __future__ import annotations
 import numpy as np
 
 from flockiq.merge.codes import BY_HAND, DONE, DUPLICATES, FULL, HEAP, UNCHANGED, VERSIONS
+from flockiq.merge.rowlate import late
 from flockiq.merge.rowmap import placed
-from flockiq.shared.machine.code import Array, Columns, Whole, borrowing, newer
+from flockiq.merge.rowmerge import DELETED, MARGIN, NOTHING, NOWHERE, PARTIAL, merged
+from flockiq.shared.machine.code import Array, Columns, borrowing, newer
 from flockiq.shared.machine.stretches import lane_of_bytes
-from flockiq.shared.machine.tokens import CLOSE, COMMA, OPEN, copied, same, value_end
-
-_DELETED, _PARTIAL = 100, 117  # ops d and u
-_NOWHERE = -1
-_NOTHING = 2  # bytes of "{}", which every heap begins with
-_MARGIN = 16
-
-
-@borrowing
-def _begins(text: Array, p: int, end: int, heads: Array, first: int, last: int) -> bool:
-    """Whether a member begins at ``p``."""
-    if end - p < last - first:
-        return False
-    return same(text, p, p + last - first, heads, first, last)
-
-
-@borrowing
-def merged(heap: Array, p: int, p_end: int, q: int, q_end: int, shape: Columns, o: int, value: Array) -> Whole:
-    """Write at ``o`` what is known once the update at ``q`` follows what was known at ``p``; where it ends, or -1.
-
-    -1: one of them is not as the plan's fields are today. ``value`` becomes where each field is, -1 without one.
-    """
-    start = o
-    p_end -= 1
-    q_end -= 1
-    p += 1
-    q += 1
-    heap[o] = OPEN
-    o += 1
-    for field in range(len(shape.kind)):
-        first, last = shape.head_bounds[field], shape.head_bounds[field + 1]
-        value[field, 0] = -1
-        before, said = (
-            _begins(heap, p, p_end, shape.heads, first, last),
-            _begins(heap, q, q_end, shape.heads, first, last),
-        )
-        if not before and not said:
-            continue
-        if o > start + 1:
-            heap[o] = COMMA
-            o += 1
-        o = copied(heap, o, shape.heads, first, last)
-        value[field, 0] = o
-        if before:
-            begin = p + last - first
-            end = value_end(heap, begin)
-            if not said:
-                o = copied(heap, o, heap, begin, end)
-            p = end + (end < p_end)
-        if said:
-            begin = q + last - first
-            end = value_end(heap, begin)
-            o = copied(heap, o, heap, begin, end)
-            q = end + (end < q_end)
-        value[field, 1] = o
-    if p != p_end or q != q_end:
-        return -1
-    heap[o] = CLOSE
-    return o + 1
+from flockiq.shared.machine.tokens import copied, same
 
 
 @borrowing
@@ -92,38 +36,29 @@ def judge(
         record, op = rows.number[i], rows.op[i]
         us, rr, tie, rest = rows.us[i], rows.rr[i], rows.tie[i], rows.rest[i]
         last = head[record]
-        begin, end, content, place, gone, again = 0, _NOTHING, nothing, np.int64(_NOWHERE), True, False
+        begin, end, content, place, gone, again = 0, NOTHING, nothing, np.int64(NOWHERE), True, False
         if last >= 0:
             if not newer(us, rr, tie, versions.us[last], versions.rr[last], versions.tie[last]):
-                one = last
-                for _ in range(depth[record] + 1):
-                    if one < 0 or (
-                        versions.tie[one] == tie
-                        and versions.rest[one] == rest
-                        and versions.us[one] == us
-                        and versions.rr[one] == rr
-                    ):
-                        break
-                    one = versions.before[one]
-                else:
-                    one = -1
-                if one < 0:
-                    return i, BY_HAND
-                counts[DUPLICATES] += 1
+                why = late(
+                    i, text, rows, said, shape, placings, place_of, head, depth, versions, heap, now_us, nothing,
+                    scratch, out,
+                )  # fmt: skip
+                if why != DONE:
+                    return i, why
                 continue
             begin, end, content = versions.begin[last], versions.end[last], versions.content[last]
             place = versions.place[last]
-            gone = versions.op[last] == _DELETED or place == _NOWHERE
+            gone = versions.op[last] == DELETED or place == NOWHERE
             again = versions.tie[last] == tie and versions.rest[last] == rest
         same_version = again and versions.us[last] == us
         was = place
         size = rows.end[i] - rows.begin[i]
         at = counts[HEAP]
-        if at + 2 * size + end - begin + _MARGIN > len(heap):
+        if at + 2 * size + end - begin + MARGIN > len(heap):
             return i, FULL
-        given_begin, given_end = 0, _NOTHING
+        given_begin, given_end = 0, NOTHING
         known = same_version
-        if op == _PARTIAL:
+        if op == PARTIAL:
             given_begin = at
             given_end = copied(heap, at, said, rows.begin[i], rows.end[i])
             at = given_end
@@ -138,7 +73,7 @@ def judge(
                 if lane != content or not same(heap, at, close, heap, begin, end):  # else they are kept once
                     begin, end, content = at, close, lane
                     at = close
-        elif op != _DELETED:
+        elif op != DELETED:
             known = known or (not gone and rows.content[i] == content)
             if not known:
                 place = rows.place[i]
@@ -148,8 +83,8 @@ def judge(
                     content = rows.content[i]
                     at = end
             given_begin, given_end = begin, end
-        news = not (known or again) and place != _NOWHERE
-        if not known and op != _DELETED and (place == _NOWHERE or (was != _NOWHERE and was != place)):
+        news = not (known or again) and place != NOWHERE
+        if not known and op != DELETED and (place == NOWHERE or (was != NOWHERE and was != place)):
             return i, BY_HAND
         counts[HEAP] = at
         counts[DUPLICATES] += again

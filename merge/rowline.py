@@ -21,12 +21,14 @@ _TS_US = bytes_of('","ts_us":')
 _RUN = bytes_of(',"run":')
 _ROW = bytes_of(',"row":')
 _CAPTURED = bytes_of(',"captured_us":')
+_REVISION = bytes_of(',"rev":')
 _FIELDS = bytes_of(',"fields":')
+_VOID = bytes_of("{}")
 _END = bytes_of("}}\n")
 _DIGITS = bytes_of("0123456789abcdef")
 _SIGN = np.uint64(1 << 63)
 _DAY_US = 86_400_000_000
-_QUOTE, _DASH, _T, _Z, _COLON, _POINT = 34, 45, 84, 90, 58, 46
+_QUOTE, _DASH, _T, _Z, _COLON, _POINT, _V = 34, 45, 84, 90, 58, 46, 118
 
 
 @borrowing
@@ -97,11 +99,15 @@ def _time(us: int, out: Array, o: int) -> Whole:
 
 @borrowing
 def write_lines(
-    told_row: Array, told_version: Array, text: Array, rows: Columns, versions: Columns, heap: Array, book: Columns,
-    out: Array, ends: Array,
+    told_row: Array, told_version: Array, revision: Array, void: Array, text: Array, rows: Columns, versions: Columns,
+    heap: Array, book: Columns, out: Array, ends: Array,
 ) -> None:  # fmt: skip
-    """Write the lines of what was told, each with its newline; ``ends``: int64, where each ends in ``out``."""
+    """Write the lines of what was told, each with its newline; ``ends``: int64, where each ends in ``out``.
+
+    revision, void: of lines that take the place of others, else of length 0.
+    """
     o = 0
+    again = len(revision) > 0
     for k in range(len(told_row)):
         row, version = told_row[k], told_version[k]
         place = versions.place[version]
@@ -122,7 +128,8 @@ def write_lines(
         middle = book.middles[place]
         o = copied(out, o, book.utf8, book.ends[place] - book.sizes[place], middle)
         o = _put(out, o, _OP)
-        out[o] = versions.op[version]
+        voided = again and void[k]
+        out[o] = _V if voided else versions.op[version]
         o = _put(out, o + 1, _ABOUT)
         o = copied(out, o, book.utf8, middle, book.ends[place])
         o = _put(out, o, _KEY)
@@ -136,8 +143,13 @@ def write_lines(
         o = _number(rr & ((1 << 32) - 1), 1, out, o)
         o = _put(out, o, _CAPTURED)
         o = _whole(rows.captured_us[row], out, o)
+        if again:
+            o = _number(revision[k], 1, out, _put(out, o, _REVISION))
         o = _put(out, o, _FIELDS)
-        o = copied(out, o, heap, versions.given_begin[version], versions.given_end[version])
+        if voided:
+            o = _put(out, o, _VOID)
+        else:
+            o = copied(out, o, heap, versions.given_begin[version], versions.given_end[version])
         o = _put(out, o, _END)
         ends[k] = o
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from flockiq.merge import compiled
 from flockiq.merge.changes import Changes
+from flockiq.merge.judging import Judging
 from flockiq.merge.mapping import FieldPlan, StreamPlan, stream_plans
 from flockiq.merge.warm import PLAN
 from flockiq.shared import wire
@@ -172,6 +174,46 @@ def test_a_stream_of_config_is_merged_as_without_it(config: Config, data: st.Dat
 
 
 _GOOD = b'{"string":"a","placed":"b"}'
+
+
+_SMALL = st.fixed_dictionaries(
+    {},
+    optional={
+        "string": st.sampled_from(["a", "b", "ü"]),
+        "integer": st.sampled_from([1, 2]),
+        "decimal": st.sampled_from(["1.5", "2.50"]),
+        "placed": st.sampled_from(["a", "a", "a", "b"]),
+    },
+)
+_LATE = st.tuples(st.sampled_from("crruuuuud"), st.integers(1, 9), st.integers(0, 2), st.sampled_from("12"), _SMALL)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.lists(_LATE, min_size=1, max_size=14), min_size=1, max_size=3), st.sampled_from([{}, {"placed": "a"}])
+)
+def test_versions_that_come_late_are_worked_out_as_without_it(
+    batches: list[list[tuple[str, int, int, str, dict[str, Any]]]], place: dict[str, str]
+) -> None:
+    """Whatever follows them: updates, deletes and whole records, of one place or of several."""
+    machine, plain = _both({("source", "things"): _WIDE})
+    for number, told in enumerate(batches, 1):
+        lines = [_line(op, us, run, key, msgspec.json.encode(record | place)) for op, us, run, key, record in told]
+        _same(machine, plain, [_packed(lines)], number)
+
+
+def test_most_late_versions_are_worked_out_by_machine_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that changes what was known after an update, and one that makes a line void."""
+    machine, plain = _both({("source", "things"): _WIDE})
+    first = [_line("r", 1, 1, "1", _GOOD), _line("u", 3, 1, "1", b'{"integer":1}'), _line("r", 5, 1, "1", _GOOD)]
+    late = [_line("u", 2, 1, "1", b'{"string":"b"}'), _line("r", 4, 1, "1", _GOOD)]
+    for changes in (machine, plain):
+        changes.folded(compiled.ready(), [_packed(first)], 1)
+    expected = plain.folded(None, [_packed(late)], 2)
+    monkeypatch.setattr(Judging, "late", None)
+    assert _shown(machine.folded(compiled.ready(), [_packed(late)], 2)) == _shown(expected)
+    (event,) = [wire.unpack(event.body) for event in expected.outbox.events["resolved"]]
+    assert [json.loads(line)["data"]["op"] for line in event.split(b"\n")] == ["u", "v", "r"]
 
 
 @pytest.mark.parametrize(
