@@ -38,13 +38,14 @@ from flockiq.pipeline.parts import (
     US,
     US_OF,
 )
-from flockiq.pipeline.rowindex import NEW, Held, held, held_ids, id_number, keep
+from flockiq.pipeline.rowindex import NEW, Held, ask_place, held, held_ids, id_number, keep, likely, sought
 from flockiq.pipeline.rowknown import with_lanes
 from flockiq.shared.machine.code import Array, Columns, Truth, Whole, compiled, inlined
-from flockiq.shared.machine.memory import byte, copy, load, put, store
+from flockiq.shared.machine.memory import ask_for, ask_for_row, byte, copy, load, put, store
 from flockiq.shared.machine.stretches import alike, lane_of_bytes
 
 _SLASH = 47
+_AHEAD = 8  # lines: what is to be looked into is asked for so many before it is
 
 
 @inlined
@@ -77,16 +78,42 @@ def _shown(text: int, line: int, texts: Held) -> Whole:
 
 
 @inlined
-def _key(text: int, line: int, texts: Held, scratch: int) -> Whole:
-    """The lane of a line's stream/key, which is kept."""
+def _key(text: int, line: int, scratch: int) -> Whole:
+    """Put a line's stream/key into ``scratch``; its size."""
     stream = load(line, STREAM_END) - load(line, STREAM)
     size = stream + 1 + load(line, KEY_END) - load(line, KEY)
     copy(scratch, 0, text, load(line, STREAM), stream)
     put(scratch, stream, _SLASH)
     copy(scratch, stream + 1, text, load(line, KEY), size - stream - 1)
-    lane = lane_of_bytes(scratch, 0, size)
-    keep(texts, lane, scratch, 0, size)
+    return size
+
+
+@inlined
+def _ask(text: int, line: int, key: int, names: Held, texts: Held, events: Held, scratch: int) -> Whole:
+    """Ask for the places where a line's entity, event and key are looked for; the lane of its key, ``key`` if known."""
+    ask_place(names[0], names[4], load(line, ENTITY_HIGH))
+    ask_place(events[0], events[4], load(line, EVENT_HIGH))
+    if load(line, KNOWN) >= 0:
+        return key
+    lane = lane_of_bytes(scratch, 0, _key(text, line, scratch))
+    ask_place(texts[0], texts[5], lane)
     return lane
+
+
+@inlined
+def _ask_further(line: int, lane: int, names: Held, texts: Held, group_of: int, shown_of: int, prints: Array) -> None:
+    """Ask for what the places say: what is known of the entity, and the key's lane."""
+    entity = likely(names[0], names[4], load(line, ENTITY_HIGH))
+    if entity >= 0:
+        ask_for(names[1], entity)
+        ask_for(names[3], entity)
+        ask_for(group_of, entity)
+        ask_for(shown_of, entity)
+        ask_for_row(prints, entity)
+    if load(line, KNOWN) < 0:
+        number = likely(texts[0], texts[5], lane)
+        if number >= 0:
+            ask_for(texts[1], number)
 
 
 @compiled
@@ -118,8 +145,17 @@ def enter(
     bounds, utf8 = entities.bounds.ctypes.data, entities.utf8.ctypes.data
     kept, events = held(texts), held_ids(ids)
     values, fields = value.ctypes.data, value.shape[1]
-    others = 0
-    for i in range(len(at)):
+    others, n = 0, len(at)
+    for i in range(-2 * _AHEAD, n):
+        coming = i + 2 * _AHEAD
+        if coming < n:
+            line = lines + at[coming] * 8 * PARTS
+            out[KEY_LANE, coming] = _ask(text, line, key[coming], names, kept, events, spare)
+        coming = i + _AHEAD
+        if 0 <= coming < n:
+            _ask_further(lines + at[coming] * 8 * PARTS, out[KEY_LANE, coming], names, kept, group_of, shown_of, prints)
+        if i < 0:
+            continue
         line = lines + at[i] * 8 * PARTS
         high, low = load(line, ENTITY_HIGH), load(line, ENTITY_LOW)
         entity = id_number(names, high, low, False)  # noqa: FBT003
@@ -142,13 +178,13 @@ def enter(
         high = load(line, EVENT_HIGH)
         id_number(events, high, load(line, EVENT_LOW), True)  # noqa: FBT003
         out[EVENT, i] = high
-        lane = key[i]
         if load(line, KNOWN) < 0:
-            lane = _key(text, line, kept, spare)
+            lane = out[KEY_LANE, i]
+            if sought(kept[0], kept[1], kept[5], lane)[1] < 0:
+                keep(kept, lane, spare, 0, _key(text, line, spare))
             if 0 <= entity < len(prints):
                 mine = with_lanes(np.uint64(load(line, PRINT)), values + i * 8 * fields, fields, lane, secret)
                 prints[entity, source[i]] = np.int64(mine)
-        out[KEY_LANE, i] = lane
         out[OP_OF, i], out[US_OF, i], out[RR_OF, i] = load(line, OP), load(line, US), load(line, RR)
         out[REVISION_OF, i] = load(line, REVISION)
     return others

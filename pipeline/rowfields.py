@@ -22,12 +22,12 @@ from flockiq.pipeline.parts import (
     STRING,
     TIMESTAMP,
 )
-from flockiq.pipeline.rowindex import Held, held, keep
+from flockiq.pipeline.rowindex import Held, ask_place, held, keep, likely
 from flockiq.pipeline.rowread import value_end, whole
 from flockiq.shared.lanes import ABSENT, NULL
 from flockiq.shared.machine.code import Array, Columns, Whole, compiled, inlined
 from flockiq.shared.machine.dates import date, timestamp
-from flockiq.shared.machine.memory import bits_of, byte, put
+from flockiq.shared.machine.memory import ask_for, bits_of, byte, load, put, store
 from flockiq.shared.machine.stretches import QUOTE, after, alike, closing, lane_of_bytes, literal
 
 _TRUE, _FALSE = literal("true"), literal("false")
@@ -35,6 +35,11 @@ _BACKSLASH, _MINUS, _POINT, _ZERO, _NINE, _COLON, _CLOSE = 92, 45, 46, 48, 57, 5
 _MOST_DIGITS = 17  # of a number that surely fits a lane
 _EXACT = 1 << 53  # up to here every integer is a double
 _EXACT_POWER = 22  # and so is every power of ten
+
+_LATER = 16  # texts that wait, as rows of three words
+_LANE, _BEGIN, _END = range(3)
+_WORDS = 3
+_TURN = _WORDS * _LATER  # behind them: whose turn it is
 
 _POWERS = np.array([10.0**power for power in range(_EXACT_POWER + 1)])
 _TENS = np.array([10**power for power in range(19)], np.int64)
@@ -115,12 +120,39 @@ def _double(text: int, p: int, end: int) -> Whole:
 
 
 @inlined
-def _text(text: int, p: int, end: int, texts: Held, scratch: int) -> Whole:
+def _kept(text: int, texts: Held, later: int) -> None:
+    """Keep the text that has waited longest, if one has."""
+    turn = load(later, _TURN)
+    oldest = later + 8 * (_WORDS * (turn % _LATER))
+    if load(oldest, _END) >= 0:
+        keep(texts, load(oldest, _LANE), text, load(oldest, _BEGIN), load(oldest, _END))
+
+
+@inlined
+def _keep_later(lane: int, text: int, p: int, end: int, texts: Held, later: int) -> None:
+    """Keep a text when the place where it is looked for has come into the cache; others, whose has, are kept now."""
+    turn = load(later, _TURN)
+    mine = later + 8 * (_WORDS * (turn % _LATER))
+    _kept(text, texts, later)
+    store(mine, _LANE, lane)
+    store(mine, _BEGIN, p)
+    store(mine, _END, end)
+    store(later, _TURN, turn + 1)
+    ask_place(texts[0], texts[5], lane)
+    before = later + 8 * (_WORDS * ((turn + _LATER // 2) % _LATER))
+    if load(before, _END) >= 0:
+        number = likely(texts[0], texts[5], load(before, _LANE))
+        if number >= 0:
+            ask_for(texts[1], number)
+
+
+@inlined
+def _text(text: int, p: int, end: int, texts: Held, scratch: int, later: int) -> Whole:
     """The lane of a quoted text from ``p`` to ``end``, quotes included, which is kept; ABSENT where it is left."""
     close = closing(text, p + 1)
     if close == end - 1:
         lane = lane_of_bytes(text, p + 1, close)
-        keep(texts, lane, text, p + 1, close)
+        _keep_later(lane, text, p + 1, close, texts, later)
         return lane
     size = _plain(text, p + 1, end - 1, scratch)
     if size < 0:
@@ -139,13 +171,14 @@ def _lane(
     scale: int,
     texts: Held,
     scratch: int,
+    later: int,
 ) -> Whole:
     """The lane of one JSON value, or ABSENT where it is left to others."""
     if byte(text, p) == 110:
         return NULL
     quoted = byte(text, p) == QUOTE
     if kind == STRING or kind == JSON:
-        return _text(text, p, end, texts, scratch) if quoted else ABSENT
+        return _text(text, p, end, texts, scratch, later) if quoted else ABSENT
     if kind == DECIMAL:
         return _decimal(text, p + 1, end - 1, scale) if quoted else ABSENT
     if kind == INTEGER:
@@ -188,6 +221,9 @@ def read_fields(
     names, bounds, kind, scale = shape.names.ctypes.data, shape.bounds, shape.kind, shape.scale
     fields = len(kind)
     said = np.full(fields, -1, np.int64)
+    waiting = np.full(_TURN + 1, -1, np.int64)
+    waiting[_TURN] = 0
+    later = waiting.ctypes.data
     others = 0
     for i in range(len(at)):
         if parts[at[i], KNOWN] >= 0:
@@ -218,11 +254,14 @@ def read_fields(
                     others += 1
                     break
                 said[field] = i
-                lane = _lane(text, p, stop, kind[field], scale[field], held_, spare)
+                lane = _lane(text, p, stop, kind[field], scale[field], held_, spare, later)
                 value[i, field] = lane
                 expected = field + 1
                 if lane == ABSENT:
                     left[others, 0], left[others, 1], left[others, 2], left[others, 3] = i, field, p, stop
                     others += 1
             p = stop
+    for _ in range(_LATER):
+        _kept(text, held_, later)
+        store(later, _TURN, load(later, _TURN) + 1)
     return others

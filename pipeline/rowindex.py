@@ -11,7 +11,7 @@ import numpy as np
 
 from flockiq.shared.laneindex import FREE
 from flockiq.shared.machine.code import Columns, Whole, begin_at, inlined
-from flockiq.shared.machine.memory import copy, load, load_place, store, store_place
+from flockiq.shared.machine.memory import ask_for_place, copy, load, load_place, store, store_place
 
 Held = Any  # a tuple of addresses, and how many places an index has, less one
 
@@ -27,6 +27,18 @@ def sought(places: int, lanes: int, mask: int, lane: int) -> tuple[Whole, Whole]
         at = (at + 1) & mask
         number = load_place(places, at)
     return at, number
+
+
+@inlined
+def ask_place(places: int, mask: int, lane: int) -> None:
+    """Ask for the place where a LaneIndex looks for a lane first."""
+    ask_for_place(places, begin_at(lane, mask))
+
+
+@inlined
+def likely(places: int, mask: int, lane: int) -> Whole:
+    """The number that a lane has unless another has taken its first place; -1 where that is free."""
+    return load_place(places, begin_at(lane, mask))
 
 
 @inlined

@@ -18,8 +18,10 @@ from flockiq.pipeline.rowscore import number, observe
 from flockiq.pipeline.rowtake import SAID, again, end_override, take
 from flockiq.shared.lanes import ABSENT, NULL
 from flockiq.shared.machine.code import Array, Columns, borrowing, newer
+from flockiq.shared.machine.memory import ask_for_row, ask_for_whole_row
 from flockiq.shared.rows import DELETE, ENDS, UPSERT
 
+_AHEAD = 8  # rows: what a row will need is asked for so many before it
 _ADDED, _REMOVED, _CHANGED = 0, 1, 2
 
 
@@ -36,6 +38,42 @@ def _differ(e: int, field: int, sources: int, value: Array) -> bool:
         first = lane
         several = True
     return differ
+
+
+@borrowing
+def _ask_for_entity(
+    e: int,
+    value: Array,
+    best: Array,
+    age: Array,
+    older: Array,
+    winner_of: Array,
+    rule_of: Array,
+    seen_us: Array,
+    seen_rr: Array,
+    seen_tie: Array,
+    key: Array,
+) -> None:
+    """Ask for what is known of an entity: it stands in as many places of memory as there are columns."""
+    ask_for_whole_row(value, e)
+    ask_for_whole_row(best, e)
+    ask_for_row(age, e)
+    ask_for_row(older, e)
+    ask_for_row(winner_of, e)
+    ask_for_row(rule_of, e)
+    ask_for_row(seen_us, e)
+    ask_for_row(seen_rr, e)
+    ask_for_row(seen_tie, e)
+    ask_for_row(key, e)
+
+
+@borrowing
+def _ask_for_group(g: int, counts: Array, means: Array, variances: Array, quiet_us: Array) -> None:
+    """Ask for the baselines of a group."""
+    ask_for_row(counts, g)
+    ask_for_row(means, g)
+    ask_for_row(variances, g)
+    ask_for_row(quiet_us, g)
 
 
 @borrowing
@@ -128,6 +166,9 @@ def fold_rows(
     for i in range(begin, len(entity)):
         if not left:
             return i, m, d, k, left
+        coming = min(i + _AHEAD, len(entity) - 1)
+        _ask_for_entity(entity[coming], value, best, age, older, winner_of, rule_of, seen_us, seen_rr, seen_tie, key)
+        _ask_for_group(group[coming], counts_, means_, variances_, quiet_us_)
         e, s = entity[i], origin[i]
         unseen, moved, more = False, False, np.int64(0)
         newest = newer(said_us[i], said_rr[i], said_tie[i], seen_us[e, s], seen_rr[e, s], seen_tie[e, s])

@@ -16,10 +16,13 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
+LINE = 64  # bytes of memory that a cache holds together
+_LINES = 4  # of a long row, how many are asked for
 WIDE = 32  # bytes compared at once: at most PADDING
 
 _BYTE, _PLACE, _WORD, _DOUBLE = ir.IntType(8), ir.IntType(32), ir.IntType(64), ir.DoubleType()
 _MANY = ir.VectorType(_BYTE, WIDE)
+_READ_SOON = 0, 3, 1  # of llvm.prefetch: to read, into every cache, data
 
 
 def _intrinsic(function: Callable[..., Any]) -> Any:
@@ -227,3 +230,72 @@ def copy_between(typing: Any, out: Any, at: Any, text: Any, begin: Any, size: An
         return context.get_dummy_value()
 
     return types.void(out, types.int64, text, types.int64, types.int64), code
+
+
+def _asked_for(builder: Any, pointer: Any) -> None:
+    """Have the processor bring a line of memory into the cache, while it goes on."""
+    kind = ir.FunctionType(ir.VoidType(), [_BYTE.as_pointer(), _PLACE, _PLACE, _PLACE])
+    prefetch = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
+        builder.module, kind, "llvm.prefetch.p0i8"
+    )
+    builder.call(prefetch, [pointer, *(ir.Constant(_PLACE, how) for how in _READ_SOON)])
+
+
+@_intrinsic
+def ask_for(typing: Any, column: Any, at: Any) -> Any:
+    """Ask for value number ``at`` of a column of int64, so that it is in the cache when it is read.
+
+    It may be one that is not there: nothing is read.
+    """
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _asked_for(builder, builder.bitcast(_pointer(builder, args[0], args[1], _WORD), _BYTE.as_pointer()))
+        return context.get_dummy_value()
+
+    return types.none(types.int64, types.int64), code
+
+
+@_intrinsic
+def ask_for_place(typing: Any, column: Any, at: Any) -> Any:
+    """The same of a column of int32."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _asked_for(builder, builder.bitcast(_pointer(builder, args[0], args[1], _PLACE), _BYTE.as_pointer()))
+        return context.get_dummy_value()
+
+    return types.none(types.int64, types.int64), code
+
+
+@_intrinsic
+def ask_for_row(typing: Any, column: Any, row: Any) -> Any:
+    """The same of where a row of an array begins."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        first, _ = _row(context, builder, signature, args)
+        _asked_for(builder, first)
+        return context.get_dummy_value()
+
+    return types.none(column, types.int64), code
+
+
+@_intrinsic
+def ask_for_whole_row(typing: Any, column: Any, row: Any) -> Any:
+    """The same of all of a row of an array, where it is no longer than some lines of memory."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        first, size = _row(context, builder, signature, args)
+        last = builder.sub(size, ir.Constant(_WORD, 1))
+        for line in range(_LINES):
+            at = ir.Constant(_WORD, line * LINE)
+            within = builder.select(builder.icmp_signed("<", at, last), at, last)
+            _asked_for(builder, builder.gep(first, [within]))
+        return context.get_dummy_value()
+
+    return types.none(column, types.int64), code
+
+
+def _row(context: Any, builder: Any, signature: Any, args: Any) -> tuple[Any, Any]:
+    """Where a row of an array begins, and its size in bytes."""
+    array = context.make_array(signature.args[0])(context, builder, args[0])
+    size = builder.extract_value(array.strides, 0)
+    return builder.gep(builder.bitcast(array.data, _BYTE.as_pointer()), [builder.mul(args[1], size)]), size
