@@ -124,6 +124,23 @@ async def test_however_batches_are_cut_and_repeated_the_alerts_are_the_same(
     assert {alert: await alerts.history(tenant, alert) for alert in expected} == history
 
 
+async def test_a_call_of_many_alerts_stores_each_of_them(alerts: AlertStore) -> None:
+    """New ones, ones that are only seen again and ones that end, a hundred and more in one call."""
+    before = [step(f"a{number}", 1, "fire", subject=f"e{number}") for number in range(101)]
+    changes: Sequence[Change] = ("update", "resolve")
+    after = [step(f"a{number}", 2, changes[number % 3 == 0], subject=f"e{number}") for number in range(90)]
+    after += [step(f"b{number}", 1, "fire", opened_us=2_000 + number) for number in range(77)]
+    assert await alerts.apply("many", before) == len(before)
+    assert await alerts.apply("many", after) == len(after)
+    expected, history = fold([*before, *after])
+    assert {alert.id: alert for alert in (await alerts.query("many", AlertQuery(limit=500))).alerts} == expected
+    assert {one: await alerts.history("many", one) for one in ("a0", "a1", "a95", "b76")} == {
+        one: history[one] for one in ("a0", "a1", "a95", "b76")
+    }
+    found = await alerts.query("many", AlertQuery(statuses=("resolved",), limit=500))
+    assert {alert.id for alert in found.alerts} == {f"a{number}" for number in range(0, 90, 3)}
+
+
 async def test_a_person_acknowledges_and_resolves(alerts: AlertStore) -> None:
     """Both show in the alert and in its history."""
     await alerts.apply("t", [step("a", 1, "fire")])

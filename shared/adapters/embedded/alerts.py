@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 import msgspec
@@ -14,6 +15,7 @@ from flockiq.shared.adapters.embedded.database import Database
 from flockiq.shared.alerts import Alert, AlertPage, AlertQuery, AlertTransition, HistoryEntry
 from flockiq.shared.errors import NotFound
 
+ROWS = (64, 8, 1)  # that a statement writes: few different ones, which sqlite keeps prepared
 LASTING = "json_extract(CAST(body AS TEXT), '$.lasting')"
 SCHEMA = """
 CREATE TABLE alerts (
@@ -30,6 +32,7 @@ CREATE INDEX history_by_alert ON history (tenant, id, at_us, number)
 """
 _encode = msgspec.json.Encoder().encode
 _alert = msgspec.json.Decoder(Alert)
+_alerts = msgspec.json.Decoder(list[Alert])
 _entry = msgspec.json.Decoder(HistoryEntry)
 
 
@@ -137,9 +140,7 @@ def _apply(connection: sqlite3.Connection, tenant: str, transitions: Sequence[Al
             known[alert.id] = changed[alert.id] = alert
             entries.append((alert.id, life.entry(transition, alert)))
     same = [one for one in changed.values() if one.id in before and _found_by(one) == _found_by(before[one.id])]
-    connection.executemany(  # an alert that is only seen again is found as before: no index is touched
-        "UPDATE alerts SET body = ? WHERE tenant = ? AND id = ?", [(_encode(one), tenant, one.id) for one in same]
-    )
+    _store(connection, tenant, same, _SEEN_AGAIN)
     for one in same:
         del changed[one.id]
     _store(connection, tenant, changed.values())
@@ -154,11 +155,12 @@ def _found_by(alert: Alert) -> tuple[int, str, str, str]:
 
 def _stored(connection: sqlite3.Connection, tenant: str, ids: Iterable[str]) -> dict[str, Alert]:
     """Those of ``ids`` that there are."""
-    rows = connection.execute(
-        "SELECT id, body FROM alerts WHERE tenant = ? AND id IN (SELECT value FROM json_each(?))",
+    (bodies,) = connection.execute(
+        "SELECT group_concat(CAST(body AS TEXT)) FROM alerts"
+        " WHERE tenant = ? AND id IN (SELECT value FROM json_each(?))",
         (tenant, _encode(list(ids)).decode()),
-    )
-    return {identity: _alert.decode(body) for identity, body in rows}
+    ).fetchone()
+    return {alert.id: alert for alert in _alerts.decode(f"[{bodies}]")} if bodies else {}
 
 
 def _find(connection: sqlite3.Connection, tenant: str, alert_id: str) -> Alert | None:
@@ -173,20 +175,36 @@ def _known(connection: sqlite3.Connection, tenant: str, alert_id: str) -> Alert:
     return alert
 
 
-def _store(connection: sqlite3.Connection, tenant: str, alerts: Iterable[Alert]) -> None:
-    connection.executemany(
-        "INSERT INTO alerts (tenant, id, opened_us, rule, status, subject, body) VALUES (?, ?, ?, ?, ?, ?, ?)"
-        " ON CONFLICT (tenant, id) DO UPDATE SET opened_us = excluded.opened_us, rule = excluded.rule,"
-        " status = excluded.status, subject = excluded.subject, body = excluded.body",
-        [(tenant, alert.id, *_found_by(alert), _encode(alert)) for alert in alerts],
-    )
+_ALERT = "INSERT INTO alerts (tenant, id, opened_us, rule, status, subject, body) VALUES {}"
+_CHANGED = (
+    " ON CONFLICT (tenant, id) DO UPDATE SET opened_us = excluded.opened_us, rule = excluded.rule,"
+    " status = excluded.status, subject = excluded.subject, body = excluded.body"
+)
+_SEEN_AGAIN = " ON CONFLICT (tenant, id) DO UPDATE SET body = excluded.body"  # found as before: no index is touched
+_ENTRY = "INSERT INTO history (tenant, id, at_us, body) VALUES {}"
+
+
+def _store(connection: sqlite3.Connection, tenant: str, alerts: Iterable[Alert], known: str = _CHANGED) -> None:
+    rows = [(tenant, alert.id, *_found_by(alert), _encode(alert)) for alert in alerts]
+    _write(connection, _ALERT + known, rows)
 
 
 def _remember(connection: sqlite3.Connection, tenant: str, entries: Iterable[tuple[str, HistoryEntry]]) -> None:
-    connection.executemany(
-        "INSERT INTO history (tenant, id, at_us, body) VALUES (?, ?, ?, ?)",
-        [(tenant, alert, entry.at_us, _encode(entry)) for alert, entry in entries],
-    )
+    _write(connection, _ENTRY, [(tenant, alert, entry.at_us, _encode(entry)) for alert, entry in entries])
+
+
+def _write(connection: sqlite3.Connection, statement: str, rows: Sequence[tuple[str | int | bytes, ...]]) -> None:
+    """Write rows, many by a statement; ``{}`` stands for their values.
+
+    A thread lets go of the interpreter at each statement and then waits for it, while another thread folds.
+    """
+    begin = 0
+    for size in ROWS:
+        while len(rows) - begin >= size:
+            some = rows[begin : begin + size]
+            begin += size
+            values = f"({', '.join('?' * len(some[0]))})"
+            connection.execute(statement.format(", ".join([values] * size)), list(chain.from_iterable(some)))
 
 
 def _question(tenant: str, query: AlertQuery) -> tuple[str, list[str | int]]:
