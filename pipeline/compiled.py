@@ -28,7 +28,8 @@ class Functions(NamedTuple):
     joined: Function
     numbered: Function
     written: Function
-    ids_of_bytes: Function
+    measure_deltas: Function
+    tell_deltas: Function
     run_block: Function
     judge: Function
 
@@ -38,12 +39,12 @@ loading = Loading(
     modules=(
         "flockiq.shared.cel.rowprogram",
         "flockiq.shared.machine.code",
-        "flockiq.shared.machine.ids",
         "flockiq.shared.machine.writing",
         "flockiq.pipeline.rowwise",
         "flockiq.pipeline.rowread",
         "flockiq.pipeline.rowfields",
         "flockiq.pipeline.rowenter",
+        "flockiq.pipeline.rowdelta",
         "flockiq.pipeline.rowlog",
         "flockiq.pipeline.roworder",
         "flockiq.signal.rowjudge",
@@ -58,6 +59,7 @@ loading = Loading(
         "pipeline/parts.py",
         "pipeline/prints.py",
         "pipeline/rowchoose.py",
+        "pipeline/rowdelta.py",
         "pipeline/rowenter.py",
         "pipeline/rowfields.py",
         "pipeline/rowindex.py",
@@ -66,11 +68,14 @@ loading = Loading(
         "pipeline/roworder.py",
         "pipeline/rowread.py",
         "pipeline/rowscore.py",
+        "pipeline/rowspell.py",
         "pipeline/rowtake.py",
         "pipeline/rowwise.py",
+        "pipeline/tellings.py",
         "shared/cel/program.py",
         "shared/cel/rowprogram.py",
         "shared/machine/ids.py",
+        "shared/machine/spelling.py",
         "shared/machine/writing.py",
         "shared/pool.py",
         "signal/hits.py",

@@ -136,6 +136,10 @@ class Names(Listed):
         self._index.add(lanes)
         return True
 
+    def are_ids(self, numbers: Int64s) -> bool:
+        """Whether all of int64 [n] numbers name ids, which are kept as two words."""
+        return not self._odd or self._odd.keys().isdisjoint(numbers.tolist())
+
     def many(self, numbers: Int64s) -> list[str]:
         """Those of int64 [n] numbers."""
         found = ids_of(self._index.lanes[numbers], self._rest[numbers])

@@ -11,7 +11,9 @@ import numpy as np
 from flockiq.pipeline.decode import lines_of, rows_of
 from flockiq.pipeline.forgetting import erase, forget, refuse
 from flockiq.pipeline.overriding import add_overrides, end_overrides
+from flockiq.pipeline.placing import Placing
 from flockiq.pipeline.store import Entry, apply, base_of, entry_of, snapshot_of
+from flockiq.pipeline.tellings import About
 from flockiq.pipeline.told import Telling
 from flockiq.pipeline.types import TypeState, empty_rows
 from flockiq.pipeline.world import Plan
@@ -60,6 +62,7 @@ class Resolved:
         self.texts = Texts()
         self.types: dict[str, TypeState] = {}
         self.tombstones = Tombstones()
+        self._placing = self._no_places()
 
     def load(self, snapshot: bytes, entries: Sequence[bytes]) -> None:
         """Forget everything; become what the log says."""
@@ -67,6 +70,7 @@ class Resolved:
         self.texts = Texts()
         self.types = {name: TypeState(plan) for name, plan in self.plans.items()}
         self.tombstones = Tombstones()
+        self._placing = self._no_places()
         for body in ([snapshot] if snapshot else []) + list(entries):
             state = _decode(body)
             self.clock_us = max(self.clock_us, state.clock_us)
@@ -95,8 +99,7 @@ class Resolved:
         rows, letters = rows_of(lines, self.types, self.texts, now_us)
         overrides, refused = self._refuse(rows, lines.overrides, known)
         self.version = max(self.version + 1, now_us)
-        partitions = self.settings.partitions["entities"] if self.settings.entity_hubs else 0
-        told = Telling(self.settings.tenant, commit, self.version, now_us, self.texts, partitions)
+        told = Telling(About(self.settings.tenant, commit, self.version, now_us, self._placing), self.texts)
         changed: dict[str, Entry] = {}
         duplicates = too_late = 0
         nothing = np.zeros(0, np.int64)
@@ -136,6 +139,9 @@ class Resolved:
         )
         records = sum(map(len, rows.values()))
         return Folded(body, told.outbox(), lines.letters + letters, records, bool(erased) or refused, receipts)
+
+    def _no_places(self) -> Placing:
+        return Placing(self.settings.partitions["entities"] if self.settings.entity_hubs else 0)
 
     def _refuse(
         self, rows: dict[str, Rows], overrides: Sequence[wire.Override], known: Mapping[str, tuple[int, int]]

@@ -58,7 +58,7 @@ def tell_deltas(
     causes = texts.many(events)
     fields, kinds = [field.name for field in layout.fields], [str(kind) for kind in KINDS]
     kind = told.kind.astype(np.int64)
-    tellers, teller = _tellers(state, told)
+    tellers, teller = tellers_of(state, told)
     old, new, relative = _values(pool, layout, told, texts)
     about, field, caused = pool.said(entities), pool.said(fields), pool.said(causes)
     ids = pool.ids(about.plain[entity], field.plain[told.field], caused.plain[cause], old.plain, new.plain)
@@ -125,7 +125,7 @@ def _json(text: str) -> str:
     return _encode(text).decode()
 
 
-def _tellers(state: TypeState, told: DeltaRows) -> tuple[list[str], Int64s]:
+def tellers_of(state: TypeState, told: DeltaRows) -> tuple[list[str], Int64s]:
     """Who said the values: the sources, and each person by name; which of them each delta is from."""
     layout = state.plan.layout
     tellers, which = list(layout.tellers), told.source
@@ -163,11 +163,11 @@ def _values(pool: Pool, layout: Layout, told: DeltaRows, texts: Texts) -> tuple[
         for whole, said in ((new.plain, found.plain), (new.quoted, found.quoted)):
             whole[mine] = said[len(mine) :]
         if field.kind in NUMERIC:
-            relative[mine] = _relative(field, was, now)
+            relative[mine] = relative_of(field, was, now)
     return old, new, relative
 
 
-def _relative(field: Field, old: Int64s, new: Int64s) -> Floats:
+def relative_of(field: Field, old: Int64s, new: Int64s) -> Floats:
     """The change of numbers relative to the old ones; NaN where there is none."""
     was, now = numbers(field.kind, field.scale, old), numbers(field.kind, field.scale, new)
     if field.kind == "decimal":  # of the longest, the nearest double is found by their digits

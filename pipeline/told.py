@@ -11,9 +11,11 @@ import numpy as np
 
 from flockiq.compare.findings import Findings
 from flockiq.pipeline import compiled
+from flockiq.pipeline.tell_by_machine import tell_deltas_by_machine
 from flockiq.pipeline.tell_deltas import tell_deltas
 from flockiq.pipeline.tell_entities import tell_entities
 from flockiq.pipeline.tell_findings import tell_findings
+from flockiq.pipeline.tellings import About, Told
 from flockiq.pipeline.types import Effect, TypeState
 from flockiq.pipeline.world import DeltaRows
 from flockiq.shared import wire
@@ -22,7 +24,7 @@ from flockiq.shared.lanes import Int64s, Texts
 from flockiq.shared.outbox import Outbox
 from flockiq.shared.pool import Pool, Rows
 from flockiq.shared.ports import OutgoingEvent
-from flockiq.shared.positions import bucket, hash_id
+from flockiq.shared.positions import hash_id
 from flockiq.shared.tabular import Columns, packed
 from flockiq.signal.episodes import Step
 from flockiq.signal.rows import alert_columns
@@ -44,31 +46,29 @@ class _Lines(NamedTuple):
 class Telling:
     """Collects what every entity type of a batch has to tell."""
 
-    def __init__(self, tenant: str, commit: int, version: int, now_us: int, texts: Texts, partitions: int) -> None:
-        self.tenant = tenant
-        self.commit = commit
-        self.version = version  # of golden records: commit time in µs, always greater than the last
-        self.now_us = now_us
+    def __init__(self, about: About, texts: Texts) -> None:
+        self.about = about
         self.texts = texts
-        self.partitions = partitions  # of hubs entities and deltas; 0: nothing is told there
         self.transitions: list[AlertTransition] = []
         self._columns: dict[str, list[Columns]] = defaultdict(list)
         self._lines: dict[tuple[str, int], list[Rows]] = defaultdict(list)
-        self._partitions: dict[str, int] = {}
 
     def tell(self, state: TypeState, effect: Effect) -> None:
         """Everything one entity type's batch did."""
         if len(effect.entities):
             with Pool(compiled.ready()) as pool:
-                told = tell_entities(pool, state, effect.entities, self.texts, self.tenant, self.version, self.now_us)
+                about = self.about
+                told = tell_entities(
+                    pool, state, effect.entities, self.texts, about.tenant, about.version, about.now_us
+                )
                 self._columns["Entities"].append(told.columns)
                 lines = _Lines(
-                    pool.json([f"{one}:{self.commit}" for one in told.ids]), "", told.times, told.form, told.parts
+                    pool.json([f"{one}:{about.commit}" for one in told.ids]), "", told.times, told.form, told.parts
                 )
                 self._lines_of(wire.ENTITY, pool, state, effect.entities, lines)
         self._deltas(state, effect.retracted, retracted=True)
         self._deltas(state, effect.deltas)
-        self._findings(state, effect.unfound, retracted_by=self.commit)
+        self._findings(state, effect.unfound, retracted_by=self.about.commit)
         self._findings(state, effect.found)
         self.steps(state, effect.steps)
 
@@ -89,7 +89,7 @@ class Telling:
         withdrawn: dict[tuple[int, str], str] = {}
         for step, (cause, entity, match_key, group) in zip(known, subjects, strict=True):
             watch, episode = by_name[step.episode.rule], step.episode
-            fingerprint = hash_id(self.tenant, episode.rule, entity)
+            fingerprint = hash_id(self.about.tenant, episode.rule, entity)
             alert_id = hash_id(fingerprint, cause)
             slot = (step.entity, episode.rule)
             replaces = withdrawn.pop(slot, "") if step.change in ("open", "fire") else ""
@@ -98,7 +98,7 @@ class Telling:
             self.transitions.append(
                 AlertTransition(
                     id=alert_id,
-                    revision=self.commit * MAX_REVISIONS + len(self.transitions),
+                    revision=self.about.commit * MAX_REVISIONS + len(self.transitions),
                     change=step.change,
                     at_us=step.at_us,
                     fingerprint=fingerprint,
@@ -130,7 +130,7 @@ class Telling:
             lines = _one_after_the_other(parts)
             events[hub] += wire.pack_text(partition, kind, lines.utf8, lines.ends.tolist())
         if self.transitions:
-            self._columns["Alerts"].append(alert_columns(self.transitions, self.tenant))
+            self._columns["Alerts"].append(alert_columns(self.transitions, self.about.tenant))
         return Outbox(
             events=dict(events),
             transitions=self.transitions,
@@ -139,50 +139,56 @@ class Telling:
 
     def _findings(self, state: TypeState, found: Findings, *, retracted_by: int | None = None) -> None:
         if len(found.entity):
-            told = tell_findings(state, found, self.texts, self.tenant, self.now_us, retracted_by=retracted_by)
+            tenant, now_us = self.about.tenant, self.about.now_us
+            told = tell_findings(state, found, self.texts, tenant, now_us, retracted_by=retracted_by)
             self._columns["Findings"].append(told)
 
     def _deltas(self, state: TypeState, told: DeltaRows, *, retracted: bool = False) -> None:
         if not len(told.entity):
             return
-        by = self.commit if retracted else None
-        with Pool(compiled.ready()) as pool:
-            deltas = tell_deltas(pool, state, told, self.texts, self.tenant, self.now_us, retracted_by=by)
+        by = self.about.commit if retracted else None
+        functions = compiled.ready()
+        if functions is not None:
+            found = tell_deltas_by_machine(functions, state, told, self.texts, self.about, retracted_by=by)
+            if found is not None:
+                self._take("Deltas", wire.DELTA, found)
+                return
+        with Pool(None) as pool:
+            deltas = tell_deltas(pool, state, told, self.texts, self.about.tenant, self.about.now_us, retracted_by=by)
             self._columns["Deltas"].append(deltas.columns)
             lines = _Lines(deltas.ids, '"', deltas.times, deltas.form, deltas.parts)
             self._lines_of(wire.DELTA, pool, state, told.entity, lines)
 
+    def _take(self, table: str, kind: str, told: Told) -> None:
+        self._columns[table].append(told.columns)
+        for partition, lines in told.lines:
+            self._lines[kind, partition].append(lines)
+
     def _lines_of(self, kind: str, pool: Pool, state: TypeState, entity: Int64s, lines: _Lines) -> None:
         """Lines of hub ``entities`` or ``deltas``: CloudEvents whose data is a row."""
-        if not self.partitions:
+        placing = self.about.placing
+        if not placing.partitions:
             return
         distinct, which = pool.distinct(entity)
         subjects = pool.json([f"{state.plan.layout.entity}/{name}" for name in state.ids.names.many(distinct)])
-        groups = state.groups.names.many(state.group_of[distinct])
-        partition = np.array([self._partition(group) for group in groups])[which]
+        partition = placing.of(state, distinct)[state.group_of[entity]]
         order = np.argsort(partition, kind="stable")
         begin, *between, end = lines.form
         form = (
             f'{{"specversion":"1.0","id":{lines.quote}',
             f'{lines.quote},"source":"flockiq","type":"{kind}","time":"',
-            f'","tenant":{wire.encode(self.tenant).decode()},"subject":',
+            f'","tenant":{wire.encode(self.about.tenant).decode()},"subject":',
             f',"data":{begin}',
             *between,
             f"{end}}}\n",
         )
         rows = pool.joined(form, (lines.ids, lines.times, subjects[which], *lines.parts), order)
         bounds = np.r_[0, rows.ends]
-        firsts = np.searchsorted(partition[order], np.arange(self.partitions + 1))
+        firsts = np.searchsorted(partition[order], np.arange(placing.partitions + 1))
         for one, (first, last) in enumerate(pairwise(firsts.tolist())):
             if last > first:
                 text = rows.utf8[bounds[first] : bounds[last]]
                 self._lines[kind, one].append(Rows(text, rows.ends[first:last] - bounds[first]))
-
-    def _partition(self, group: str) -> int:
-        partition = self._partitions.get(group)
-        if partition is None:
-            partition = self._partitions[group] = bucket(group, self.partitions)
-        return partition
 
 
 def _one_after_the_other(parts: Sequence[Rows]) -> Rows:

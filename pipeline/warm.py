@@ -10,9 +10,13 @@ from flockiq.pipeline.codes import REPEATED, DeltaColumns
 from flockiq.pipeline.compiled import Functions
 from flockiq.pipeline.decode import rows_of, scanned_lines
 from flockiq.pipeline.fused import in_one_pass
+from flockiq.pipeline.placing import Placing
 from flockiq.pipeline.play import seen_of
+from flockiq.pipeline.rounds import Passed
+from flockiq.pipeline.tell_by_machine import tell_deltas_by_machine
+from flockiq.pipeline.tellings import About
 from flockiq.pipeline.types import TypeState
-from flockiq.pipeline.world import Plan
+from flockiq.pipeline.world import DeltaRows, Plan
 from flockiq.shared import wire
 from flockiq.shared.cel.compile import compile_cel
 from flockiq.shared.cel.kinds import Kind as KindOfValue
@@ -21,6 +25,7 @@ from flockiq.shared.lanes import Texts
 from flockiq.shared.layout import Baseline, Field, Layout, Tolerance
 from flockiq.shared.pool import DECIMAL, Pool
 from flockiq.shared.positions import hash_id
+from flockiq.shared.rows import Rows
 from flockiq.signal.conditions import evaluate
 from flockiq.signal.episodes import Episodes
 from flockiq.signal.watch import Kind, Watch
@@ -45,7 +50,6 @@ _FIELDS = (
     Field("day", "date"),
     Field("at", "timestamp"),
 )
-_HASHED = b"".join([b"{%b}" % hash_id("1.50", "as long as an id's parts are").encode()] * 2)
 LAYOUT = Layout(
     entity="thing",
     fields=_FIELDS,
@@ -90,9 +94,22 @@ def warm(functions: Functions) -> None:
         raise AssertionError("the compiled fold does not fold a plain record")
     pool = Pool(functions)
     distinct, which = pool.distinct(np.array([150, 150]))
-    price = pool.lanes(DECIMAL, 2, distinct).plain[which]
-    if pool.joined(("{", "}"), [pool.ids(price, "as long as an id's parts are")]).utf8.tobytes() != _HASHED:
+    if pool.joined(("{", "}"), [pool.lanes(DECIMAL, 2, distinct).plain[which]]).utf8.tobytes() != b"{1.50}{1.50}":
         raise AssertionError("the compiled pool does not put texts together")
+    _tell(functions, state, record, passed, texts)
+
+
+def _tell(functions: Functions, state: TypeState, record: Rows, passed: Passed, texts: Texts) -> None:
+    """Tell what became of it, and take it back."""
+    about = About("tenant", 1, 1, 0, Placing(2))
+    row = passed.row
+    position = record.event[row], record.us[row], record.rr[row]
+    deltas = DeltaRows(record.entity[row], passed.field, passed.kind, passed.old, passed.new, *position, passed.source)
+    told = tell_deltas_by_machine(functions, state, deltas, texts, about)
+    retracted = tell_deltas_by_machine(functions, state, deltas, texts, about, retracted_by=2)
+    for one in (told, retracted):
+        if one is None or sum(len(lines.ends) for _, lines in one.lines) != len(row):
+            raise AssertionError("the compiled telling does not tell plain deltas")
 
 
 def _watch(number: int, kind: Kind, when: str) -> Watch:

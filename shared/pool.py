@@ -41,7 +41,7 @@ _encode_lines = msgspec.json.Encoder().encode_lines
 
 
 class Writing(Protocol):
-    """The compiled functions of a pool: see shared/machine/writing.py and ids.py."""
+    """The compiled functions of a pool: see shared/machine/writing.py."""
 
     @property
     def joined(self) -> Callable[..., Any]:
@@ -54,10 +54,6 @@ class Writing(Protocol):
     @property
     def written(self) -> Callable[..., Any]:
         """Lanes written out."""
-
-    @property
-    def ids_of_bytes(self) -> Callable[..., Any]:
-        """The ids that are hashes of texts."""
 
 
 class Rows(NamedTuple):
@@ -191,10 +187,6 @@ class Pool:
         hashed = self.joined(form, columns)
         n = len(hashed.ends)
         ends = np.arange(32, 32 * n + 1, 32)
-        if self._functions is not None:
-            utf8 = np.empty(32 * n, np.uint8)
-            if self._functions.ids_of_bytes(hashed.utf8, hashed.ends, utf8):
-                return self.rows(Rows(utf8, ends))
         body = memoryview(hashed.utf8)
         bounds = pairwise([0, *hashed.ends.tolist()])
         digits = "".join([xxhash.xxh3_128_hexdigest(body[a:b]) for a, b in bounds])

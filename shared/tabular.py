@@ -50,11 +50,18 @@ class Columns:
         if which is None:
             self.written(name, rows_of(texts))
         else:
-            self._shared(name, texts, which.astype(np.int32))
+            self.picked(name, rows_of(texts), which)
 
     def text(self, name: str, text: str) -> None:
         """One text in every row."""
-        self._shared(name, [text], np.zeros(self.n, np.int32))
+        self.picked(name, rows_of([text]), np.zeros(self.n, np.int32))
+
+    def picked(self, name: str, rows: Rows, which: npt.NDArray[np.integer]) -> None:
+        """The same of texts that have been put together."""
+        dictionary = Texts(len(rows.ends), _offsets(rows, np.int32), rows.utf8)
+        self.columns.append(
+            Column(name, "shared text", (b"", which.astype(np.int32, copy=False)), dictionary=dictionary)
+        )
 
     def dynamic(self, name: str, texts: Sequence[str] | Sequence[bytes]) -> None:
         """Values as their JSON texts."""
@@ -82,12 +89,6 @@ class Columns:
             self.columns.append(Column(name, "float", (there, np.ascontiguousarray(values)), nulls))
         else:
             self._put(name, "integer", np.ascontiguousarray(values))
-
-    def _shared(self, name: str, texts: Sequence[str], which: npt.NDArray[np.int32]) -> None:
-        """Texts that rows share, each kept once."""
-        rows = rows_of(texts)
-        dictionary = Texts(len(texts), _offsets(rows, np.int32), rows.utf8)
-        self.columns.append(Column(name, "shared text", (b"", which), dictionary=dictionary))
 
     def _put(self, name: str, kind: Kind, *buffers: Buffer) -> None:
         self.columns.append(Column(name, kind, (b"", *buffers)))

@@ -144,6 +144,29 @@ def put(typing: Any, text: Any, p: Any, value: Any) -> Any:
 
 
 @_intrinsic
+def put_word(typing: Any, text: Any, p: Any, value: Any) -> Any:
+    """Write eight bytes of a uint64, little end first."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        builder.store(args[2], builder.bitcast(_pointer(builder, *args[:2]), _WORD.as_pointer()), align=1)
+        return context.get_dummy_value()
+
+    return types.none(types.int64, types.int64, types.uint64), code
+
+
+@_intrinsic
+def copy_wide(typing: Any, to: Any, at: Any, text: Any, p: Any) -> Any:
+    """Copy 32 bytes from ``p`` in one text to ``at`` behind another address."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        many = builder.load(builder.bitcast(_pointer(builder, *args[2:4]), _MANY.as_pointer()), align=1)
+        builder.store(many, builder.bitcast(_pointer(builder, *args[:2]), _MANY.as_pointer()), align=1)
+        return context.get_dummy_value()
+
+    return types.none(*[types.int64] * 4), code
+
+
+@_intrinsic
 def load(typing: Any, column: Any, at: Any) -> Any:
     """Value number ``at`` of a column of int64."""
 

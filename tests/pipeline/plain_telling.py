@@ -11,6 +11,7 @@ import numpy as np
 
 from flockiq.compare.deltas import KINDS
 from flockiq.merge.golden import DELETED, UNSEEN
+from flockiq.pipeline.tellings import About
 from flockiq.pipeline.types import Effect, TypeState
 from flockiq.pipeline.world import DeltaRows
 from flockiq.shared import wire
@@ -55,13 +56,13 @@ class _Line(wire.Envelope, frozen=True, kw_only=True):
 class PlainTelling:
     """Collects what every entity type of a batch has to tell; ``lines`` by kind and partition of the hub."""
 
-    def __init__(self, tenant: str, commit: int, version: int, now_us: int, texts: Texts, partitions: int) -> None:
-        self.tenant = tenant
-        self.commit = commit
-        self.version = version  # of golden records: commit time in µs, always greater than the last
-        self.now = rfc3339(now_us)
+    def __init__(self, about: About, texts: Texts) -> None:
+        self.tenant = about.tenant
+        self.commit = about.commit
+        self.version = about.version
+        self.now = rfc3339(about.now_us)
         self.texts = texts
-        self.partitions = partitions  # of hubs entities and deltas
+        self.partitions = about.placing.partitions
         self.entities: list[bytes] = []
         self.deltas: list[bytes] = []
         self.lines: dict[tuple[str, int], list[bytes]] = defaultdict(list)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from flockiq.shared.lanetable import places
 from flockiq.shared.machine.loading import Function, Loading, use
 
 __all__ = ["Functions", "loading", "use", "warm"]
@@ -14,12 +15,13 @@ __all__ = ["Functions", "loading", "use", "warm"]
 class Functions(NamedTuple):
     """What is compiled."""
 
-    ids_of_bytes: Function
+    numbered: Function
 
 
 def warm(functions: Functions) -> None:
     """Call it once, as the stages' own modules do."""
-    functions.ids_of_bytes(np.frombuffer(b"text", np.uint8), np.array([4], np.int64), np.empty(32, np.uint8))
+    lanes = np.zeros(1, np.int64)
+    functions.numbered(lanes, lanes.copy(), lanes.copy(), *places(1))
 
 
-loading = Loading(Functions, ("flockiq.shared.machine.ids",), (), __name__, __name__)
+loading = Loading(Functions, ("flockiq.shared.machine.writing",), (), __name__, __name__)

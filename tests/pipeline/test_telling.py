@@ -40,7 +40,7 @@ def both() -> list[tuple[Outbox, PlainTelling]]:
     tell = Telling.tell
 
     def twice(self: Telling, state: TypeState, effect: Effect) -> None:
-        plain = PlainTelling(self.tenant, self.commit, self.version, self.now_us, self.texts, self.partitions)
+        plain = PlainTelling(self.about, self.texts)
         plain.tell(state, effect)
         plainly.append(plain)
         tell(self, state, effect)
