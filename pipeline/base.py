@@ -7,8 +7,6 @@ folded. So it is with a group's series. Episodes are kept for all, since only in
 
 from __future__ import annotations
 
-import copy
-
 import numpy as np
 
 from flockiq.compare.anomalies import Series
@@ -18,7 +16,7 @@ from flockiq.shared.arrays import roomier
 from flockiq.shared.lanes import Bools, Int64s
 from flockiq.shared.layout import Layout
 from flockiq.shared.stretching import stretch
-from flockiq.signal.episodes import Episode, Episodes, Open
+from flockiq.signal.episodes import Episode, Episodes, Open, copied
 
 
 class Slots:
@@ -92,8 +90,7 @@ class Base:
         else:
             of_groups = live.series.take(groups)
             of_groups.put(there, base.series.take(series[there]))
-        mine = {new: copy.deepcopy(self.open[old]) for new, old in enumerate(entities.tolist()) if old in self.open}
-        return World(golden, signs, of_groups, Episodes(mine))
+        return World(golden, signs, of_groups, Episodes(copied(self.open, entities.tolist())))
 
     def replace(self, entities: Int64s, groups: Int64s, part: World) -> None:
         """Put a part back: what is kept of it, and its episodes."""

@@ -7,7 +7,6 @@ and the scratch worlds of a replay are all moved by one function, pipeline/play.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,7 +23,7 @@ from flockiq.shared.lanes import NULL, Bools, Int64s
 from flockiq.shared.lateness import USUAL, Lateness
 from flockiq.shared.layout import Layout
 from flockiq.shared.positions import hash_id
-from flockiq.signal.episodes import Episodes
+from flockiq.signal.episodes import Episodes, copied
 from flockiq.signal.ruleset import Ruleset
 from flockiq.signal.watch import Watch
 
@@ -143,12 +142,8 @@ class World:
 
     def part(self, entities: Int64s, groups: Int64s) -> World:
         """A copy of some entities and groups, numbered anew from 0 in the order given."""
-        mine = {
-            new: copy.deepcopy(self.episodes.open[old])
-            for new, old in enumerate(entities.tolist())
-            if old in self.episodes.open
-        }
-        return World(self.golden.take(entities), self.signs.take(entities), self.series.take(groups), Episodes(mine))
+        mine = Episodes(copied(self.episodes.open, entities.tolist()))
+        return World(self.golden.take(entities), self.signs.take(entities), self.series.take(groups), mine)
 
     def replace(self, entities: Int64s, groups: Int64s, part: World) -> None:
         """Put a part back in its place; its episodes as well."""

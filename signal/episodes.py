@@ -51,6 +51,15 @@ Open = dict[int, dict[str, Episode]]
 """Open episodes by entity and rule name."""
 
 
+def copied(open_: Open, entities: Iterable[int]) -> Open:
+    """The open episodes of some entities, numbered anew from 0 in the order given.
+
+    An episode may change, so each is one of its own; its values are never changed, but replaced.
+    """
+    mine = ((new, open_.get(old)) for new, old in enumerate(entities))
+    return {new: {rule: _copied(one) for rule, one in episodes.items()} for new, episodes in mine if episodes}
+
+
 class Episodes:
     """The open episodes of some entities, and the steps taken since ``steps`` was last emptied."""
 
