@@ -38,7 +38,7 @@ from flockiq.shared.services import Services, connect
 from flockiq.shared.settings import HUBS, Settings
 
 WORKERS = os.cpu_count() or 1  # processes that run the functions
-PARTITIONS = WORKERS  # of hubs changes and resolved: one of each for each of them
+PARTITIONS = int(os.environ.get("FLOCKIQ_PARTITIONS_CHANGES", WORKERS))  # of hubs changes and resolved: one a process
 WARM = 0.1  # of the records come first, untimed
 PACED_S = 15.0  # of publishing at half the load
 AFTER_S = 5.0  # that alerts are still looked for when everything has been published
