@@ -64,7 +64,7 @@ class SeenColumns(NamedTuple):
 
 
 class Room(NamedTuple):
-    """Where machine code works, over r rows, d deltas and k scores of F fields; what it leaves.
+    """Where machine code works, over at most r rows, d deltas and k scores of F fields; what it leaves.
 
     whole, real, truth, null: registers [P, B]; words, items, rows: int64 [B], extra: int64 [K, B], of a block's items;
     held: int64 [max(r, d, k)]. by_field: int64 [d], deltas_from: int64 [F + 1], the deltas by field, and where those
@@ -91,16 +91,17 @@ class Room(NamedTuple):
     begins: Int64s
 
     @classmethod
-    def for_(cls, told: Tabled, seen: Seen) -> Self:
-        """Room to judge these."""
-        rows, deltas, scores, fields = len(seen.row), len(seen.delta_row), len(seen.observed.row), seen.golden.shape[1]
+    def of(cls, told: Tabled, rows: int, deltas: int, scores: int, fields: int) -> Self:
+        """Room to judge so many."""
         most = max(rows, deltas, scores)
         sizes = (BLOCK, BLOCK, BLOCK, (told.columns, BLOCK), most, deltas, fields + 1, scores, fields + 1)
         of_rows = (rows, rows, rows, rows + 1)
-        return cls(
-            *registers(told.instructions, most),
-            *(np.empty(size, np.int64) for size in (*sizes, *of_rows)),
-        )
+        columns = (np.empty(size, np.int64) for size in (*sizes, *of_rows))
+        return cls(*registers(told.instructions, BLOCK), *columns)
+
+    def fits(self, rows: int, deltas: int, scores: int) -> bool:
+        """Whether there is room for so many."""
+        return rows <= len(self.asked) and deltas <= len(self.by_field) and scores <= len(self.by_score)
 
 
 class HitRoom(NamedTuple):
@@ -113,11 +114,12 @@ class HitRoom(NamedTuple):
     item: Int64s
 
     @classmethod
-    def for_(cls, most: int) -> Self:
+    def of(cls, most: int) -> Self:
         """Room for so many."""
         return cls(np.empty((most, 4), np.int64), *(np.empty(most, np.int64) for _ in range(4)))
 
 
+_SPARE = 1 << 16  # rows, deltas or scores: room for more is not kept for the next that a ruleset is to judge
 _SOME = 64
 _NONE, _NONE_REAL = np.array([NULL], np.int64), np.array([np.nan])
 _OF_A_SCORE = {"score": "score", "new": "value", "expected": "expected", "low": "low", "high": "high"}
@@ -125,14 +127,14 @@ _OF_A_SCORE = {"score": "score", "new": "value", "expected": "expected", "low": 
 
 def by_program(rules: Ruleset, seen: Seen, before: Int64s, texts: Texts, machine: Machine) -> tuple[Int64s, Hits]:
     """The words of the states that hold after each row, int64 [r], and what is told of it."""
-    told, columns, room = rules.tabled, SeenColumns.of(seen), Room.for_(rules.tabled, seen)
-    hits = HitRoom.for_(len(seen.row) + _SOME)
+    told, columns, room = rules.tabled, SeenColumns.of(seen), _room(rules, seen)
+    hits = HitRoom.of(len(seen.row) + _SOME)
     given, made = np.empty((len(told.given), 0), np.int64), np.zeros(len(told.given), np.bool_)
     while True:
         left, stored = np.zeros(len(made), np.bool_), texts.columns(machine.reindex)
         count = machine.judge(columns, before, told.table, given, made, left, stored, room, hits)
         if count > len(hits.row):
-            hits = HitRoom.for_(count)
+            hits = HitRoom.of(count)
         elif count >= 0:
             break
         else:
@@ -141,11 +143,22 @@ def by_program(rules: Ruleset, seen: Seen, before: Int64s, texts: Texts, machine
                 given = np.empty((len(told.given), len(room.held)), np.int64)
             for number in np.flatnonzero(left).tolist():
                 one = told.given[number]
-                n, rows, read = _asked(one, rules, seen, room.asked, golden, texts)
+                n, rows, read = _asked(one, rules, seen, room.asked[: len(seen.row)], golden, texts)
                 given[number, :n] = _made(one.given, n, rows, _Lazily(read))
             made |= left
-    order = hits.key[:count] // rules.width
-    return room.after, Hits(hits.row[:count], order, hits.what[:count], hits.item[:count])
+    order, after = hits.key[:count] // rules.width, room.after[: len(seen.row)].copy()
+    if len(room.held) <= _SPARE:
+        rules.spare = room
+    return after, Hits(hits.row[:count], order, hits.what[:count], hits.item[:count])
+
+
+def _room(rules: Ruleset, seen: Seen) -> Room:
+    """Room to judge these: what judging before has left, if it is enough."""
+    sizes = len(seen.row), len(seen.delta_row), len(seen.observed.row)
+    spare, rules.spare = rules.spare, None
+    if isinstance(spare, Room) and spare.fits(*sizes):
+        return spare
+    return Room.of(rules.tabled, *sizes, seen.golden.shape[1])
 
 
 def _asked(

@@ -12,9 +12,9 @@ from flockiq.shared.lanes import Int64s, Texts
 from flockiq.signal.by_columns import by_columns
 from flockiq.signal.by_program import Machine, by_program
 from flockiq.signal.episodes import Episodes
-from flockiq.signal.hits import told
 from flockiq.signal.ruleset import Ruleset
 from flockiq.signal.seen import Act, Seen
+from flockiq.signal.told import told
 
 
 def evaluate(

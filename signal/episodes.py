@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from operator import methodcaller
-from typing import NamedTuple
 
 import msgspec
 
@@ -20,7 +19,7 @@ from flockiq.shared.lanes import Scalar
 from flockiq.signal.watch import Watch
 
 
-class Episode(msgspec.Struct, kw_only=True):
+class Episode(msgspec.Struct, kw_only=True, gc=False):
     """One open episode. ``cause`` is the text lane of the id of the event that opened it."""
 
     rule: str
@@ -34,10 +33,10 @@ class Episode(msgspec.Struct, kw_only=True):
     values: dict[str, Scalar] = {}
 
 
-_copied = methodcaller("__copy__")  # what copy.copy comes to, without its finding out
+_copied = methodcaller("__copy__")  # what copy.copy comes to, without its finding out; values are never changed
 
 
-class Step(NamedTuple):
+class Step(msgspec.Struct, frozen=True, gc=False):
     """One thing that happened to an episode, to be told as an alert's transition."""
 
     entity: int
@@ -141,7 +140,8 @@ class Episodes:
 
     def settles(self, entity: int, watch: Watch, now_us: int) -> Episode | None:
         """Time has come to ``now_us`` for one rule's episode; the episode, if it is still open."""
-        episode = self.of(entity, watch.name)
+        mine = self.open.get(entity)
+        episode = mine.get(watch.name) if mine is not None else None
         if episode is None:
             return None
         if watch.is_state:

@@ -136,7 +136,8 @@ def _run(
     first, steady, last = table.program[number, 0], table.program[number, 1], table.program[number, 2]
     held, items, rows, extra = room.held, room.items, room.rows, room.extra
     block, complete = whole.shape[1], True
-    run_block(code, first, steady, wholes, reals, golden, rows, extra, block, whole, real, truth, null, words)
+    most = min(block, end - begin)
+    run_block(code, first, steady, wholes, reals, golden, rows, extra, most, whole, real, truth, null, words)
     for at in range(begin, end, block):
         size = min(block, end - at)
         for j in range(size):

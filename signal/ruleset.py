@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from flockiq.shared.lanes import Bools, Int64s
-from flockiq.shared.layout import Layout
+from flockiq.shared.layout import Field, Layout
 from flockiq.signal.programs import Part, parts
 from flockiq.signal.table import Tabled, tabled
 from flockiq.signal.watch import KEY, Watch
@@ -21,7 +21,9 @@ class Ruleset:
     condition reads a field, or whose alerts show it; ``asked_first``, of those that are asked of an entity of which
     nothing was known; ``always``, of those that are asked of every row; ``waiting``, of those that watch for time
     to pass; ``renamed``, of those of them that show the entity's name. ``order_of``: int64 [64], of states by number.
-    ``width``: more than the fields that a rule watches.
+    ``width``: more than the fields that a rule watches. ``fields``: those of the layout and the key; ``is_text``: bool
+    [F + 1], which of them are texts; ``texts_of``: bool [W, F + 1], those of them that each rule's alerts show;
+    ``of_changes``: bool [W].
     """
 
     def __init__(self, watches: Sequence[Watch], layout: Layout) -> None:
@@ -45,9 +47,14 @@ class Ruleset:
             for watch in self.watches
         )
         """Of each rule: the names whose values its alerts show, with the number of the field, or F for the key."""
-        self.shown_of: Bools = np.zeros((len(self.watches), fields + 1), np.bool_)
+        self.fields = (*layout.fields, Field(KEY, "string"))
+        self.is_text: Bools = np.array([field.kind in ("string", "json") for field in self.fields], np.bool_)
+        self.texts_of: Bools = np.zeros((len(self.watches), fields + 1), np.bool_)
         for order, shown in enumerate(self.shown):
-            self.shown_of[order, [number for _, number in shown]] = True
+            self.texts_of[order, [number for _, number in shown]] = True
+        self.texts_of &= self.is_text
+        self.spare: object = None  # the room in which machine code judged last
+        self.of_changes: Bools = np.array([watch.kind == "change" for watch in self.watches], np.bool_)
 
     @cached_property
     def parts(self) -> tuple[Part, ...]:

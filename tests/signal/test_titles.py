@@ -8,9 +8,10 @@ import pytest
 from flockiq.shared.lanes import ABSENT, NULL, Scalar, Texts, lane_of
 from flockiq.shared.layout import Field, Layout
 from flockiq.signal.episodes import Episodes
-from flockiq.signal.hits import BEGINS, Hits, told
+from flockiq.signal.hits import BEGINS, Hits
 from flockiq.signal.ruleset import Ruleset
 from flockiq.signal.seen import Observed, Seen
+from flockiq.signal.told import told
 from flockiq.signal.watch import fill
 from tests.signal.test_episodes import watch
 
