@@ -35,6 +35,7 @@ end (quotes excluded), GROUP -1 where the group is the entity's own. TYPE_OF, SO
 the numbers of entity type and source, or -1; PRINT: the keyed hash of its record's key and fields; KNOWN:
 the record that has said just this, or -1 (pipeline/prints.py)."""
 
+AT_ONCE = 16  # lines that are found together, before it is known which of them are taken
 LEAST_LINE = 256  # bytes: no line that is taken is shorter
 
 ENTITY_OF, GROUP_OF, EVENT, KEY_LANE, SHOWN, OP_OF, US_OF, RR_OF, REVISION_OF = range(9)
@@ -44,7 +45,7 @@ ENTERED = 9
 
 def room_for(size: int) -> tuple[Int64s, Int64s]:
     """Room for the parts of the lines in ``size`` bytes, and for as many that are left to others."""
-    most = size // LEAST_LINE + 2
+    most = size // LEAST_LINE + 2 + AT_ONCE
     return np.empty((most, PARTS), np.int64), np.empty((most, 3), np.int64)
 
 

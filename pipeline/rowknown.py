@@ -43,9 +43,9 @@ from flockiq.pipeline.prints import (
     TELLERS,
     VALUE,
 )
-from flockiq.pipeline.rowindex import id_number
+from flockiq.pipeline.rowindex import ask_place, id_number, likely
 from flockiq.shared.machine.code import Array, Truth, Whole, inlined
-from flockiq.shared.machine.memory import copy, folded, load, store, word
+from flockiq.shared.machine.memory import ask_for, copy, folded, load, store, word
 from flockiq.shared.machine.stretches import alike
 
 
@@ -84,11 +84,14 @@ def _named(text: int, p: int, size: int, names: int, bounds: int, count: int) ->
 
 
 @inlined
-def know(text: int, line: int, row: int, homes: Array, secret: Array, key: int) -> Truth:
-    """Say of which type and source the row of parts ``line`` is; whether its record has said just this.
+def _home(line: int, homes: Array) -> Whole:
+    """The address of the home of a line's type, which there is."""
+    return homes.ctypes.data + load(line, TYPE_OF) * 8 * HOMES
 
-    Then what was read of it is put in place number ``row`` of its type's values and of ``key``.
-    """
+
+@inlined
+def place(text: int, line: int, homes: Array, secret: Array) -> None:
+    """Say of which type and source the row of parts ``line`` is, and hash what it says; its record is not KNOWN yet."""
     store(line, TYPE_OF, -1)
     store(line, SOURCE_OF, -1)
     store(line, KNOWN, -1)
@@ -99,9 +102,9 @@ def know(text: int, line: int, row: int, homes: Array, secret: Array, key: int) 
     ):
         number += 1
     if number == len(homes):
-        return False
-    home = homes.ctypes.data + number * 8 * HOMES
+        return
     store(line, TYPE_OF, number)
+    home = _home(line, homes)
     begin = load(line, SOURCE)
     size = load(line, SOURCE_END) - begin
     source = _named(text, begin, size, load(home, SOURCES), load(home, SOURCE_BOUNDS), load(home, SOURCE_COUNT))
@@ -111,15 +114,53 @@ def know(text: int, line: int, row: int, homes: Array, secret: Array, key: int) 
     begin = load(line, FIELDS)
     state = _hashed(text, begin, load(line, END) - begin, state, secret)
     store(line, PRINT, np.int64(state))
+    ask_place(load(home, PLACES), load(home, MASK), load(line, ENTITY_HIGH))
+
+
+@inlined
+def ask_id(line: int, homes: Array) -> None:
+    """Ask for the id that a line's entity would have by its place."""
+    if load(line, TYPE_OF) >= 0:
+        home = _home(line, homes)
+        number = likely(load(home, PLACES), load(home, MASK), load(line, ENTITY_HIGH))
+        if number >= 0:
+            ask_for(load(home, LANES), number)
+            ask_for(load(home, REST), number)
+
+
+@inlined
+def find(line: int, homes: Array) -> None:
+    """Say which record a line is of, as if it were KNOWN, and ask for what is kept of it."""
+    if load(line, SOURCE_OF) < 0:
+        return
+    home = _home(line, homes)
     names = load(home, PLACES), load(home, LANES), load(home, COUNTS), load(home, REST), load(home, MASK)
     entity = id_number(names, load(line, ENTITY_HIGH), load(line, ENTITY_LOW), False)  # noqa: FBT003
-    if entity < 0 or entity >= load(home, MOST) or source < 0:
+    if 0 <= entity < load(home, MOST):
+        record, fields = entity * load(home, TELLERS) + load(line, SOURCE_OF), load(home, FIELD_COUNT)
+        store(line, KNOWN, record)
+        ask_for(load(home, PRINTS), record)
+        ask_for(load(home, KEYS), record)
+        ask_for(load(home, VALUE), record * fields)
+        ask_for(load(home, VALUE), record * fields + fields - 1)
+
+
+@inlined
+def know(line: int, row: int, homes: Array, secret: Array, key: int) -> Truth:
+    """Whether the record that was found for a line has said just this; if not, it is not KNOWN.
+
+    Then what was read of it is put in place number ``row`` of its type's values and of ``key``.
+    """
+    record = load(line, KNOWN)
+    if record < 0:
         return False
-    record, fields = entity * load(home, TELLERS) + source, load(home, FIELD_COUNT)
+    home = _home(line, homes)
+    fields = load(home, FIELD_COUNT)
     lanes, its_key = load(home, VALUE) + record * 8 * fields, load(load(home, KEYS), record)
-    if load(load(home, PRINTS), record) != np.int64(with_lanes(state, lanes, fields, its_key, secret)):
+    print_ = with_lanes(np.uint64(load(line, PRINT)), lanes, fields, its_key, secret)
+    if load(load(home, PRINTS), record) != np.int64(print_):
+        store(line, KNOWN, -1)
         return False
-    store(line, KNOWN, record)
     store(key, row, its_key)
     copy(load(home, READ), row * 8 * fields, lanes, 0, 8 * fields)
     return True

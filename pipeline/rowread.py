@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from flockiq.pipeline.parts import (
+    AT_ONCE,
     BEGIN,
     END,
     ENTITY_HIGH,
@@ -31,10 +32,10 @@ from flockiq.pipeline.parts import (
     TYPE,
     US,
 )
-from flockiq.pipeline.rowknown import know
+from flockiq.pipeline.rowknown import ask_id, find, know, place
 from flockiq.shared.instants import EARLIEST_US, LATEST_US
 from flockiq.shared.machine.code import Array, Truth, Whole, compiled, inlined
-from flockiq.shared.machine.memory import WIDE, byte, load, lowest, newlines, stops, store, word
+from flockiq.shared.machine.memory import WIDE, byte, copy, load, lowest, newlines, stops, store, word
 from flockiq.shared.machine.stretches import QUOTE, after, alike, closing, eight_digits, id_at, is_utf8, literal
 from flockiq.shared.rows import DELETE, UPSERT, VOID
 from flockiq.shared.wire import MAX_FIELDS_BYTES, MAX_KEY
@@ -323,6 +324,23 @@ def _sound(text: int, begin: int, fields: int, end: int) -> Truth:
     return close - fields <= MAX_FIELDS_BYTES and _members(text, fields) == close and is_utf8(text, begin, end)
 
 
+@inlined
+def _begun(text: int, begin: int, out: int) -> Whole:
+    """Read a line up to its fields into the row of parts ``out``, FIELDS -1 where it is none of ours; where it ends."""
+    fields = _envelope(text, begin, out)
+    p = max(begin, fields)
+    found = newlines(text, p)
+    while found == 0:
+        p += WIDE
+        found = newlines(text, p)
+    p += lowest(found)
+    ours = fields >= 0 and p - fields >= 3 and after(text, p - 3, _CLOSED) == p
+    store(out, BEGIN, begin)
+    store(out, END, p)
+    store(out, FIELDS, fields if ours else np.int64(-1))
+    return p
+
+
 @compiled
 def scan(
     bytes_: Array,
@@ -342,40 +360,46 @@ def scan(
     number is put beside. ``counts``: how many lines were taken, and left, and how many there are. False
     where ``left`` has no room. ``homes``, ``secret``: what lines are known by (prints.py); ``key``: int64 [n], the
     lanes of the keys of those that are, whose fields have been looked at when they first came.
+
+    AT_ONCE lines are taken together, step by step: what a step looks into, the one before it has asked for.
     """
     text, rows, keys = bytes_.ctypes.data, parts.ctypes.data, key.ctypes.data
     n = others = line = event = 0
     p = 0
     while p <= size:
-        if event < len(events) and p == events[event, 0]:
-            events[event, 1] = line
-            event += 1
-        begin, out = p, rows + n * 8 * PARTS
-        fields = _envelope(text, begin, out)
-        p = max(begin, fields)
-        found = newlines(text, p)
-        while found == 0:
-            p += WIDE
-            found = newlines(text, p)
-        p += lowest(found)
-        taken = fields >= 0 and p - fields >= 3 and after(text, p - 3, _CLOSED) == p
-        if taken:
+        first, here = n, 0
+        while here < AT_ONCE and p <= size:
+            if event < len(events) and p == events[event, 0]:
+                events[event, 1] = line
+                event += 1
+            out = rows + (first + here) * 8 * PARTS
             store(out, LINE, line)
-            store(out, BEGIN, begin)
-            store(out, END, p)
-            store(out, FIELDS, fields)
-            if know(text, out, n, homes, secret, keys):
+            p = _begun(text, p, out) + 1
+            if load(out, FIELDS) >= 0:
+                place(text, out, homes, secret)
+            line += 1
+            here += 1
+        for i in range(first, first + here):
+            if load(rows + i * 8 * PARTS, FIELDS) >= 0:
+                ask_id(rows + i * 8 * PARTS, homes)
+        for i in range(first, first + here):
+            if load(rows + i * 8 * PARTS, FIELDS) >= 0:
+                find(rows + i * 8 * PARTS, homes)
+        for i in range(first, first + here):
+            out = rows + i * 8 * PARTS
+            begin, fields, end = load(out, BEGIN), load(out, FIELDS), load(out, END)
+            if fields >= 0 and know(out, n, homes, secret, keys):
                 taken = is_utf8(text, begin, fields)
             else:
-                taken = _sound(text, begin, fields, p)
-        if taken:
-            n += 1
-        else:
+                taken = fields >= 0 and _sound(text, begin, fields, end)
+            if taken:
+                if n < i:
+                    copy(rows, n * 8 * PARTS, out, 0, 8 * PARTS)
+                n += 1
+                continue
             if others == len(left):
                 return False
-            left[others, 0], left[others, 1], left[others, 2] = line, begin, p
+            left[others, 0], left[others, 1], left[others, 2] = load(out, LINE), begin, end
             others += 1
-        p += 1
-        line += 1
     counts[0], counts[1], counts[2] = n, others, line
     return True

@@ -259,6 +259,19 @@ def test_a_line_in_another_form_is_read_as_the_plain_decoder_reads_it(odd: bytes
         assert _read("wait", [event, good[0]]) == _read("off", [event, good[0]]), event[:200]
 
 
+@pytest.mark.parametrize("shares", [(1, 1), (1, 7), (7, 1), (40, 3), (3, 40)])
+def test_many_lines_are_found_whatever_stands_between_them(shares: tuple[int, int]) -> None:
+    """More than are taken at once: good ones, and empty, short and broken ones, by turns."""
+    good, bad = shares
+    odd = [b"", b"x", b"{}", _line(1, b'{"name":"broken"')[:-1], b'{"a":1}' * 30]
+    lines: list[bytes] = []
+    for turn in range(4):
+        lines += [_line(100 * turn + number, b'{"name":"good %d","share":0.25}' % number) for number in range(good)]
+        lines += [odd[(turn + number) % len(odd)] for number in range(bad)]
+    events = [b"\n".join(lines), b"\n".join(lines[::-1])]
+    assert _read("wait", events) == _read("off", events)
+
+
 def _again() -> Loading[compiled.Functions]:
     """Another load of the same functions."""
     known = compiled.loading
