@@ -13,6 +13,7 @@ from flockiq.merge.codes import BOOLEAN, DATE, DECIMAL, FLOAT, INTEGER, STRING, 
 from flockiq.shared.lanes import ABSENT
 from flockiq.shared.machine.code import Array, Whole, borrowing
 from flockiq.shared.machine.dates import date, timestamp
+from flockiq.shared.machine.memory import WIDE, doubtful, lowest
 from flockiq.shared.machine.tokens import (
     BACKSLASH,
     FALSE_WORD,
@@ -36,7 +37,6 @@ _SAME_ESCAPES = np.zeros(256, np.uint8)  # escapes that are written as they are 
 _SAME_ESCAPES[bytes_of('"\\nrt')] = 1
 _DOUBTFUL = np.zeros(256, np.bool_)
 _DOUBTFUL[BACKSLASH] = _DOUBTFUL[_DELETE] = _DOUBTFUL[_LATIN] = True
-_ONE = np.uint64(1)
 _FRACTION = bytes_of(".000000")
 
 
@@ -45,15 +45,23 @@ def _text(text: Array, p: int, end: int) -> bool:
     """Whether a JSON text is canonical as it is written."""
     if text[p] != QUOTE or end - p > _MOST_TEXT:
         return False
-    at, last = np.uint64(p + 1), np.uint64(end - 1)
+    at, last = p + 1, end - 1
     while at < last:
+        if at + WIDE <= len(text):
+            found = doubtful(text.ctypes.data, at)
+            if not found:
+                at += WIDE
+                continue
+            at += lowest(found)
+            if at >= last:
+                break
         byte = text[at]
-        at += _ONE
+        at += 1
         if _DOUBTFUL[byte]:
             if byte == BACKSLASH:
                 if not _SAME_ESCAPES[text[at]]:
                     return False
-                at += _ONE
+                at += 1
             elif byte == _DELETE or text[at] < _CONTROLS:
                 return False
     return True

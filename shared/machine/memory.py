@@ -60,6 +60,13 @@ def _is_newline(builder: Any, many: Any) -> Any:
     return builder.icmp_unsigned("==", many, _every(10))
 
 
+def _is_doubtful(builder: Any, many: Any) -> Any:
+    backslash = builder.icmp_unsigned("==", many, _every(92))
+    delete = builder.icmp_unsigned("==", many, _every(127))
+    latin = builder.icmp_unsigned("==", many, _every(0xC2))
+    return builder.or_(builder.or_(backslash, delete), latin)
+
+
 def _asked(test: Callable[[Any, Any], Any]) -> Any:
     def asked(typing: Any, text: Any, p: Any) -> Any:  # as numba calls it
         def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -74,6 +81,8 @@ stops = _intrinsic(_asked(_is_stop))
 """stops(text, p): which of 32 bytes end a text or are no part of one as they are: quote, backslash, control."""
 highs = _intrinsic(_asked(_is_high))
 """highs(text, p): which of 32 bytes are beyond ASCII."""
+doubtful = _intrinsic(_asked(_is_doubtful))
+"""doubtful(text, p): which of 32 bytes are doubtful in a canonical text: backslash, U+007F, C2."""
 newlines = _intrinsic(_asked(_is_newline))
 """newlines(text, p): which of 32 bytes are newlines."""
 

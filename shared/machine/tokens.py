@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from flockiq.shared.machine.code import Array, Whole, compiled
-from flockiq.shared.machine.memory import copy_between
+from flockiq.shared.machine.memory import WIDE, copy_between, half, lowest, stops, word
 
 
 def bytes_of(text: str) -> Array:
@@ -33,21 +33,52 @@ _HEX = np.full(256, -1, np.int8)
 _HEX[bytes_of("0123456789abcdef")] = np.arange(16)
 _SPECIAL = np.zeros(256, np.bool_)  # what does not stand in a text as it is, or ends it
 _SPECIAL[:_SPACE] = _SPECIAL[QUOTE] = _SPECIAL[BACKSLASH] = True
-_ONE = np.uint64(1)
 SHORT_ESCAPES = np.zeros(256, np.uint8)  # what a short escape stands for, 0 where there is none
 SHORT_ESCAPES[bytes_of('"\\/bfnrt')] = np.frombuffer(b'"\\/\b\f\n\r\t', np.uint8)
 
 
 @compiled
+def same(text: Array, begin: int, end: int, names: Array, first: int, last: int) -> bool:
+    """Whether a stretch of text is one of the names."""
+    size = end - begin
+    if size != last - first:
+        return False
+    here, there = text.ctypes.data, names.ctypes.data
+    if size < 4:
+        for i in range(size):
+            if text[begin + i] != names[first + i]:
+                return False
+        return True
+    if size < 8:  # the last four may overlap the first
+        return half(here, begin) == half(there, first) and half(here, end - 4) == half(there, last - 4)
+    while size > 8:
+        if word(here, begin) != word(there, first):
+            return False
+        begin, first, size = begin + 8, first + 8, size - 8
+    return word(here, end - 8) == word(there, last - 8)
+
+
+@compiled
 def after(text: Array, p: int, literal: Array) -> Whole:
     """Where a literal that stands at ``p`` ends; -1 if it doesn't, or ``p`` is -1 already."""
-    if p < 0 or p + len(literal) > len(text):
+    end = p + len(literal)
+    if p < 0 or end > len(text) or not same(text, p, end, literal, 0, len(literal)):
         return -1
-    first = np.uint64(p)
-    for i in range(np.uint64(len(literal))):
-        if text[first + i] != literal[i]:
-            return -1
-    return p + len(literal)
+    return end
+
+
+@compiled
+def _special(text: Array, p: int) -> Whole:
+    """Where the first byte stands that does not stand in a text as it is, or ends it; the text's end without one."""
+    at = np.int64(p)
+    while at + WIDE <= len(text):
+        found = stops(text.ctypes.data, at)
+        if found:
+            return at + lowest(found)
+        at += WIDE
+    while at < len(text) and not _SPECIAL[text[at]]:
+        at += 1
+    return at
 
 
 @compiled
@@ -55,10 +86,8 @@ def closing(text: Array, p: int) -> Whole:
     """Where the quote that ends a text without escapes stands; -1 if there is none such."""
     if p < 0:
         return -1
-    at, end = np.uint64(p), np.uint64(len(text))
-    while at < end and not _SPECIAL[text[at]]:
-        at += _ONE
-    return np.int64(at) if at < end and text[at] == QUOTE else -1
+    at = _special(text, p)
+    return at if at < len(text) and text[at] == QUOTE else -1
 
 
 @compiled
@@ -124,20 +153,15 @@ def whole_behind(text: Array, p: int, literal: Array, lowest: int, highest: int,
 @compiled
 def quoted_end(text: Array, p: int) -> Whole:
     """Where a text that begins at the quote ``p`` ends (past its last quote), escapes or not; -1 if it does not."""
-    at, end = np.uint64(p + 1), np.uint64(len(text))
-    while at < end:
-        byte = text[at]
-        if not _SPECIAL[byte]:
-            at += _ONE
-        elif byte == QUOTE:
-            return np.int64(at) + 1
-        elif byte != BACKSLASH:
+    at = _special(text, p + 1)
+    while at < len(text) and text[at] != QUOTE:
+        if text[at] != BACKSLASH:
             return -1
-        else:
-            at = np.uint64(_escaped(text, np.int64(at) + 1))
-            if at == 0:
-                return -1
-    return -1
+        at = _escaped(text, at + 1)
+        if at == 0:
+            return -1
+        at = _special(text, at)
+    return at + 1 if at < len(text) else -1
 
 
 @compiled
@@ -217,18 +241,6 @@ def value_end(text: Array, p: int) -> Whole:
     if byte == 102:
         return after(text, p, FALSE_WORD)
     return number_end(text, p)
-
-
-@compiled
-def same(text: Array, begin: int, end: int, names: Array, first: int, last: int) -> bool:
-    """Whether a stretch of text is one of the names."""
-    if end - begin != last - first:
-        return False
-    here, there = np.uint64(begin), np.uint64(first)
-    for i in range(np.uint64(end - begin)):
-        if text[here + i] != names[there + i]:
-            return False
-    return True
 
 
 @compiled
