@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -14,9 +14,9 @@ from flockiq.merge.mapping import MISSING, StreamPlan, members
 from flockiq.merge.match import NOWHERE, REMEMBERED, Place, Places, Placing
 from flockiq.shared import wire
 from flockiq.shared.lanes import Int64s
-from flockiq.shared.positions import bucket
+from flockiq.shared.positions import buckets
 
-_encode = msgspec.json.Encoder().encode
+_encode, _encode_lines = msgspec.json.Encoder().encode, msgspec.json.Encoder().encode_lines
 _OWN = b"\x1f"  # parts what places a record that nothing else can match from its key (merge/rowmap.py)
 
 
@@ -82,7 +82,7 @@ class Stream:
         if len(self.placings) > REMEMBERED:
             self.placings, self.place_of = Known(), np.zeros(0, np.int64)
         placing = self._placing(fields)
-        texts = [_placing_text(one) for one in placing]
+        texts = _placing_texts(placing)
         numbers = self.numbers(keys, placing)
         learnt = dict.fromkeys(texts, ALONE)
         for key, text, one, number in zip(keys, texts, placing, numbers.tolist(), strict=True):
@@ -120,11 +120,10 @@ class Stream:
         plan, new = self.plan, [self.book.place(number) for number in range(self._addressed, len(self.book))]
         first, count = self._addressed, len(self.book)
         if new:
-            subjects = [_encode(f"{plan.entity}/{place.entity_id}") for place in new]
-            abouts = [self.about(place) for place in new]
-            text = np.frombuffer(b"".join(one for both in zip(subjects, abouts, strict=True) for one in both), np.uint8)
+            texts = [text for both in self._about(new) for text in both]
+            text = np.frombuffer(b"".join(texts), np.uint8)
             begin = int(self._ends[first - 1]) if first else 0
-            bounds = begin + np.cumsum([len(one) for both in zip(subjects, abouts, strict=True) for one in both])
+            bounds = begin + np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)))
             self._utf8 = roomy(self._utf8, begin + len(text))
             self._utf8[begin : begin + len(text)] = text
             self._middles, self._ends, self._sizes, self._partitions = (
@@ -132,7 +131,7 @@ class Stream:
             )
             self._middles[first:count], self._ends[first:count] = bounds[::2], bounds[1::2]
             self._sizes[first:count] = np.diff(bounds[1::2], prepend=begin)
-            self._partitions[first:count] = [bucket(place.group, self.partitions) for place in new]
+            self._partitions[first:count] = buckets([place.group for place in new], self.partitions)
             self._addressed = count
         source = b'",%b,"time":"' % _encode({"source": plan.source, "type": wire.RESOLVED})[1:-1]
         return Addresses(
@@ -145,18 +144,30 @@ class Stream:
             np.frombuffer(b',"tenant":%b' % _encode(self.tenant), np.uint8),
         )
 
-    def about(self, place: Place) -> bytes:
-        """What lines about a place say between their op and their key."""
-        about = {
-            "entity": self.plan.entity,
-            "entity_id": place.entity_id,
-            "match_key": place.match_key,
-            "group": place.group,
-            "stream": self.plan.stream,
-        }
-        return _encode(about)[1:-1]
+    def _about(self, places: Sequence[Place]) -> Iterator[tuple[bytes, bytes]]:
+        """The subject of lines about each of some places, and what they say of it between their op and their key."""
+        entity, stream = _encode(self.plan.entity), _encode(self.plan.stream)
+        keys, groups = ([getattr(place, name) for place in places] for name in ("match_key", "group"))
+        ids = [place.entity_id.encode() for place in places]
+        for name, key, group in zip(ids, _json(keys), _json(groups), strict=True):
+            yield (
+                b'%b/%b"' % (entity[:-1], name),
+                b'"entity":%b,"entity_id":"%b","match_key":%b,"group":%b,"stream":%b'
+                % (entity, name, key, group, stream),
+            )
 
 
-def _placing_text(placing: Placing) -> bytes:
-    """What ``rowmap.placed`` looks a place up by."""
-    return b"".join([bytes([number]) + (b"" if one is None else _encode(one)) for number, one in enumerate(placing)])
+def _json(values: Sequence[object]) -> list[bytes]:
+    """Each of some values as JSON."""
+    return _encode_lines(values).split(b"\n")[:-1]
+
+
+def _placing_texts(placing: Sequence[Placing]) -> list[bytes]:
+    """What ``rowmap.placed`` looks places up by."""
+    texts = [b""] * len(placing)
+    for number, column in enumerate(zip(*placing, strict=True)):
+        name, said = bytes([number]), _json(column)
+        texts = [
+            text + name + (b"" if value is None else one) for text, value, one in zip(texts, column, said, strict=True)
+        ]
+    return texts

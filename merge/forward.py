@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from operator import itemgetter
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import numpy as np
 
@@ -19,13 +19,18 @@ from flockiq.merge.records import Records
 from flockiq.shared import wire
 from flockiq.shared.lanes import Bools, Int64s
 from flockiq.shared.outbox import Outbox
-from flockiq.shared.pool import Rows
+from flockiq.shared.pool import Rows, rows_of
 from flockiq.shared.ports import OutgoingEvent
 from flockiq.shared.positions import bucket
 from flockiq.shared.tabular import Columns, packed
 
 MAX_REVISIONS = 1 << 20  # lines of one commit that revisions can tell apart
+OPS: Sequence[str] = get_args(wire.Op)
+_OP_NUMBERS = np.zeros(256, np.int64)
+_OP_NUMBERS[[ord(op) for op in OPS]] = np.arange(len(OPS))
 _ROW = (1 << 32) - 1
+_ID_SIZE = 32  # characters of an entity's id
+_BACKSLASH = ord("\\")
 
 
 type Other = tuple[int, Said, Told, bool]
@@ -121,22 +126,31 @@ class Forwarded:
         columns.text("Tenant", self.tenant)
         columns.text("Source", plan.source)
         columns.text("Stream", plan.stream)
-        numbers, which = np.unique(rows.number[at], return_inverse=True)
-        past = len(plan.name) + 1
-        columns.texts("Key", [records.names[number][past:] for number in numbers.tolist()], which)
-        ops, which = np.unique(rows.op[at], return_inverse=True)
-        columns.texts("Op", [chr(op) for op in ops.tolist()], which)
+        columns.written("Key", _keys(arrived, at, functions))
+        columns.texts("Op", OPS, _OP_NUMBERS[rows.op[at]])
         columns.instants("SourceTime", rows.us[at])
         columns.numbers("Run", rows.rr[at] >> 32)
         columns.numbers("Row", rows.rr[at] & _ROW)
         columns.instants("CapturedAt", rows.captured_us[at])
         columns.text("EntityType", plan.entity)
-        places, which = np.unique(news.place, return_inverse=True)
-        columns.texts("EntityId", [stream.book.place(place).entity_id for place in places.tolist()], which)
-        begin, end = rows.after_begin[at], rows.after_end[at]
-        after = stretches(arrived.text, begin, end, functions)
-        columns.written("After", Rows(after, np.cumsum(end - begin)), dynamic=True)
+        addresses = stream.addresses()
+        ends = addresses.middles[news.place] - 1  # of subjects as JSON
+        columns.written("EntityId", _gathered(addresses.utf8, ends - _ID_SIZE, ends, functions))
+        after = _gathered(arrived.text, rows.after_begin[at], rows.after_end[at], functions)
+        columns.written("After", after, dynamic=True)
         return columns
+
+
+def _keys(arrived: Arrived, at: Int64s, functions: Functions | None) -> Rows:
+    """The keys of rows."""
+    rows = _gathered(arrived.text, arrived.rows.key_begin[at], arrived.rows.key_end[at], functions)
+    if (rows.utf8 == _BACKSLASH).any():
+        return rows_of([arrived.key(row) for row in at.tolist()])
+    return rows
+
+
+def _gathered(text: Bytes, begin: Int64s, end: Int64s, functions: Functions | None) -> Rows:
+    return Rows(stretches(text, begin, end, functions), np.cumsum(end - begin))
 
 
 def _odd(arrived: Arrived, row: Int64s) -> Bools:

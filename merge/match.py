@@ -16,7 +16,7 @@ from flockiq.shared.cel.columns import Column
 from flockiq.shared.fields import Value
 from flockiq.shared.lanes import NULL, Texts, lanes_of
 from flockiq.shared.layout import Field as LaneField
-from flockiq.shared.positions import entity_id, group_of, own_key
+from flockiq.shared.positions import entity_ids, group_of, own_key
 
 REMEMBERED = 1 << 16  # places of a stream: bounds what is kept of them
 
@@ -52,8 +52,10 @@ class Places:
             if len(known) + len(new) > REMEMBERED:
                 known = self._matched = {}
                 new = list(dict.fromkeys(placing))
-            for one, match_key in zip(new, self._match_keys(new), strict=True):
-                known[one] = self._place(match_key, one) if match_key else None
+            known.update(dict.fromkeys(new))
+            found = [pair for pair in zip(new, self._match_keys(new), strict=True) if pair[1]]
+            matched, match_keys = [one for one, _ in found], [key for _, key in found]
+            known.update(zip(matched, self._places(match_keys, matched), strict=True))
         return [known[one] or self._alone(key, one) for key, one in zip(keys, placing, strict=True)]
 
     def alone(self, placing: Placing) -> bool:
@@ -67,13 +69,20 @@ class Places:
             if len(self._own) >= REMEMBERED:
                 self._own = {}
             match_key = own_key(self._plan.source, self._plan.stream, key)
-            found = self._own[key, placing] = self._place(match_key, placing)
+            (found,) = self._places([match_key], [placing])
+            self._own[key, placing] = found
         return found
 
-    def _place(self, match_key: str, placing: Placing) -> Place:
-        entity = entity_id(self._tenant, self._plan.entity, match_key)
-        by = placing[-1] if self._plan.partition_by else None
-        return Place(entity, match_key, group_of(self._plan.entity, entity, by))
+    def _places(self, match_keys: Sequence[str], placing: Sequence[Placing]) -> list[Place]:
+        """The place of each match key."""
+        entity = self._plan.entity
+        ids = entity_ids(self._tenant, entity, match_keys)
+        if not self._plan.partition_by:
+            return [Place(one, key, one) for one, key in zip(ids, match_keys, strict=True)]
+        return [
+            Place(one, key, group_of(entity, one, by[-1]))
+            for one, key, by in zip(ids, match_keys, placing, strict=True)
+        ]
 
     def _match_keys(self, placing: Sequence[Placing]) -> Sequence[str]:
         """The match key's value for each, "" where there is none."""

@@ -49,7 +49,7 @@ def arrived(stream: Stream, records: Records, came: Came, misfits: list[Misfit])
         for change, text in zip(found, encoded(plan, table.columns), strict=True)
     ]
     prefix = f"{plan.name}/"
-    numbers = records.numbers([prefix + change.data.key for change in found])
+    numbers = records.numbers_of([prefix + change.data.key for change in found])
     return Arrived.of(at, found, numbers, said, _places(stream, found, table))
 
 

@@ -9,7 +9,7 @@ longer needs stays until there is as much of it as of what it does.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from itertools import islice
+from itertools import islice, repeat
 
 import numpy as np
 
@@ -49,23 +49,30 @@ class Records:
         index = self.index
         found = [index.get(name, NONE) for name in names]
         if NONE in found:
-            self._add([name for name in dict.fromkeys(names) if name not in index])
+            new = [name for name in dict.fromkeys(names) if name not in index]
+            streams = [name[: name.index("/", name.index("/") + 1)] for name in new]  # no source or stream holds one
+            for stream in dict.fromkeys(streams):
+                self._add([name for name, its in zip(new, streams, strict=True) if its == stream])
             found = [index[name] for name in names]
         return np.array(found, np.int64)
 
+    def numbers_of(self, names: Sequence[str]) -> Int64s:
+        """``numbers`` of at least one record of one stream."""
+        index = self.index
+        if new := [name for name in dict.fromkeys(names) if name not in index]:
+            self._add(new)
+        return np.fromiter(map(index.__getitem__, names), np.int64, len(names))
+
     def _add(self, names: Sequence[str]) -> None:
-        first = len(self.names)
-        self.index.update(zip(names, range(first, first + len(names)), strict=True))
+        """Take in new records of one stream."""
+        first, count = len(self.names), len(self.names) + len(names)
+        self.index.update(zip(names, range(first, count), strict=True))
         self.names += names
         self.known.add([name.encode("utf-8", "surrogatepass") for name in names])
-        streams = [name[: name.index("/", name.index("/") + 1) + 1] for name in names]  # no source or stream holds one
-        like = dict(zip(streams, names, strict=True))
-        books = {stream: self.book_of(name) for stream, name in like.items()}
-        depths = {stream: self.depth_of(name) for stream, name in like.items()}
-        self.books += map(books.__getitem__, streams)
-        self.head, self.depth = roomy(self.head, len(self.names)), roomy(self.depth, len(self.names))
-        self.head[first : len(self.names)] = NONE
-        self.depth[first : len(self.names)] = list(map(depths.__getitem__, streams))
+        self.books += repeat(self.book_of(names[0]), len(names))
+        self.head, self.depth = roomy(self.head, count), roomy(self.depth, count)
+        self.head[first:count] = NONE
+        self.depth[first:count] = self.depth_of(names[0])
 
     def room(self, versions: int, size: int) -> None:
         """Have room for so many more versions, and bytes of the heap."""

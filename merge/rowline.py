@@ -55,7 +55,7 @@ def _hexed(bits: Whole, out: Array, o: int) -> Whole:
 
 
 @borrowing
-def _eight_digits(value: int) -> Whole:
+def _eight_digits(value: Whole) -> Whole:
     """The eight digits of a number below 10^8, the first lowest, without their zero."""
     bits = np.uint64(value // 10_000) | np.uint64(value % 10_000) << np.uint64(32)
     hundreds = (bits * np.uint64(10_486) >> np.uint64(20)) & np.uint64(0x7F0000007F)
@@ -65,7 +65,7 @@ def _eight_digits(value: int) -> Whole:
 
 
 @borrowing
-def _number(value: int, out: Array, o: int) -> Whole:
+def _number(value: Whole, out: Array, o: int) -> Whole:
     """Write a number that is not negative. Behind what is written, up to seven bytes are of no use."""
     address = out.ctypes.data
     power = np.int64(1)

@@ -5,7 +5,7 @@ Imported only by merge/compiled.py.
 
 from __future__ import annotations
 
-from flockiq.shared.machine.code import Array, Columns, Whole, borrowing
+from flockiq.shared.machine.code import Array, Columns, Truth, Whole, borrowing
 from flockiq.shared.machine.tokens import CLOSE, COMMA, OPEN, copied, same, value_end
 
 DELETED, PARTIAL = 100, 117  # ops d and u
@@ -15,7 +15,7 @@ MARGIN = 16  # bytes that suffice beside the two texts that are merged
 
 
 @borrowing
-def _begins(text: Array, p: int, end: int, heads: Array, first: int, last: int) -> bool:
+def _begins(text: Array, p: int, end: int, heads: Array, first: int, last: int) -> Truth:
     """Whether a member begins at ``p``."""
     if end - p < last - first:
         return False

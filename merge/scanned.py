@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -133,12 +133,13 @@ def _scannable(text: bytes) -> bool:
     return True
 
 
-def _is_json(raw: bytes) -> bool:
-    try:
-        _decode(raw)
-    except (msgspec.MsgspecError, RecursionError):
-        return False
-    return True
+def _values(raw: Iterable[bytes]) -> Iterator[tuple[bytes, object]]:
+    """Values beside the bytes that say them; what is no JSON is left out."""
+    for one in raw:
+        try:
+            yield one, _decode(one)
+        except (msgspec.MsgspecError, RecursionError):
+            continue
 
 
 class _Mapping:
@@ -197,7 +198,7 @@ class _Mapping:
                 self._parts.key_begin[lines[new]].tolist(), self._parts.key_end[lines[new]].tolist(), strict=True
             )
             whole = self._text.data
-            numbers[new] = records.numbers([prefix + str(whole[a:b], "utf-8") for a, b in bounds])
+            numbers[new] = records.numbers_of([prefix + str(whole[a:b], "utf-8") for a, b in bounds])
         return numbers
 
     def _mapped(self, at: Int64s) -> tuple[Mapped, int]:
@@ -244,10 +245,11 @@ class _Mapping:
             if number >= 0:
                 wanted[number].add(bytes(whole[a:b]))
         for number, texts_ in wanted.items():
-            given = [one for one in sorted(texts_) if _is_json(one)]
+            told = list(_values(sorted(texts_)))
+            given = [raw for raw, _ in told]
             one = stream.plan.fields[number]
             found = mapped_columns(
-                stream.plan._replace(fields=(one,)), [[_decode(raw) for raw in given]], [True] * len(given)
+                stream.plan._replace(fields=(one,)), [[value for _, value in told]], [True] * len(told)
             )
             results = map(_encode, found.columns[one.field.name])
             fine = [

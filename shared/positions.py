@@ -6,6 +6,7 @@ All hashes are xxh3: stable across machines, versions and runs. Nothing here is 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import xxhash
@@ -40,6 +41,12 @@ def hash_id(*parts: str) -> str:
 def bucket(key: str, partitions: int) -> int:
     """The partition ``key`` belongs to: stable hash modulo the hub's partition count."""
     return hash64(key) % partitions
+
+
+def buckets(keys: Iterable[str], partitions: int) -> list[int]:
+    """``bucket`` of each key."""
+    digest = xxhash.xxh3_64_intdigest
+    return [digest(key.encode("utf-8", "surrogatepass")) % partitions for key in keys]
 
 
 def record_key(tenant: str, source: str, stream: str, key: str) -> str:
@@ -81,6 +88,12 @@ def own_key(source: str, stream: str, key: str) -> str:
 def entity_id(tenant: str, entity: str, match_key: str) -> str:
     """The id of the entity that records with this match key describe; a pure function."""
     return hash_id(tenant, entity, match_key)
+
+
+def entity_ids(tenant: str, entity: str, match_keys: Iterable[str]) -> list[str]:
+    """``entity_id`` of each match key."""
+    prefix, digest = f"{tenant}\x1f{entity}\x1f", xxhash.xxh3_128_hexdigest
+    return [digest((prefix + one).encode("utf-8", "surrogatepass")) for one in match_keys]
 
 
 def group_of(entity: str, entity_id: str, placed: object) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from flockiq.shared.machine.code import Array, Whole, compiled
+from flockiq.shared.machine.code import Array, Truth, Whole, compiled
 from flockiq.shared.machine.memory import WIDE, copy_between, half, lowest, stops, word
 
 
@@ -38,7 +38,7 @@ SHORT_ESCAPES[bytes_of('"\\/bfnrt')] = np.frombuffer(b'"\\/\b\f\n\r\t', np.uint8
 
 
 @compiled
-def same(text: Array, begin: int, end: int, names: Array, first: int, last: int) -> bool:
+def same(text: Array, begin: int, end: int, names: Array, first: int, last: int) -> Truth:
     """Whether a stretch of text is one of the names."""
     size = end - begin
     if size != last - first:
