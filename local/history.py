@@ -15,7 +15,8 @@ log = logging.getLogger("flockiq.history")
 OF_WORKERS: Mapping[str, str] = {"FLOCKIQ_ANALYTICS_SPOOL": "true"}
 """Settings of worker processes beside the one that holds DuckDB."""
 
-OLD_S = 2.0  # rows wait no longer: the more come in together, the less each costs; a query takes them in itself
+CALM_S = 0.5  # rows are taken in when no more have come for so long: what comes at once is judged first
+OLD_S = 10.0  # and wait no longer than this; a query takes them in itself
 _LOOK_S = 0.2
 
 
@@ -40,7 +41,7 @@ class Taking:
     async def _run(self, analytics: DuckdbAnalytics) -> None:
         while True:
             last = self._stopping.is_set()
-            if last or analytics.due(OLD_S):
+            if last or analytics.due(CALM_S, OLD_S):
                 try:
                     await analytics.flush()
                 except TransientError as error:

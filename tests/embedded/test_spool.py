@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -52,7 +53,7 @@ async def test_rows_of_other_processes_are_taken_into_the_history(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In both forms, while it goes on and when it stops."""
-    monkeypatch.setattr(history, "OLD_S", 0.1)
+    monkeypatch.setattr(history, "CALM_S", 0.1)
     beside, holder = connect(Settings(data=tmp_path, analytics_spool=True)), connect(Settings(data=tmp_path))
     await beside.analytics.ingest("Deltas", rows("a", "b"))
     taking = Taking()
@@ -82,7 +83,7 @@ async def test_a_query_sees_what_was_left_before_it(tmp_path: Path) -> None:
 
 async def test_many_rows_are_taken_without_being_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However little waits, no more than a little is left."""
-    monkeypatch.setattr(analytics_module, "TAKEN_BYTES", 1_000)
+    monkeypatch.setattr(analytics_module, "WAITING_BYTES", 1_000)
     holder = connect(Settings(data=tmp_path))
     for number in range(20):
         await holder.analytics.ingest_columns("Deltas", columns(str(number)))  # type: ignore[attr-defined]  # it takes columns
@@ -91,6 +92,26 @@ async def test_many_rows_are_taken_without_being_asked_for(tmp_path: Path, monke
             await asyncio.sleep(0.01)
     await holder.close()
     assert files(tmp_path) == []
+
+
+async def test_rows_are_taken_when_no_more_come_when_they_are_old_and_when_there_are_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While rows come they wait for what comes with them, but not for ever."""
+    spool = Spool(tmp_path / SPOOL)
+    holder = DuckdbAnalytics(tmp_path / "analytics.duckdb", tmp_path)
+    assert not holder.due(0.0, 0.0)
+    await spool.leave("Deltas", rows("a"), columns=False)
+    await asyncio.sleep(0.05)
+    await spool.leave("Deltas", rows("b"), columns=False)
+    old_s = time.time() - spool.waiting()[0].left_s
+    assert not holder.due(60.0, old_s + 60)
+    assert holder.due(0.0, 60.0)
+    assert holder.due(60.0, old_s)
+    monkeypatch.setattr(analytics_module, "WAITING_BYTES", 10)
+    assert holder.due(60.0, 60.0)
+    await spool.close()
+    await holder.close()
 
 
 async def test_rows_left_by_a_process_that_died_are_taken_by_the_next(tmp_path: Path) -> None:

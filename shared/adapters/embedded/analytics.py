@@ -1,8 +1,8 @@
 """The Eventhouse on one machine: KQL over a DuckDB file, through duckdb-kql.
 
 Rows are on disk when ``ingest`` returns: in the spool, from where they come into DuckDB many at a time, which costs
-half of what it costs batch by batch: when somebody asks, when TAKEN_BYTES of them wait, and when ``local/history.py``
-finds that they are old.
+half of what it costs batch by batch: when somebody asks, when WAITING_BYTES of them wait, and when ``local/history.py``
+finds that no more come, or that they are old.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from flockiq.shared.adapters.embedded.duckdbfile import (
     unavailable,
 )
 from flockiq.shared.adapters.embedded.insertion import Insertion
-from flockiq.shared.adapters.embedded.intake import TAKEN_BYTES, Intake
+from flockiq.shared.adapters.embedded.intake import Intake
 from flockiq.shared.adapters.embedded.spool import SPOOL, Spool
 from flockiq.shared.adapters.embedded.tables import read_functions
 from flockiq.shared.errors import QueryError, StoreUnavailable
@@ -49,6 +49,7 @@ from flockiq.shared.tables import read_tables
 NICE = 10  # of the thread that writes: a tenth of the share of one that folds
 MAX_QUERY = 100_000  # characters of KQL
 MAX_ROWS = 500_000  # of an answer: Kusto's own limit
+WAITING_BYTES = 64_000_000  # of rows: some 280,000 records', which a query takes in within about two seconds
 _REMOVED = 200  # conditions of one DELETE
 _QUERIES = 2  # at once
 
@@ -129,11 +130,14 @@ class DuckdbAnalytics:
         await asyncio.gather(answer, return_exceptions=True)
         raise QueryError(f"the query took over {self._timeout_s:g} s and was stopped: let it read less")
 
-    def due(self, old_s: float) -> bool:
-        """Whether rows wait that are as old as this (seconds), or many."""
+    def due(self, calm_s: float, old_s: float) -> bool:
+        """Whether rows wait, and none came for ``calm_s`` seconds, or the oldest waits for ``old_s``, or many wait."""
         waiting = self._spool.waiting()
-        many = sum(one.size for one in waiting) >= TAKEN_BYTES
-        return many or (bool(waiting) and waiting[0].left_s <= time.time() - old_s)
+        if not waiting:
+            return False
+        now = time.time()
+        many = sum(one.size for one in waiting) >= WAITING_BYTES
+        return many or waiting[-1].left_s <= now - calm_s or waiting[0].left_s <= now - old_s
 
     async def flush(self) -> None:
         """See ``Analytics.flush``. StoreUnavailable if the rows can't be taken in."""
@@ -191,7 +195,7 @@ class DuckdbAnalytics:
     async def _leave(self, table: str, rows: bytes, *, columns: bool) -> None:
         """Leave rows on disk, and have them taken in if many wait."""
         await self._spool.leave(table, rows, columns=columns)
-        if self._spool.held >= TAKEN_BYTES and not self._taking:
+        if self._spool.held >= WAITING_BYTES and not self._taking:
             self._taking = True
             self._writing.submit(self._take_many)
 
