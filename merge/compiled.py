@@ -48,6 +48,7 @@ loading = Loading(
         "merge/rowmerge.py",
         "merge/rowscan.py",
         "merge/rowvalue.py",
+        "shared/machine/spelling.py",
     ),
     warm="flockiq.merge.warm",
     where="flockiq.merge.compiled",

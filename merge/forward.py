@@ -14,8 +14,9 @@ from flockiq.merge.arrived import Arrived
 from flockiq.merge.chain import Told
 from flockiq.merge.compiled import Functions
 from flockiq.merge.known import Bytes
-from flockiq.merge.lines import Again, Plain, Said, halves_in_hex, joined, one_line, rewritten, written
+from flockiq.merge.lines import Again, Plain, Said, joined, one_line, rewritten, written
 from flockiq.merge.records import Records
+from flockiq.merge.versions import halves_in_hex
 from flockiq.shared import wire
 from flockiq.shared.lanes import Bools, Int64s
 from flockiq.shared.outbox import Outbox

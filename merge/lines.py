@@ -18,6 +18,7 @@ from flockiq.merge.chain import Told
 from flockiq.merge.compiled import Functions
 from flockiq.merge.mapping import StreamPlan
 from flockiq.merge.records import Records
+from flockiq.merge.versions import halves_in_hex
 from flockiq.shared import wire
 from flockiq.shared.instants import rfc3339
 from flockiq.shared.lanes import Bools, Int64s
@@ -137,9 +138,9 @@ def _by_machine(
     rows, versions, text = plain.arrived.rows, records.versions, plain.arrived.text
     place = versions.place[plain.version]
     size = _FORM + len(addresses.source) + len(addresses.tenant)
-    sizes = (versions.given_end - versions.given_begin)[plain.version] + addresses.sizes[place]
+    sizes = versions.given_end[plain.version] - versions.given_begin[plain.version] + addresses.sizes[place]
     for begin, end in ((rows.key_begin, rows.key_end), (rows.trace_begin, rows.trace_end)):
-        sizes += (end - begin)[plain.row]
+        sizes += end[plain.row] - begin[plain.row]
     out = np.empty(int(sizes.sum()) + size * len(sizes), np.uint8)
     ends = np.empty(len(sizes), np.int64)
     functions.write_lines(plain.row, plain.version, *again, text, rows, versions, records.heap, addresses, out, ends)
@@ -200,10 +201,3 @@ def _addressed(place: Int64s, addresses: Addresses) -> tuple[list[Any], list[Any
         [text[a:b] for a, b in zip(begins, middles, strict=True)],
         [text[a:b] for a, b in zip(middles, ends.tolist(), strict=True)],
     )
-
-
-def halves_in_hex(tie: Int64s, rest: Int64s) -> bytes:
-    """Ids from their halves, 32 hexadecimal digits each."""
-    halves = np.array([tie, rest]).view(np.uint64)
-    halves[0] ^= np.uint64(1 << 63)
-    return halves.T.astype(">u8").tobytes().hex().encode()

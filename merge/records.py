@@ -16,7 +16,7 @@ import numpy as np
 from flockiq.merge.book import Book
 from flockiq.merge.chain import UNKNOWN, Chain, Version
 from flockiq.merge.known import Bytes, Known, roomy
-from flockiq.merge.versions import BASE, NONE, NOTHING, Versions, content, id_halves, version_room
+from flockiq.merge.versions import BASE, NONE, NOTHING, Versions, content, halves_in_hex, id_halves, version_room
 from flockiq.shared.lanes import Int64s
 from flockiq.shared.positions import id_of, is_id
 
@@ -91,17 +91,18 @@ class Records:
 
     def _version(self, number: int, at: int) -> Version:
         # a value after another: a record's versions are few, and indexing arrays by arrays is dear
-        return self._made(number, *(column.item(at) for column in self.versions))
+        values = [column.item(at) for column in self.versions]
+        return self._made(number, self.id_of(values[2], values[3]), *values)
 
     def _made(
-        self, number: int, us: int, rr: int, tie: int, rest: int, op: int, arrived_us: int, begin: int, end: int,
-        given: int, given_end: int, _content: int, place: int, _before: int,
+        self, number: int, name: str, us: int, rr: int, tie: int, _rest: int, op: int, arrived_us: int, begin: int,
+        end: int, given: int, given_end: int, _content: int, place: int, _before: int,
     ) -> Version:  # fmt: skip
-        """A version from a row of ``Versions``."""
+        """A version from its id and a row of ``Versions``."""
         heap = self.heap.data
         fields = bytes(heap[begin:end])
         said = fields if given == begin else bytes(heap[given:given_end])
-        name, where = self.id_of(tie, rest), self.books[number].place(place)
+        where = self.books[number].place(place)
         return Version(us, rr, tie, name, chr(op), arrived_us, said, fields, where, op == _DELETED)  # type: ignore[arg-type]
 
     def position(self, at: int) -> tuple[int, int, int]:
@@ -133,7 +134,16 @@ class Records:
 
     def _each(self, numbers: Int64s, where: Int64s) -> Iterator[Version]:
         """The versions ``where`` of records, each of its own."""
-        return map(self._made, numbers.tolist(), *(column[where].tolist() for column in self.versions))
+        columns = [column[where].tolist() for column in self.versions]
+        return map(self._made, numbers.tolist(), self._ids(where), *columns)
+
+    def _ids(self, where: Int64s) -> list[str]:
+        """The ids of the versions ``where``."""
+        tie, rest = self.versions.tie[where], self.versions.rest[where]
+        if self.odd:
+            return list(map(self.id_of, tie.tolist(), rest.tolist()))
+        digits = halves_in_hex(tie, rest).decode()
+        return [digits[at : at + 32] for at in range(0, len(digits), 32)]
 
     def id_of(self, tie: int, rest: int) -> str:
         """The id that has these halves."""

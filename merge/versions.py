@@ -75,6 +75,13 @@ def id_halves(text: str) -> tuple[int, int]:
     return event_lane(text), signed_rest(text) if is_id(text) else hash64("rest", text) >> 4
 
 
+def halves_in_hex(tie: Int64s, rest: Int64s) -> bytes:
+    """Ids from their halves, 32 hexadecimal digits each."""
+    halves = np.array([tie, rest]).view(np.uint64)
+    halves[0] ^= np.uint64(1 << 63)
+    return halves.T.astype(">u8").tobytes().hex().encode()
+
+
 def version_room(n: int) -> Versions:
     """Room for n versions."""
     return Versions._make(np.zeros(n, np.uint8 if name == "op" else np.int64) for name in Versions._fields)
