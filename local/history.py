@@ -15,8 +15,8 @@ log = logging.getLogger("flockiq.history")
 OF_WORKERS: Mapping[str, str] = {"FLOCKIQ_ANALYTICS_SPOOL": "true"}
 """Settings of worker processes beside the one that holds DuckDB."""
 
-CALM_S = 0.5  # rows are taken in when no more have come for so long: what comes at once is judged first
-OLD_S = 10.0  # and wait no longer than this; a query takes them in itself
+CALM_S = 0.5  # rows are taken in when no more have come for so long
+OLD_S = 2.0  # and wait no longer: the more come in together, the less each costs; a query takes them in itself
 _LOOK_S = 0.2
 
 

@@ -83,7 +83,7 @@ async def test_a_query_sees_what_was_left_before_it(tmp_path: Path) -> None:
 
 async def test_many_rows_are_taken_without_being_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However little waits, no more than a little is left."""
-    monkeypatch.setattr(analytics_module, "WAITING_BYTES", 1_000)
+    monkeypatch.setattr(analytics_module, "TAKEN_BYTES", 1_000)
     holder = connect(Settings(data=tmp_path))
     for number in range(20):
         await holder.analytics.ingest_columns("Deltas", columns(str(number)))  # type: ignore[attr-defined]  # it takes columns
@@ -108,7 +108,7 @@ async def test_rows_are_taken_when_no_more_come_when_they_are_old_and_when_there
     assert not holder.due(60.0, old_s + 60)
     assert holder.due(0.0, 60.0)
     assert holder.due(60.0, old_s)
-    monkeypatch.setattr(analytics_module, "WAITING_BYTES", 10)
+    monkeypatch.setattr(analytics_module, "TAKEN_BYTES", 10)
     assert holder.due(60.0, 60.0)
     await spool.close()
     await holder.close()

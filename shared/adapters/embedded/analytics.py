@@ -1,7 +1,7 @@
 """The Eventhouse on one machine: KQL over a DuckDB file, through duckdb-kql.
 
 Rows are on disk when ``ingest`` returns: in the spool, from where they come into DuckDB many at a time, which costs
-half of what it costs batch by batch: when somebody asks, when WAITING_BYTES of them wait, and when ``local/history.py``
+half of what it costs batch by batch: when somebody asks, when TAKEN_BYTES of them wait, and when ``local/history.py``
 finds that no more come, or that they are old.
 """
 
@@ -39,7 +39,7 @@ from flockiq.shared.adapters.embedded.duckdbfile import (
     unavailable,
 )
 from flockiq.shared.adapters.embedded.insertion import Insertion
-from flockiq.shared.adapters.embedded.intake import Intake
+from flockiq.shared.adapters.embedded.intake import TAKEN_BYTES, Intake
 from flockiq.shared.adapters.embedded.spool import SPOOL, Spool
 from flockiq.shared.adapters.embedded.tables import read_functions
 from flockiq.shared.errors import QueryError, StoreUnavailable
@@ -49,7 +49,6 @@ from flockiq.shared.tables import read_tables
 NICE = 10  # of the thread that writes: a tenth of the share of one that folds
 MAX_QUERY = 100_000  # characters of KQL
 MAX_ROWS = 500_000  # of an answer: Kusto's own limit
-WAITING_BYTES = 64_000_000  # of rows: some 280,000 records', which a query takes in within about two seconds
 _REMOVED = 200  # conditions of one DELETE
 _QUERIES = 2  # at once
 
@@ -136,7 +135,7 @@ class DuckdbAnalytics:
         if not waiting:
             return False
         now = time.time()
-        many = sum(one.size for one in waiting) >= WAITING_BYTES
+        many = sum(one.size for one in waiting) >= TAKEN_BYTES
         return many or waiting[-1].left_s <= now - calm_s or waiting[0].left_s <= now - old_s
 
     async def flush(self) -> None:
@@ -195,7 +194,7 @@ class DuckdbAnalytics:
     async def _leave(self, table: str, rows: bytes, *, columns: bool) -> None:
         """Leave rows on disk, and have them taken in if many wait."""
         await self._spool.leave(table, rows, columns=columns)
-        if self._spool.held >= WAITING_BYTES and not self._taking:
+        if self._spool.held >= TAKEN_BYTES and not self._taking:
             self._taking = True
             self._writing.submit(self._take_many)
 
