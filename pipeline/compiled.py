@@ -30,6 +30,7 @@ class Functions(NamedTuple):
     written: Function
     measure_deltas: Function
     tell_deltas: Function
+    turn_drift: Function
     run_block: Function
     judge: Function
 
@@ -45,6 +46,7 @@ loading = Loading(
         "flockiq.pipeline.rowfields",
         "flockiq.pipeline.rowenter",
         "flockiq.pipeline.rowdelta",
+        "flockiq.pipeline.rowfound",
         "flockiq.pipeline.rowlog",
         "flockiq.pipeline.roworder",
         "flockiq.signal.rowjudge",
@@ -62,6 +64,7 @@ loading = Loading(
         "pipeline/rowdelta.py",
         "pipeline/rowenter.py",
         "pipeline/rowfields.py",
+        "pipeline/rowfound.py",
         "pipeline/rowindex.py",
         "pipeline/rowknown.py",
         "pipeline/rowlog.py",

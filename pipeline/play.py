@@ -42,8 +42,8 @@ def play(world: World, plan: Plan, rows: Rows, texts: Texts, *, judging: bool = 
         passed = in_rounds(world, plan.layout, folded, texts)
     else:
         passed = in_one_pass(functions, world, plan.layout, folded, texts)
-    previous = _previous(folded.entity[passed.judged])
-    world.findings += found(world, plan.layout, folded, passed, previous, before)
+    previous, findings = found(world, plan.layout, folded, passed, before, functions)
+    world.findings += findings
     if judging:
         _judge(world, plan, folded, passed, previous, acts, place, texts, functions)
     return DeltaRows(
@@ -131,15 +131,6 @@ def seen_of(rows: Rows, passed: Passed, previous: Int64s, place: Int64s) -> Seen
         delta_source=passed.source,
         observed=passed.observed._replace(row=within[passed.observed.row]),
     )
-
-
-def _previous(entity: Int64s) -> Int64s:
-    """Each row's predecessor of the same entity, or -1; rows are in order."""
-    order = np.argsort(entity, kind="stable")
-    sorted_ = entity[order]
-    found = np.full(len(entity), -1, np.int64)
-    found[order[1:]] = np.where(sorted_[1:] == sorted_[:-1], order[:-1], -1)
-    return found
 
 
 def _acts(plan: Plan, rows: Rows, acted: Bools) -> list[Act]:

@@ -9,6 +9,7 @@ import numpy as np
 from flockiq.pipeline.codes import REPEATED, DeltaColumns
 from flockiq.pipeline.compiled import Functions
 from flockiq.pipeline.decode import rows_of, scanned_lines
+from flockiq.pipeline.findings import found
 from flockiq.pipeline.fused import in_one_pass
 from flockiq.pipeline.placing import Placing
 from flockiq.pipeline.play import seen_of
@@ -79,18 +80,19 @@ def warm(functions: Functions) -> None:
     told = DeltaColumns(*np.zeros((len(DeltaColumns._fields), 1), np.int64))
     functions.shared(told, told, np.empty(1, np.bool_), np.empty(1, np.bool_))
     passed = in_one_pass(functions, state.live, LAYOUT, rows["thing"], texts)
-    seen, episodes = seen_of(record, passed, np.array([-1]), np.arange(1)), Episodes()
+    previous, _ = found(state.live, LAYOUT, record, passed, np.zeros((1, len(LAYOUT.tolerances)), np.bool_), functions)
+    seen, episodes = seen_of(record, passed, previous, np.arange(1)), Episodes()
     held = evaluate(state.plan.rules, seen, np.zeros(1, np.int64), episodes, texts, machine=functions)
     state.history.append(rows["thing"])
-    came, found = np.empty(1, np.int8), np.empty(1, np.int64)
+    came, places = np.empty(1, np.int8), np.empty(1, np.int64)
     mine, marks, previous, log = state.history.searched(rows["thing"])
     functions.chain(mine, 0, marks, previous)
     marks.head[0], previous[0] = 0, -1
-    functions.logged(mine, marks.head, previous, log, found)
+    functions.logged(mine, marks.head, previous, log, places)
     functions.sort_out(mine, marks, previous, log, came)
     if held.tolist() != [1] or [step.change for step in episodes.taken()] != ["fire", "fire"]:
         raise AssertionError("the compiled conditions do not hold of a plain record")
-    if len(passed.row) != len(_FIELDS) or found[0] != 0 or came[0] != REPEATED:
+    if len(passed.row) != len(_FIELDS) or places[0] != 0 or came[0] != REPEATED:
         raise AssertionError("the compiled fold does not fold a plain record")
     pool = Pool(functions)
     distinct, which = pool.distinct(np.array([150, 150]))
