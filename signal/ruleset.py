@@ -22,8 +22,8 @@ class Ruleset:
     nothing was known; ``always``, of those that are asked of every row; ``waiting``, of those that watch for time
     to pass; ``renamed``, of those of them that show the entity's name. ``order_of``: int64 [64], of states by number.
     ``width``: more than the fields that a rule watches. ``fields``: those of the layout and the key; ``is_text``: bool
-    [F + 1], which of them are texts; ``texts_of``: bool [W, F + 1], those of them that each rule's alerts show;
-    ``of_changes``: bool [W].
+    [F + 1], which of them are texts; ``shown_at``: int64 [W, n], those that each rule's alerts show, then -1;
+    ``shows_at``: bool [W, n], where there is one; ``of_changes``: bool [W].
     """
 
     def __init__(self, watches: Sequence[Watch], layout: Layout) -> None:
@@ -42,17 +42,16 @@ class Ruleset:
         self.renamed = _word(watch for watch in self.states if watch.for_us and KEY in watch.shown)
         numbers, fields = layout.numbers, len(layout.fields)
         self.width = fields + 1
-        self.shown = tuple(
-            tuple((name, numbers.get(name, fields)) for name in watch.shown if name in numbers or name == KEY)
-            for watch in self.watches
-        )
-        """Of each rule: the names whose values its alerts show, with the number of the field, or F for the key."""
         self.fields = (*layout.fields, Field(KEY, "string"))
         self.is_text: Bools = np.array([field.kind in ("string", "json") for field in self.fields], np.bool_)
-        self.texts_of: Bools = np.zeros((len(self.watches), fields + 1), np.bool_)
+        self.shown = tuple(
+            tuple(name for name in watch.shown if name in numbers or name == KEY) for watch in self.watches
+        )
+        """Of each rule: the names whose values its alerts show."""
+        self.shown_at = np.full((len(self.watches), max(map(len, self.shown), default=0)), -1)
         for order, shown in enumerate(self.shown):
-            self.texts_of[order, [number for _, number in shown]] = True
-        self.texts_of &= self.is_text
+            self.shown_at[order, : len(shown)] = [numbers.get(name, fields) for name in shown]
+        self.shows_at: Bools = self.shown_at >= 0
         self.spare: object = None  # the room in which machine code judged last
         self.of_changes: Bools = np.array([watch.kind == "change" for watch in self.watches], np.bool_)
 

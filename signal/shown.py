@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from functools import lru_cache
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -11,9 +10,6 @@ from flockiq.shared.lanes import ABSENT, NULL, Int64s, Scalar, Texts, value_of
 from flockiq.shared.layout import Field
 from flockiq.signal.ruleset import Ruleset
 from flockiq.signal.seen import Seen
-
-Read = Callable[[int], Scalar]
-"""The canonical value of a lane."""
 
 
 class Shown:
@@ -25,25 +21,24 @@ class Shown:
     def golden(self, row: Int64s, order: Int64s) -> Iterator[dict[str, Scalar]]:
         """Of each of h hits the golden values that its rule shows; row of Seen, order of the rule: int64 [h]."""
         rules, seen = self._rules, self._seen
-        lanes = np.concatenate([seen.golden[row], seen.key[row][:, None]], axis=1)
-        read = self._readers(lanes[rules.texts_of[order]])
-        of_rule = {
-            rule: [(name, number, read(rules.fields[number])) for name, number in rules.shown[rule]]
-            for rule in set(order.tolist())
-        }
-        for rule, said in zip(order.tolist(), lanes.tolist(), strict=True):
-            yield {name: one(said[number]) for name, number, one in of_rule[rule]}
+        hit, place = np.nonzero(rules.shows_at[order])
+        field = rules.shown_at[order[hit], place]
+        named = field == len(rules.layout.fields)
+        lanes = seen.golden[row[hit], np.where(named, 0, field)]
+        lanes[named] = seen.key[row[hit[named]]]
+        values = iter(self._values(field, lanes))
+        for rule in order.tolist():
+            yield dict(zip(rules.shown[rule], values, strict=False))  # the names come first: they take what is theirs
 
     def changes(self, delta: Int64s) -> Iterator[dict[str, Scalar]]:
         """Of each of some of Seen's deltas, int64 [k], what it is."""
         seen, layout = self._seen, self._rules.layout
         field, source = seen.delta_field[delta], seen.delta_source[delta]
-        lanes = np.stack([seen.delta_old[delta], seen.delta_new[delta]], axis=1)
-        read = self._readers(lanes[self._rules.is_text[field]])
-        readers = {number: read(layout.fields[number]) for number in set(field.tolist())}
-        for number, teller, (old, new) in zip(field.tolist(), source.tolist(), lanes.tolist(), strict=True):
-            one, name = readers[number], layout.fields[number].name
-            yield {"field": name, "source": layout.tellers[teller], "old": one(old), "new": one(new)}
+        lanes = np.concatenate([seen.delta_old[delta], seen.delta_new[delta]])
+        values = self._values(np.concatenate([field, field]), lanes)
+        told = zip(field.tolist(), source.tolist(), values[: len(delta)], values[len(delta) :], strict=True)
+        for number, teller, old, new in told:
+            yield {"field": layout.fields[number].name, "source": layout.tellers[teller], "old": old, "new": new}
 
     def scores(self, number: Int64s) -> Iterator[dict[str, Scalar]]:
         """Of each of some of Seen's observed numbers, int64 [k], what its baseline says."""
@@ -52,29 +47,31 @@ class Shown:
             told: dict[str, Scalar] = {"score": round(score, 3), "new": value, "expected": round(expected, 2)}
             yield told | {"low": round(low, 2), "high": round(high, 2)}
 
-    def _readers(self, lanes: Int64s) -> Callable[[Field], Read]:
-        """What reads a field's lanes, if those of texts are among these."""
-        said = lanes[(lanes != ABSENT) & (lanes != NULL)]
-        known: Read = dict(zip(said.tolist(), self._texts.many(said), strict=True)).get
-        return lambda field: known if field.kind in ("string", "json") else _reader(field)
+    def _values(self, field: Int64s, lanes: Int64s) -> list[Scalar]:
+        """The canonical values of lanes, each of a field."""
+        values: list[Scalar] = [None] * len(lanes)
+        said = (lanes != ABSENT) & (lanes != NULL)
+        text = self._rules.is_text[field]
+        at = np.flatnonzero(said & text)
+        for place, one in zip(at.tolist(), self._texts.many(lanes[at]), strict=True):
+            values[place] = one
+        at = np.flatnonzero(said & ~text)
+        fields: Sequence[Field] = self._rules.fields
+        for place, number, lane in zip(at.tolist(), field[at].tolist(), lanes[at].tolist(), strict=True):
+            values[place] = _value(fields[number], lane)
+        return values
 
 
-@lru_cache(maxsize=1024)
-def _reader(field: Field) -> Read:
-    """What gives ``value_of`` of a field's lanes, numbers as quickly as it can be done."""
+def _value(field: Field, lane: int) -> Scalar:
+    """``value_of`` a lane that has one, numbers as quickly as it can be done."""
     kind, scale = field.kind, field.scale
-
-    def plainly(lane: int) -> Scalar:
-        return value_of(kind, scale, lane, _NO_TEXTS)
-
-    def decimal(lane: int) -> Scalar:
+    if kind == "integer":
+        return lane
+    if kind == "decimal" and scale and lane > 0:
         digits = str(lane)
-        return f"{digits[:-scale]}.{digits[-scale:]}" if lane > 0 and len(digits) > scale else plainly(lane)
-
-    def integer(lane: int) -> Scalar:
-        return lane if lane not in (ABSENT, NULL) else None
-
-    return {"decimal": decimal if scale else plainly, "integer": integer}.get(kind, plainly)
+        if len(digits) > scale:
+            return f"{digits[:-scale]}.{digits[-scale:]}"
+    return value_of(kind, scale, lane, _NO_TEXTS)
 
 
 _NO_TEXTS = Texts()  # stands in where a type has none
