@@ -31,6 +31,8 @@ class Functions(NamedTuple):
     measure_deltas: Function
     tell_deltas: Function
     turn_drift: Function
+    measure_entities: Function
+    tell_entities: Function
     run_block: Function
     judge: Function
 
@@ -47,6 +49,7 @@ loading = Loading(
         "flockiq.pipeline.rowenter",
         "flockiq.pipeline.rowdelta",
         "flockiq.pipeline.rowfound",
+        "flockiq.pipeline.rowgolden",
         "flockiq.pipeline.rowlog",
         "flockiq.pipeline.roworder",
         "flockiq.signal.rowjudge",
@@ -65,6 +68,7 @@ loading = Loading(
         "pipeline/rowenter.py",
         "pipeline/rowfields.py",
         "pipeline/rowfound.py",
+        "pipeline/rowgolden.py",
         "pipeline/rowindex.py",
         "pipeline/rowknown.py",
         "pipeline/rowlog.py",

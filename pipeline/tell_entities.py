@@ -44,7 +44,7 @@ def tell_entities(
     n = len(numbers)
     ids, match_keys = state.ids.names.many(entities), state.match_keys.many(entities)
     best, each = _values(pool, layout, golden, texts)
-    fields, provenance = _object(pool, best), _object(pool, _provenance(pool, state, golden))
+    fields, provenance = _object(pool, best), _object(pool, _provenance(pool, state, golden, entities))
     sources = _sources(pool, layout, golden, each, texts)
     deleted = (golden.state[:, : len(layout.sources)] != PRESENT).all(axis=1)
     us = np.maximum(golden.seen_us.max(axis=1, initial=0), 0)
@@ -103,22 +103,32 @@ def _values(pool: Pool, layout: Layout, golden: Golden, texts: Texts) -> tuple[l
     return best, each
 
 
-def _provenance(pool: Pool, state: TypeState, golden: Golden) -> list[Int64s]:
+def _provenance(pool: Pool, state: TypeState, golden: Golden, entities: Int64s) -> list[Int64s]:
     """Members that tell each golden field's source, rule and position: heads and positions in turns, int64 [n]."""
-    layout, people = state.plan.layout, len(state.plan.layout.sources)
-    heads, places = _by_rule(pool, layout, golden)
-    at = np.argwhere(golden.winner == people)
-    said_us, _, said_by = golden.positions(at[:, 0], people, at[:, 1])
+    heads, places = _by_rule(pool, state.plan.layout, golden)
+    for row, number, member in set_by_people(state, entities):
+        heads[number][row], places[number][row] = pool.text(f"{COMMA}{member}"), EMPTY
+    return [member for pair in zip(heads, places, strict=True) for member in pair]
+
+
+def set_by_people(state: TypeState, entities: Int64s) -> list[tuple[int, int, str]]:
+    """The golden fields that people have set: row, field, and the member of the provenance that says so."""
+    layout, golden, people = state.plan.layout, state.live.golden, len(state.plan.layout.sources)
+    if not layout.overrides:
+        return []
+    at = np.argwhere((golden.winner[entities] == people) & (golden.golden[entities] != ABSENT))
+    said_us, _, said_by = golden.positions(entities[at[:, 0]], people, at[:, 1])
+    found = []
     for (row, number), us, event in zip(at.tolist(), said_us.tolist(), said_by.tolist(), strict=True):
         override = state.overrides.by_event.get(event)
         if override is not None:
             name, who = _json(layout.fields[number].name), _json(override.by)
-            heads[number][row] = pool.text(
-                f'{COMMA}{name}:{{"source":{who},"rule":"{OVERRIDE}","us":{us},"run":0,'
+            member = (
+                f'{name}:{{"source":{who},"rule":"{OVERRIDE}","us":{us},"run":0,'
                 f'"row":0,"until":{override.until_us},"override":"{override.id}"}}'
             )
-            places[number][row] = EMPTY
-    return [member for pair in zip(heads, places, strict=True) for member in pair]
+            found.append((row, number, member))
+    return found
 
 
 def _by_rule(pool: Pool, layout: Layout, golden: Golden) -> tuple[list[Int64s], list[Int64s]]:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from flockiq.pipeline.entities import EntityColumns
 from flockiq.pipeline.placing import Partitions, Placing
 from flockiq.shared.ids import IdColumns
-from flockiq.shared.lanes import Floats, Int64s
+from flockiq.shared.lanes import Bools, Floats, Int64s
 from flockiq.shared.pool import Rows, rows_of
 from flockiq.shared.stored_texts import PADDING, TextColumns, Utf8
 from flockiq.shared.tabular import Columns
@@ -27,8 +27,17 @@ DELTA_KINDS, DELTA_FIELDS = 13, 16
 on; then each field's name as a part of what an id is the hash of, then one for each teller. RETRACTED: the end of what
 a retraction's id is the hash of; NOTHING: null."""
 
+OF_TIME, OF_GONE, OF_FIELDS, OF_PROVENANCE, OF_SOURCES, SAID_STREAM = 4, 6, 7, 8, 9, 11
+SAID_GONE, SAID_US, SAID_EVENT, SAID_VALUES, PLACE_US, PLACE_RUN, PLACE_ROW, GOLDEN_FIELDS = range(13, 21)
+"""The literals of a golden record's line, where they are others than a delta's: behind the match key; before what a
+source said and a value's position; one for each field from GOLDEN_FIELDS on, then for each source, then the beginnings
+of a field's provenance, by field, teller and rule, then those that are people's."""
+
 OLD_ROOM, NEW_ROOM, KEYS_ROOM, CAUSES_ROOM, HASHED_ROOM, LINES_ROOM = range(6)
 """How much room deltas need, by number; from LINES_ROOM on, by partition: bytes of lines, then how many lines."""
+
+FIELDS_ROOM, SAID_ROOM, NAMES_ROOM, GOLDEN_ROOM = range(4)
+"""The same of golden records, beyond what each needs: values, what sources say, match keys; then lines, as above."""
 
 
 class About(NamedTuple):
@@ -89,6 +98,20 @@ def padded(utf8: Buffer) -> Utf8:
 def room_for(count: int, size: int) -> Rows:
     """Room for so many texts of so many bytes, and what may be written behind them."""
     return Rows(np.empty(size + PADDING, np.uint8), np.empty(count, np.int64))
+
+
+_ID = 32  # bytes
+
+
+def room_for_ids(count: int) -> Rows:
+    """Room for so many ids."""
+    return Rows(np.empty(_ID * count + PADDING, np.uint8), np.arange(_ID, _ID * count + 1, _ID))
+
+
+def first(rows: Rows, count: int) -> Rows:
+    """The texts that have been written."""
+    ends = rows.ends[:count]
+    return Rows(rows.utf8[: ends[-1]], ends)
 
 
 class Lines(NamedTuple):
@@ -167,3 +190,67 @@ class Said(NamedTuple):
     floats: Utf8
     ratios: Utf8
     relative: Floats
+
+
+class KnownGolden(NamedTuple):
+    """``Known``, and how many sources there are; by field, int64 [F]: how many rules, and its first literal."""
+
+    texts: TextColumns
+    ids: IdColumns
+    entities: EntityColumns
+    partition: Partitions
+    kind: npt.NDArray[np.int8]
+    scale: Int64s
+    sources: int
+    rules: Int64s
+    heads: Int64s
+
+
+class GoldenTaken(NamedTuple):
+    """Golden records: their entities, times (µs) and whether they are deleted, [n], and columns of ``Golden``.
+
+    older_us, older_rr: int64 [m, F], positions by place (merge/ages.py).
+    """
+
+    entity: Int64s
+    us: Int64s
+    deleted: Bools
+    golden: Int64s
+    winner: npt.NDArray[np.int8]
+    rule: npt.NDArray[np.int8]
+    value: Int64s
+    age: npt.NDArray[np.int8]
+    older: Int32s
+    seen_us: Int64s
+    seen_rr: Int64s
+    event: Int64s
+    key: Int64s
+    state: npt.NDArray[np.int8]
+    older_us: Int64s
+    older_rr: Int64s
+
+
+class SaidGolden(NamedTuple):
+    """Values that are floats, as in ``Said``; by_people: int64 [k, 2], fields (row * F + field) that people have set.
+
+    And the literal of each, which is all of its provenance.
+    """
+
+    floats: Utf8
+    by_people: Int64s
+
+
+class GoldenRoom(NamedTuple):
+    """Room for n golden records: lines and columns.
+
+    float_at: int64 [1], zero; last: int64 [T, 4], zeros, the position written last of each teller.
+    """
+
+    lines: Lines
+    ids: Rows
+    match_keys: Rows
+    fields: Rows
+    provenance: Rows
+    sources: Rows
+    float_at: Int64s
+    last: Int64s

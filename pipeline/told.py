@@ -11,9 +11,10 @@ import numpy as np
 
 from flockiq.compare.findings import Findings
 from flockiq.pipeline import compiled
-from flockiq.pipeline.tell_by_machine import tell_deltas_by_machine
 from flockiq.pipeline.tell_deltas import tell_deltas
+from flockiq.pipeline.tell_deltas_by_machine import tell_deltas_by_machine
 from flockiq.pipeline.tell_entities import tell_entities
+from flockiq.pipeline.tell_entities_by_machine import tell_entities_by_machine
 from flockiq.pipeline.tell_findings import tell_findings
 from flockiq.pipeline.tellings import About, Told
 from flockiq.pipeline.types import Effect, TypeState
@@ -55,17 +56,7 @@ class Telling:
 
     def tell(self, state: TypeState, effect: Effect) -> None:
         """Everything one entity type's batch did."""
-        if len(effect.entities):
-            with Pool(compiled.ready()) as pool:
-                about = self.about
-                told = tell_entities(
-                    pool, state, effect.entities, self.texts, about.tenant, about.version, about.now_us
-                )
-                self._columns["Entities"].append(told.columns)
-                lines = _Lines(
-                    pool.json([f"{one}:{about.commit}" for one in told.ids]), "", told.times, told.form, told.parts
-                )
-                self._lines_of(wire.ENTITY, pool, state, effect.entities, lines)
+        self._entities(state, effect.entities)
         self._deltas(state, effect.retracted, retracted=True)
         self._deltas(state, effect.deltas)
         self._findings(state, effect.unfound, retracted_by=self.about.commit)
@@ -143,32 +134,47 @@ class Telling:
             told = tell_findings(state, found, self.texts, tenant, now_us, retracted_by=retracted_by)
             self._columns["Findings"].append(told)
 
+    def _entities(self, state: TypeState, entities: Int64s) -> None:
+        if not len(entities):
+            return
+        about, functions = self.about, compiled.ready()
+        found = None
+        if functions is not None:
+            found = tell_entities_by_machine(functions, state, entities, self.texts, about)
+        if found is None:
+            with Pool(None) as pool:
+                told = tell_entities(pool, state, entities, self.texts, about.tenant, about.version, about.now_us)
+                ids = pool.json([f"{one}:{about.commit}" for one in told.ids])
+                lines = _Lines(ids, "", told.times, told.form, told.parts)
+                found = Told(told.columns, self._lines_of(wire.ENTITY, pool, state, entities, lines))
+        self._take("Entities", wire.ENTITY, found)
+
     def _deltas(self, state: TypeState, told: DeltaRows, *, retracted: bool = False) -> None:
         if not len(told.entity):
             return
-        by = self.about.commit if retracted else None
-        functions = compiled.ready()
+        by, about, functions = self.about.commit if retracted else None, self.about, compiled.ready()
+        found = None
         if functions is not None:
-            found = tell_deltas_by_machine(functions, state, told, self.texts, self.about, retracted_by=by)
-            if found is not None:
-                self._take("Deltas", wire.DELTA, found)
-                return
-        with Pool(None) as pool:
-            deltas = tell_deltas(pool, state, told, self.texts, self.about.tenant, self.about.now_us, retracted_by=by)
-            self._columns["Deltas"].append(deltas.columns)
-            lines = _Lines(deltas.ids, '"', deltas.times, deltas.form, deltas.parts)
-            self._lines_of(wire.DELTA, pool, state, told.entity, lines)
+            found = tell_deltas_by_machine(functions, state, told, self.texts, about, retracted_by=by)
+        if found is None:
+            with Pool(None) as pool:
+                deltas = tell_deltas(pool, state, told, self.texts, about.tenant, about.now_us, retracted_by=by)
+                lines = _Lines(deltas.ids, '"', deltas.times, deltas.form, deltas.parts)
+                found = Told(deltas.columns, self._lines_of(wire.DELTA, pool, state, told.entity, lines))
+        self._take("Deltas", wire.DELTA, found)
 
     def _take(self, table: str, kind: str, told: Told) -> None:
         self._columns[table].append(told.columns)
         for partition, lines in told.lines:
             self._lines[kind, partition].append(lines)
 
-    def _lines_of(self, kind: str, pool: Pool, state: TypeState, entity: Int64s, lines: _Lines) -> None:
-        """Lines of hub ``entities`` or ``deltas``: CloudEvents whose data is a row."""
+    def _lines_of(
+        self, kind: str, pool: Pool, state: TypeState, entity: Int64s, lines: _Lines
+    ) -> list[tuple[int, Rows]]:
+        """Lines of hub ``entities`` or ``deltas``, by partition: CloudEvents whose data is a row."""
         placing = self.about.placing
         if not placing.partitions:
-            return
+            return []
         distinct, which = pool.distinct(entity)
         subjects = pool.json([f"{state.plan.layout.entity}/{name}" for name in state.ids.names.many(distinct)])
         partition = placing.of(state, distinct)[state.group_of[entity]]
@@ -185,10 +191,11 @@ class Telling:
         rows = pool.joined(form, (lines.ids, lines.times, subjects[which], *lines.parts), order)
         bounds = np.r_[0, rows.ends]
         firsts = np.searchsorted(partition[order], np.arange(placing.partitions + 1))
-        for one, (first, last) in enumerate(pairwise(firsts.tolist())):
-            if last > first:
-                text = rows.utf8[bounds[first] : bounds[last]]
-                self._lines[kind, one].append(Rows(text, rows.ends[first:last] - bounds[first]))
+        return [
+            (one, Rows(rows.utf8[bounds[first] : bounds[last]], rows.ends[first:last] - bounds[first]))
+            for one, (first, last) in enumerate(pairwise(firsts.tolist()))
+            if last > first
+        ]
 
 
 def _one_after_the_other(parts: Sequence[Rows]) -> Rows:

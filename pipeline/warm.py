@@ -14,7 +14,8 @@ from flockiq.pipeline.fused import in_one_pass
 from flockiq.pipeline.placing import Placing
 from flockiq.pipeline.play import seen_of
 from flockiq.pipeline.rounds import Passed
-from flockiq.pipeline.tell_by_machine import tell_deltas_by_machine
+from flockiq.pipeline.tell_deltas_by_machine import tell_deltas_by_machine
+from flockiq.pipeline.tell_entities_by_machine import tell_entities_by_machine
 from flockiq.pipeline.tellings import About
 from flockiq.pipeline.types import TypeState
 from flockiq.pipeline.world import DeltaRows, Plan
@@ -109,9 +110,10 @@ def _tell(functions: Functions, state: TypeState, record: Rows, passed: Passed, 
     deltas = DeltaRows(record.entity[row], passed.field, passed.kind, passed.old, passed.new, *position, passed.source)
     told = tell_deltas_by_machine(functions, state, deltas, texts, about)
     retracted = tell_deltas_by_machine(functions, state, deltas, texts, about, retracted_by=2)
-    for one in (told, retracted):
-        if one is None or sum(len(lines.ends) for _, lines in one.lines) != len(row):
-            raise AssertionError("the compiled telling does not tell plain deltas")
+    golden = tell_entities_by_machine(functions, state, record.entity, texts, about)
+    for one, count in ((told, len(row)), (retracted, len(row)), (golden, 1)):
+        if one is None or sum(len(lines.ends) for _, lines in one.lines) != count:
+            raise AssertionError("the compiled telling does not tell what is plain")
 
 
 def _watch(number: int, kind: Kind, when: str) -> Watch:

@@ -20,10 +20,12 @@ from flockiq.pipeline.tellings import (
     Said,
     Told,
     ToldColumns,
+    first,
     lines_room,
     literals,
     padded,
     room_for,
+    room_for_ids,
 )
 from flockiq.pipeline.types import TypeState
 from flockiq.pipeline.world import DeltaRows
@@ -88,21 +90,21 @@ def tell_deltas_by_machine(
     if not functions.tell_deltas(rows, known, said, numbers_said, retracted_by is not None, room):
         return None
     columns = Columns(n)
-    columns.written("DeltaId", _first(room.ids, n))
+    columns.written("DeltaId", first(room.ids, n))
     columns.text("Tenant", about.tenant)
     columns.text("EntityType", layout.entity)
-    columns.picked("EntityId", _first(room.entities, room.counts[0]), room.entity)
-    columns.picked("MatchKey", _first(room.match_keys, room.counts[0]), room.entity)
+    columns.picked("EntityId", first(room.entities, room.counts[0]), room.entity)
+    columns.picked("MatchKey", first(room.match_keys, room.counts[0]), room.entity)
     columns.texts("Field", [field.name for field in layout.fields], told.field)
     columns.texts("Kind", kinds, rows.kind)
-    columns.written("Old", _first(room.old, n))
-    columns.written("New", _first(room.new, n))
+    columns.written("Old", first(room.old, n))
+    columns.written("New", first(room.new, n))
     columns.numbers("RelativeChange", relative)
     columns.texts("Source", tellers, teller)
-    columns.picked("CauseId", _first(room.causes, room.counts[1]), room.cause)
+    columns.picked("CauseId", first(room.causes, room.counts[1]), room.cause)
     columns.instants("SourceTime", told.us)
     columns.instants("CommittedAt", np.full(n, about.now_us, np.int64))
-    columns.written("Retracts", _first(room.retracts, n) if retracted_by is not None else _no_texts(n))
+    columns.written("Retracts", first(room.retracts, n) if retracted_by is not None else _no_texts(n))
     return Told(columns, room.lines.told())
 
 
@@ -128,12 +130,12 @@ def _room(n: int, sizes: Int64s, literal: int) -> DeltaRoom:
     values = n * FIXED_ROOM
     return DeltaRoom(
         lines_room(sizes[LINES_ROOM : LINES_ROOM + partitions], sizes[LINES_ROOM + partitions :]),
-        _ids(n),
-        _ids(n),
+        room_for_ids(n),
+        room_for_ids(n),
         room_for(n, old + values),
         room_for(n, new + values),
         np.empty(n, np.int32),
-        _ids(n),
+        room_for_ids(n),
         room_for(n, keys),
         np.empty(n, np.int32),
         room_for(n, causes),
@@ -141,17 +143,6 @@ def _room(n: int, sizes: Int64s, literal: int) -> DeltaRoom:
         np.empty(hashed + _HASHED + literal + PADDING, np.uint8),
         np.empty(8, np.uint64),
     )
-
-
-def _ids(n: int) -> Rows:
-    """Room for ids."""
-    return Rows(np.empty(_ID * n + PADDING, np.uint8), np.arange(_ID, _ID * n + 1, _ID))
-
-
-def _first(rows: Rows, count: int) -> Rows:
-    """The texts that have been written."""
-    ends = rows.ends[:count]
-    return Rows(rows.utf8[: ends[-1]], ends)
 
 
 def _no_texts(n: int) -> Rows:
