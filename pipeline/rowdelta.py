@@ -11,6 +11,7 @@ from flockiq.pipeline.parts import DECIMAL, FLOAT, INTEGER
 from flockiq.pipeline.rowindex import held, held_ids
 from flockiq.pipeline.rowspell import (
     is_text,
+    literals_of,
     named_room,
     put_literal,
     put_name,
@@ -120,12 +121,10 @@ def measure_deltas(told: Columns, known: Columns, line: int, sizes: Array, relat
 
 
 @borrowing
-def tell_deltas(
-    told: Columns, known: Columns, literals: Columns, said: Columns, retracted: Truth, room: Columns
-) -> Truth:
+def tell_deltas(told: Columns, known: Columns, spelt: Columns, said: Columns, retracted: Truth, room: Columns) -> Truth:
     """Write lines and columns of deltas; False if an id is not known."""
     texts, ids, entities = held(known.texts), held_ids(known.ids), known.entities
-    keys, fields = entities.utf8.ctypes.data, len(known.kind)
+    keys, fields, literals = entities.utf8.ctypes.data, len(known.kind), literals_of(spelt)
     lines, scratch = room.lines.utf8.ctypes.data, room.hashed.ctypes.data
     column_ids, column_retracts = room.ids.utf8.ctypes.data, room.retracts.utf8.ctypes.data
     column_old, column_new = room.old.utf8.ctypes.data, room.new.utf8.ctypes.data

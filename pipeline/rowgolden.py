@@ -12,10 +12,13 @@ from flockiq.merge.golden import DELETED, UNSEEN
 from flockiq.pipeline.parts import BOOLEAN, FLOAT, INTEGER
 from flockiq.pipeline.rowindex import Held, held, held_ids
 from flockiq.pipeline.rowspell import (
+    Spelt,
     is_text,
+    literals_of,
     named_room,
     number_of_text,
     put_literal,
+    put_member,
     put_named,
     put_value,
     there,
@@ -111,16 +114,9 @@ def measure_entities(golden: Columns, known: Columns, sizes: Array) -> Whole:
     return 0
 
 
-@inlined
-def _put_member(out: int, p: int, literals: Columns, number: int, first: Truth) -> Whole:
-    """Write a literal that begins with a comma, without it where it is the first in its object."""
-    begin = literals.bounds[number] + first
-    return put_text(out, p, literals.utf8.ctypes.data, begin, literals.bounds[number + 1] - begin)
-
-
 @borrowing
 def _put_json(
-    out: int, p: int, texts: Held, literals: Columns, lane: int, kind: int, scale: int, floats: int, at: Array
+    out: int, p: int, texts: Held, literals: Spelt, lane: int, kind: int, scale: int, floats: int, at: Array
 ) -> Whole:
     """Write a value as JSON; ``at``: int64 [1], where the next float is."""
     if lane == NULL:
@@ -141,7 +137,7 @@ def _put_json(
 
 
 @borrowing
-def _put_key(out: int, p: int, texts: Held, literals: Columns, lane: int) -> Whole:
+def _put_key(out: int, p: int, texts: Held, literals: Spelt, lane: int) -> Whole:
     """Write a record's key and stream, which its lane has as stream/key; -1: it is not known."""
     number = number_of_text(texts, lane)
     if number < 0:
@@ -158,7 +154,7 @@ def _put_key(out: int, p: int, texts: Held, literals: Columns, lane: int) -> Who
 
 @borrowing
 def _put_place(
-    out: int, p: int, golden: Columns, literals: Columns, i: int, field: int, winner: int, last: Array
+    out: int, p: int, golden: Columns, literals: Spelt, i: int, field: int, winner: int, last: Array
 ) -> Whole:
     """Write the position of a field's value; what was written last of each teller is copied where it is the same."""
     us = rr = ABSENT
@@ -182,10 +178,11 @@ def _put_place(
 
 
 @borrowing
-def tell_entities(golden: Columns, known: Columns, literals: Columns, said: Columns, room: Columns) -> Truth:
+def tell_entities(golden: Columns, known: Columns, spelt: Columns, said: Columns, room: Columns) -> Truth:
     """Write lines and columns of golden records; False if a text or an id is not known."""
     texts, ids, entities = held(known.texts), held_ids(known.ids), known.entities
     keys, sources, fields = entities.utf8.ctypes.data, known.sources, len(known.kind)
+    literals = literals_of(spelt)
     lines, floats = room.lines.utf8.ctypes.data, said.floats.ctypes.data
     column_ids, column_keys = room.ids.utf8.ctypes.data, room.match_keys.utf8.ctypes.data
     out_fields, out_provenance = room.fields.utf8.ctypes.data, room.provenance.utf8.ctypes.data
@@ -208,11 +205,11 @@ def tell_entities(golden: Columns, known: Columns, literals: Columns, said: Colu
             lane = golden.golden[i, field]
             if lane == ABSENT:
                 continue
-            f = _put_member(out_fields, f, literals, GOLDEN_FIELDS + field, first)
+            f = put_member(out_fields, f, literals, GOLDEN_FIELDS + field, first)
             kind, scale = known.kind[field], known.scale[field]
             f = _put_json(out_fields, f, texts, literals, lane, kind, scale, floats, room.float_at)
             if by_people < len(said.by_people) and said.by_people[by_people, 0] == i * fields + field:
-                v = _put_member(out_provenance, v, literals, said.by_people[by_people, 1], first)
+                v = put_member(out_provenance, v, literals, said.by_people[by_people, 1], first)
                 by_people += 1
             else:
                 winner, filled = int(golden.winner[i, field]), 0
@@ -224,7 +221,7 @@ def tell_entities(golden: Columns, known: Columns, literals: Columns, said: Colu
                     rule = rules + 1
                 elif rule < 0 or rule >= rules:
                     rule = rules
-                v = _put_member(out_provenance, v, literals, known.heads[field] + winner * (rules + 2) + rule, first)
+                v = put_member(out_provenance, v, literals, known.heads[field] + winner * (rules + 2) + rule, first)
                 v = _put_place(out_provenance, v, golden, literals, i, field, winner, room.last)
             first = False
         put(out_fields, f, _CLOSE)
@@ -234,7 +231,7 @@ def tell_entities(golden: Columns, known: Columns, literals: Columns, said: Colu
         for source in range(sources):
             if golden.state[i, source] == UNSEEN:
                 continue
-            s = _put_member(out_sources, s, literals, GOLDEN_FIELDS + fields + source, first)
+            s = put_member(out_sources, s, literals, GOLDEN_FIELDS + fields + source, first)
             first = False
             s = _put_key(out_sources, s, texts, literals, golden.key[i, source])
             if s < 0:
@@ -251,7 +248,7 @@ def tell_entities(golden: Columns, known: Columns, literals: Columns, said: Colu
                 lane = golden.value[i, source, field]
                 if lane == ABSENT:
                     continue
-                s = _put_member(out_sources, s, literals, GOLDEN_FIELDS + field, empty)
+                s = put_member(out_sources, s, literals, GOLDEN_FIELDS + field, empty)
                 empty = False
                 kind, scale = known.kind[field], known.scale[field]
                 s = _put_json(out_sources, s, texts, literals, lane, kind, scale, floats, room.float_at)

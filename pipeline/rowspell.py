@@ -6,6 +6,8 @@ shared/machine/spelling.py for the room it needs.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from flockiq.pipeline.parts import BOOLEAN, DATE, DECIMAL, FLOAT, JSON, STRING, TIMESTAMP
@@ -25,6 +27,8 @@ from flockiq.shared.machine.spelling import (
     quoted_room,
 )
 
+Spelt = Any  # the addresses of literals
+
 _QUOTE = 34
 _SIGN = np.uint64(1 << 63)
 
@@ -42,10 +46,25 @@ def there(lane: int) -> Truth:
 
 
 @inlined
-def put_literal(out: int, p: int, literals: Columns, number: int) -> Whole:
+def literals_of(literals: Columns) -> Spelt:
+    """The addresses of ``Literals``."""
+    return literals.utf8.ctypes.data, literals.bounds.ctypes.data
+
+
+@borrowing
+def put_literal(out: int, p: int, literals: Spelt, number: int) -> Whole:
     """Write a literal."""
-    begin = literals.bounds[number]
-    return put_text(out, p, literals.utf8.ctypes.data, begin, literals.bounds[number + 1] - begin)
+    utf8, bounds = literals
+    begin = load(bounds, number)
+    return put_text(out, p, utf8, begin, load(bounds, number + 1) - begin)
+
+
+@borrowing
+def put_member(out: int, p: int, literals: Spelt, number: int, first: Truth) -> Whole:
+    """Write a literal that begins with a comma, without it where it is the first in its object."""
+    utf8, bounds = literals
+    begin = load(bounds, number) + first
+    return put_text(out, p, utf8, begin, load(bounds, number + 1) - begin)
 
 
 @inlined

@@ -24,7 +24,7 @@ _HEX = np.frombuffer(b"0123456789abcdef", np.uint8)
 _ESCAPED = 6  # bytes of the longest escape
 
 
-@inlined
+@borrowing
 def put_text(out: int, p: int, text: int, q: int, size: int) -> Whole:
     """Write a text as it is."""
     for at in range(0, size, WIDE):
@@ -201,7 +201,7 @@ def _put_hex(out: int, p: int, bits: Whole) -> Whole:
     return p + 8
 
 
-@inlined
+@borrowing
 def put_id(out: int, p: int, high: Whole, low: Whole) -> Whole:
     """Write the 32 digits of an id from its halves, uint64; nothing is written behind them."""
     for half in (high, low):
@@ -210,7 +210,7 @@ def put_id(out: int, p: int, high: Whole, low: Whole) -> Whole:
     return p
 
 
-@inlined
+@borrowing
 def put_boolean(out: int, p: int, truth: Truth) -> Whole:
     """Write true or false."""
     if truth:
