@@ -51,7 +51,9 @@ class Arrays:
 
     def take(self, rows: Whole | npt.NDArray[np.bool_]) -> Self:
         """A copy of these rows."""
-        return type(self)(**{name: getattr(self, name)[rows] for name in self.names})
+        at = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows
+        taken = {name: getattr(self, name).take(at, axis=0) for name in self.names}  # [at] takes several times as long
+        return type(self)(**taken)
 
     def first(self, count: int) -> Self:
         """The first rows, as they stand here: no copy."""
