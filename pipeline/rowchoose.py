@@ -10,14 +10,14 @@ import numpy as np
 from flockiq.pipeline.codes import COMPLETE, HIGHEST, LONGEST, LOWEST, RANK, RECENT
 from flockiq.pipeline.rowtake import MOVED, SAME, said_at
 from flockiq.shared.lanes import ABSENT, NULL
-from flockiq.shared.machine.code import Array, Truth, Whole, borrowing, newer, number_of
+from flockiq.shared.machine.code import Array, Truth, Whole, lent, newer, number_of
 
 ASK = -2
 
 _NOTHING = np.int64(np.iinfo(np.int64).min)  # scores below every lane
 
 
-@borrowing
+@lent
 def _filled(e: int, source: int, value: Array) -> Whole:
     """How many fields of a source's record have a value."""
     count = np.int64(0)
@@ -27,7 +27,7 @@ def _filled(e: int, source: int, value: Array) -> Whole:
     return count
 
 
-@borrowing
+@lent
 def _same(e: int, source: int, field: int, value: Array, candidate: Array) -> Whole:
     """How many candidates say what a source says."""
     count = np.int64(0)
@@ -36,7 +36,7 @@ def _same(e: int, source: int, field: int, value: Array, candidate: Array) -> Wh
     return count
 
 
-@borrowing
+@lent
 def _length(lane: int, places: Array, lanes: Array, bounds: Array, utf8: Array) -> Whole:
     """How many characters a text has; 0 where there is none."""
     number = number_of(places, lanes, lane)
@@ -47,7 +47,7 @@ def _length(lane: int, places: Array, lanes: Array, bounds: Array, utf8: Array) 
     return count
 
 
-@borrowing
+@lent
 def _recent(
     e: int,
     field: int,
@@ -82,7 +82,7 @@ def _recent(
     return left
 
 
-@borrowing
+@lent
 def _keep_best(candidate: Array, score: Array) -> Whole:
     """Keep the candidates of the greatest score; how many stay."""
     best = _NOTHING
@@ -96,7 +96,7 @@ def _keep_best(candidate: Array, score: Array) -> Whole:
     return left
 
 
-@borrowing
+@lent
 def _candidates(e: int, field: int, value: Array, candidate: Array) -> Whole:
     """Which sources' values may win: those that are not empty, else those that say anything; how many."""
     left = 0
@@ -111,7 +111,7 @@ def _candidates(e: int, field: int, value: Array, candidate: Array) -> Whole:
     return left
 
 
-@borrowing
+@lent
 def stays(news: int, s: int, winner: int, rule: int, recent: int) -> Truth:
     """Whether a field's golden value stays, source and rule included, after a row of source s.
 
@@ -122,7 +122,7 @@ def stays(news: int, s: int, winner: int, rule: int, recent: int) -> Truth:
     return news == SAME or recent < 0 or rule < recent or (rule == recent and winner == s)
 
 
-@borrowing
+@lent
 def overtaken(
     news: int,
     e: int,
@@ -161,7 +161,7 @@ def overtaken(
     return np.int64(s if newer(us, rr, tie, than_us, than_rr, than_tie) else winner)
 
 
-@borrowing
+@lent
 def choose(
     e: int,
     field: int,

@@ -9,12 +9,12 @@ import numpy as np
 
 from flockiq.compare.anomalies import CLIP, FLOOR, GAIN, LEAST, SLOW
 from flockiq.pipeline.codes import BITS, SCALED
-from flockiq.shared.machine.code import Array, Real, borrowing
+from flockiq.shared.machine.code import Array, Real, lent
 
 _BELOW_SIGN = np.int64((1 << 63) - 1)
 
 
-@borrowing
+@lent
 def number(lane: int, form: int, power: float, bits: Array, double: Array) -> Real:
     """A lane as a number; ``bits`` and ``double`` are one word seen as int64 and as float64."""
     if form == SCALED:
@@ -25,7 +25,7 @@ def number(lane: int, form: int, power: float, bits: Array, double: Array) -> Re
     return np.float64(lane)
 
 
-@borrowing
+@lent
 def _known(group: int, slot: int, hour: int, variance: float, hits: Array, spreads: Array) -> tuple[Real, Real]:
     """The doubt about an hour's offset (a variance), and how far it follows an error."""
     seen, spread = hits[group, slot, hour], max(spreads[group, slot], variance)
@@ -35,7 +35,7 @@ def _known(group: int, slot: int, hour: int, variance: float, hits: Array, sprea
     return doubt, gain
 
 
-@borrowing
+@lent
 def _rhythm(
     group: int,
     slot: int,
@@ -53,7 +53,7 @@ def _rhythm(
     hits[group, slot, hour] += 1
 
 
-@borrowing
+@lent
 def observe(
     b: int,
     i: int,

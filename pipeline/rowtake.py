@@ -9,12 +9,12 @@ import numpy as np
 
 from flockiq.merge.ages import NEWEST, NOWHERE, OLDER
 from flockiq.shared.lanes import ABSENT, NULL
-from flockiq.shared.machine.code import Array, Truth, Whole, borrowing, newer
+from flockiq.shared.machine.code import Array, Truth, Whole, lent, newer
 
 SAME, SAID, MOVED = 0, 1, 2  # of a field: nothing was said of it, the same was said again, it has another value
 
 
-@borrowing
+@lent
 def said_at(
     e: int,
     source: int,
@@ -38,7 +38,7 @@ def said_at(
     return np.int64(ABSENT), np.int64(ABSENT), np.int64(ABSENT)
 
 
-@borrowing
+@lent
 def again(i: int, e: int, s: int, said: Array, value: Array) -> Truth:
     """Whether row i says every field, and what its source says of each already.
 
@@ -51,7 +51,7 @@ def again(i: int, e: int, s: int, said: Array, value: Array) -> Truth:
     return True
 
 
-@borrowing
+@lent
 def take(
     i: int,
     e: int,
@@ -128,7 +128,7 @@ def take(
     return moved, more, left
 
 
-@borrowing
+@lent
 def end_override(
     i: int,
     e: int,

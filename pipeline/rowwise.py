@@ -17,7 +17,7 @@ from flockiq.pipeline.rowchoose import ASK, choose, overtaken, stays
 from flockiq.pipeline.rowscore import number, observe
 from flockiq.pipeline.rowtake import SAID, again, end_override, take
 from flockiq.shared.lanes import ABSENT, NULL
-from flockiq.shared.machine.code import Array, Columns, borrowing, newer
+from flockiq.shared.machine.code import Array, Columns, borrowing, lent, newer
 from flockiq.shared.machine.memory import ask_for_row, ask_for_whole_row
 from flockiq.shared.rows import DELETE, ENDS, UPSERT
 
@@ -25,7 +25,7 @@ _AHEAD = 8  # rows: what a row will need is asked for so many before it
 _ADDED, _REMOVED, _CHANGED = 0, 1, 2
 
 
-@borrowing
+@lent
 def _differ(e: int, field: int, sources: int, value: Array) -> bool:
     """Whether two sources say different things."""
     several = False
@@ -40,7 +40,7 @@ def _differ(e: int, field: int, sources: int, value: Array) -> bool:
     return differ
 
 
-@borrowing
+@lent
 def _ask_for_entity(
     e: int,
     value: Array,
@@ -67,7 +67,7 @@ def _ask_for_entity(
     ask_for_row(key, e)
 
 
-@borrowing
+@lent
 def _ask_for_group(g: int, counts: Array, means: Array, variances: Array, quiet_us: Array) -> None:
     """Ask for the baselines of a group."""
     ask_for_row(counts, g)
@@ -76,7 +76,7 @@ def _ask_for_group(g: int, counts: Array, means: Array, variances: Array, quiet_
     ask_for_row(quiet_us, g)
 
 
-@borrowing
+@lent
 def _apart(
     e: int,
     field: int,

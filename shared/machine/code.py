@@ -30,6 +30,12 @@ def borrowing[F: Callable[..., Any]](function: F) -> F:
     return cast("F", njit(**how)(function))
 
 
+def lent[F: Callable[..., Any]](function: F) -> F:
+    """``borrowing``, and a part of what calls it: some dozen arrays are some hundred words to hand over."""
+    how: Any = {"cache": True, "nogil": True, "error_model": "numpy", "_nrt": False, "forceinline": True}
+    return cast("F", njit(**how)(function))
+
+
 def inlined[F: Callable[..., Any]](function: F) -> F:
     """The function as machine code that becomes a part of what calls it: its arrays need not be handed over."""
     return cast("F", njit(cache=True, nogil=True, error_model="numpy", forceinline=True)(function))
