@@ -88,6 +88,7 @@ loading = Loading(
         "signal/hits.py",
         "signal/programs.py",
         "signal/rowjudge.py",
+        "signal/rowlook.py",
         "signal/table.py",
     ),
     warm="flockiq.pipeline.warm",

@@ -8,32 +8,25 @@ from __future__ import annotations
 import numpy as np
 
 from flockiq.shared.cel.rowprogram import run_block
-from flockiq.shared.lanes import ABSENT, NULL
-from flockiq.shared.machine.code import Array, Columns, Whole, borrowing, number_of
+from flockiq.shared.lanes import NULL
+from flockiq.shared.machine.code import Array, Columns, Whole, borrowing
 from flockiq.shared.machine.memory import bits_of, lowest
 from flockiq.signal.hits import BEGINS, ENDS, GOES_ON, HAPPENS, PASSES
 from flockiq.signal.programs import CHANGES, SCORES, STATES
+from flockiq.signal.rowlook import LEFT, look
 from flockiq.signal.table import (
     CONSTANT,
     DRIFT,
-    ENDS_WITH,
     EXPECTED,
     GIVEN,
     LOW,
-    LOWER,
     NAMED,
     NEW,
     NUMBER,
     OLD,
-    PLAIN,
     SCORE,
-    SIZE,
-    STARTS_WITH,
     TELLER,
-    UPPER,
 )
-
-_LEFT = np.int64(-1)  # of a text that Python must look into
 
 
 @borrowing
@@ -184,11 +177,11 @@ def _columns(
             for j in range(size):
                 found = np.int64(NULL)
                 if asked_of != STATES or asked[rows[j]] & bits:
-                    found = _LEFT
+                    found = LEFT
                     if of >= 0:
                         lane = seen.golden[rows[j], of] if of < fields else extra[of - fields, j]
-                        found = _look(lane, which, table.look, table.parts, texts)
-                    if found == _LEFT:
+                        found = look(lane, which, table.look, table.parts, texts)
+                    if found == LEFT:
                         left[which], complete = True, False
                 extra[column, j] = found
             continue
@@ -219,61 +212,6 @@ def _columns(
             else:
                 extra[column, j] = bits_of(seen.high[item])
     return complete
-
-
-@borrowing
-def _look(lane: int, which: int, looks: Array, parts: Array, texts: Columns) -> Whole:
-    """What a text is found to be, 0 or 1, or how long; NULL where there is none; _LEFT for Python.
-
-    In another case a text is taken where what its characters become cannot be more, or be ASCII, without being so
-    before: of lower case, all but İ and the kelvin sign; of upper case, ASCII.
-    """
-    if lane == NULL or lane == ABSENT:
-        return np.int64(NULL)
-    number = number_of(texts.places, texts.lanes, lane)
-    if number < 0:
-        return _LEFT
-    how, case, ascii_ = looks[which, 0], looks[which, 1], looks[which, 6] != 0
-    first, part_end = looks[which, 3], looks[which, 4]
-    utf8, begin, end = texts.utf8, texts.bounds[number], texts.bounds[number + 1]
-    if case != PLAIN:
-        for at in range(begin, end):
-            if utf8[at] >= 0x80 and (case == UPPER or not ascii_):
-                return _LEFT
-            if utf8[at] == 0xC4 and utf8[at + 1] == 0xB0:
-                return _LEFT
-            if utf8[at] == 0xE2 and utf8[at + 1] == 0x84 and utf8[at + 2] == 0xAA:
-                return _LEFT
-    if how == SIZE:
-        size = np.int64(0)
-        for at in range(begin, end):
-            size += (utf8[at] & 0xC0) != 0x80
-        return size
-    most = end - begin - (part_end - first)  # how much later than the text the part may begin
-    if most < 0:
-        return np.int64(0)
-    from_, to = np.int64(0), most
-    if how == STARTS_WITH:
-        to = np.int64(0)
-    elif how == ENDS_WITH:
-        from_ = most
-    for at in range(begin + from_, begin + to + 1):
-        p = first
-        while p < part_end and _cased(np.int64(utf8[at + p - first]), case) == parts[p]:
-            p += 1
-        if p == part_end:
-            return np.int64(1)
-    return np.int64(0)
-
-
-@borrowing
-def _cased(byte: Whole, case: int) -> Whole:
-    """A byte as it is in a case."""
-    if case == LOWER and 65 <= byte <= 90:
-        return byte + 32
-    if case == UPPER and 97 <= byte <= 122:
-        return byte - 32
-    return byte
 
 
 @borrowing
