@@ -25,9 +25,6 @@ class Functions(NamedTuple):
     chain: Function
     put_in_order: Function
     shared: Function
-    joined: Function
-    numbered: Function
-    written: Function
     measure_deltas: Function
     tell_deltas: Function
     turn_drift: Function
@@ -42,7 +39,6 @@ loading = Loading(
     modules=(
         "flockiq.shared.cel.rowprogram",
         "flockiq.shared.machine.code",
-        "flockiq.shared.machine.writing",
         "flockiq.pipeline.rowwise",
         "flockiq.pipeline.rowread",
         "flockiq.pipeline.rowfields",
@@ -83,8 +79,6 @@ loading = Loading(
         "shared/cel/rowprogram.py",
         "shared/machine/ids.py",
         "shared/machine/spelling.py",
-        "shared/machine/writing.py",
-        "shared/pool.py",
         "signal/hits.py",
         "signal/programs.py",
         "signal/rowjudge.py",

@@ -142,11 +142,11 @@ class Telling:
         if functions is not None:
             found = tell_entities_by_machine(functions, state, entities, self.texts, about)
         if found is None:
-            with Pool(None) as pool:
-                told = tell_entities(pool, state, entities, self.texts, about.tenant, about.version, about.now_us)
-                ids = pool.json([f"{one}:{about.commit}" for one in told.ids])
-                lines = _Lines(ids, "", told.times, told.form, told.parts)
-                found = Told(told.columns, self._lines_of(wire.ENTITY, pool, state, entities, lines))
+            pool = Pool()
+            told = tell_entities(pool, state, entities, self.texts, about.tenant, about.version, about.now_us)
+            ids = pool.json([f"{one}:{about.commit}" for one in told.ids])
+            lines = _Lines(ids, "", told.times, told.form, told.parts)
+            found = Told(told.columns, self._lines_of(wire.ENTITY, pool, state, entities, lines))
         self._take("Entities", wire.ENTITY, found)
 
     def _deltas(self, state: TypeState, told: DeltaRows, *, retracted: bool = False) -> None:
@@ -157,10 +157,10 @@ class Telling:
         if functions is not None:
             found = tell_deltas_by_machine(functions, state, told, self.texts, about, retracted_by=by)
         if found is None:
-            with Pool(None) as pool:
-                deltas = tell_deltas(pool, state, told, self.texts, about.tenant, about.now_us, retracted_by=by)
-                lines = _Lines(deltas.ids, '"', deltas.times, deltas.form, deltas.parts)
-                found = Told(deltas.columns, self._lines_of(wire.DELTA, pool, state, told.entity, lines))
+            pool = Pool()
+            deltas = tell_deltas(pool, state, told, self.texts, about.tenant, about.now_us, retracted_by=by)
+            lines = _Lines(deltas.ids, '"', deltas.times, deltas.form, deltas.parts)
+            found = Told(deltas.columns, self._lines_of(wire.DELTA, pool, state, told.entity, lines))
         self._take("Deltas", wire.DELTA, found)
 
     def _take(self, table: str, kind: str, told: Told) -> None:

@@ -25,7 +25,6 @@ from flockiq.shared.cel.kinds import Kind as KindOfValue
 from flockiq.shared.laneindex import FREE
 from flockiq.shared.lanes import Texts
 from flockiq.shared.layout import Baseline, Field, Layout, Tolerance
-from flockiq.shared.pool import DECIMAL, Pool
 from flockiq.shared.positions import hash_id
 from flockiq.shared.rows import Rows
 from flockiq.signal.conditions import evaluate
@@ -95,10 +94,6 @@ def warm(functions: Functions) -> None:
         raise AssertionError("the compiled conditions do not hold of a plain record")
     if len(passed.row) != len(_FIELDS) or places[0] != 0 or came[0] != REPEATED:
         raise AssertionError("the compiled fold does not fold a plain record")
-    pool = Pool(functions)
-    distinct, which = pool.distinct(np.array([150, 150]))
-    if pool.joined(("{", "}"), [pool.lanes(DECIMAL, 2, distinct).plain[which]]).utf8.tobytes() != b"{1.50}{1.50}":
-        raise AssertionError("the compiled pool does not put texts together")
     _tell(functions, state, record, passed, texts)
 
 

@@ -1,14 +1,14 @@
 """Texts in one buffer, put together into rows: how lines and columns of texts are made for many rows at once.
 
-A text of a pool is a number; a column is the numbers of its rows' texts. Compiled code
-(shared/machine/writing.py) does the work where it is ready, and Python does the same without.
+A text of a pool is a number; a column is the numbers of its rows' texts. Where machine code is ready, it writes rows
+without a pool (pipeline/rowdelta.py, rowgolden.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple, Protocol, Self
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -16,7 +16,6 @@ import numpy.typing as npt
 import xxhash
 
 from flockiq.shared.lanes import ABSENT, NULL, Int64s
-from flockiq.shared.lanetable import places
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -31,29 +30,10 @@ BOOLEAN, DATE, DECIMAL, INTEGER, MOMENT = range(5)
 EMPTY = 0
 """The number of the empty text in every pool."""
 
-_WRITTEN = 32  # bytes that no lane is longer than when it is written out in quotes
-_ROOM = 1 << 20  # bytes of texts that a pool has room for at first
-_SPARE, _SPARE_BYTES = 2, 32 << 20  # buffers that are kept for the next pools, and how large one may be
 _SEPARATOR = "\x1f"  # between the parts of what an id is a hash of (shared.positions)
 _NEWLINE = 10
 
 _encode_lines = msgspec.json.Encoder().encode_lines
-
-
-class Writing(Protocol):
-    """The compiled functions of a pool: see shared/machine/writing.py."""
-
-    @property
-    def joined(self) -> Callable[..., Any]:
-        """Texts put together in rows."""
-
-    @property
-    def numbered(self) -> Callable[..., Any]:
-        """The distinct ones of some lanes."""
-
-    @property
-    def written(self) -> Callable[..., Any]:
-        """Lanes written out."""
 
 
 class Rows(NamedTuple):
@@ -81,31 +61,11 @@ class Said(NamedTuple):
     quoted: Int64s
 
 
-_spare: list[tuple[Bytes, Int64s]] = []
-"""Buffers that are not in use: memory that is new to the process costs more than what is done with it."""
-
-
 class Pool:
-    """Texts and their numbers. ``functions``: compiled ones, or None where Python is to do it."""
+    """Texts and their numbers."""
 
-    def __init__(self, functions: Writing | None) -> None:
-        self._functions = functions
-        try:
-            self._utf8, self._bounds = _spare.pop()
-        except IndexError:
-            self._utf8, self._bounds = np.empty(_ROOM, np.uint8), np.empty((2, _ROOM >> 5), np.int64)
-        self._bounds[:, EMPTY] = 0  # begins and ends
-        self._size = 0
-        self._count = 1
-        self._plain = [b""]  # the texts themselves, where Python puts them together
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        """Nothing more is put together; what has been stays."""
-        if len(_spare) < _SPARE and self._utf8.nbytes + self._bounds.nbytes <= _SPARE_BYTES:
-            _spare.append((self._utf8, self._bounds))
+    def __init__(self) -> None:
+        self._texts = [b""]
 
     def rows(self, rows: Rows) -> Int64s:
         """Take in texts; their numbers."""
@@ -135,22 +95,11 @@ class Pool:
 
     def lanes(self, kind: int, scale: int, lanes: Int64s) -> Said:
         """Write out int64 [n] lanes of a kind, "" where there is no value; ``scale`` is of a decimal."""
-        if self._functions is None:
-            return self.said(_plainly(kind, scale, lanes))
-        ends = np.empty(len(lanes), np.int64)
-        self._reserve(len(lanes) * _WRITTEN, 0)
-        size = self._functions.written(lanes, kind, scale if kind == DECIMAL else 0, self._utf8[self._size :], ends)
-        begins = _begins(ends)
-        bounds = np.concatenate([begins + 1, begins]), np.concatenate([ends - 1, ends])
-        numbers = self._added(self._utf8[self._size : self._size + size], *bounds)
-        return Said(numbers[: len(lanes)], numbers[len(lanes) :])
+        return self.said(_plainly(kind, scale, lanes))
 
     def distinct(self, lanes: Int64s) -> tuple[Int64s, Int64s]:
         """The distinct ones of int64 [n] lanes in any order, and which of them each is."""
-        if self._functions is None or not len(lanes):
-            return np.unique(lanes, return_inverse=True)
-        distinct, which, table = np.empty_like(lanes), np.empty_like(lanes), places(len(lanes))
-        return distinct[: self._functions.numbered(lanes, distinct, which, *table)], which
+        return np.unique(lanes, return_inverse=True)
 
     def joined(
         self, form: Sequence[str], parts: Sequence[Int64s], order: Int64s | None = None, *, members: bool = False
@@ -160,12 +109,9 @@ class Pool:
         parts: columns, int64 [n]; ``order``: the rows that are wanted, int64 [m]. With ``members``, MEMBER at the
         beginning of a text is a comma, or nothing just behind an open brace: of JSON only.
         """
-        glue = self.texts(form)
         columns = np.stack(parts)
         order = np.arange(columns.shape[1]) if order is None else order
-        if self._functions is not None:
-            return Rows(*self._functions.joined(self._utf8, *self._bounds, glue, columns, order, members))
-        texts = self._plain
+        texts = self._texts
         pattern = b"%b".join(one.encode().replace(b"%", b"%%") for one in form)
         found = [pattern % tuple(map(texts.__getitem__, row)) for row in columns[:, order].T.tolist()]
         if members:
@@ -200,27 +146,9 @@ class Pool:
         return Said(numbers[:n], numbers[n:])
 
     def _added(self, utf8: Bytes, begin: Int64s, end: Int64s) -> Int64s:
-        first, size = self._count, self._size
-        if self._functions is None:
-            body = utf8.tobytes()
-            self._plain += [body[a:b] for a, b in zip(begin.tolist(), end.tolist(), strict=True)]
-        else:
-            self._reserve(len(utf8), len(end))
-            self._utf8[size : size + len(utf8)] = utf8
-            np.add(begin, size, out=self._bounds[0, first : first + len(end)])
-            np.add(end, size, out=self._bounds[1, first : first + len(end)])
-        self._count += len(end)
-        self._size += len(utf8)
-        return np.arange(first, self._count)
-
-    def _reserve(self, size: int, count: int) -> None:
-        """Make room for so many more bytes and texts."""
-        if self._size + size > len(self._utf8):
-            more = np.empty(self._size + 2 * size, np.uint8)
-            self._utf8 = np.concatenate([self._utf8[: self._size], more])
-        if self._count + count > self._bounds.shape[1]:
-            room = np.empty((2, self._count + 2 * count), np.int64)
-            self._bounds = np.concatenate([self._bounds[:, : self._count], room], axis=1)
+        first, body = len(self._texts), utf8.tobytes()
+        self._texts += [body[a:b] for a, b in zip(begin.tolist(), end.tolist(), strict=True)]
+        return np.arange(first, len(self._texts))
 
 
 def _begins(ends: Int64s, apart: int = 0) -> Int64s:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from flockiq.shared.lanetable import places
+from flockiq.shared.laneindex import FREE
 from flockiq.shared.machine.loading import Function, Loading, use
 
 __all__ = ["Functions", "loading", "use", "warm"]
@@ -15,13 +15,12 @@ __all__ = ["Functions", "loading", "use", "warm"]
 class Functions(NamedTuple):
     """What is compiled."""
 
-    numbered: Function
+    reindex: Function
 
 
 def warm(functions: Functions) -> None:
     """Call it once, as the stages' own modules do."""
-    lanes = np.zeros(1, np.int64)
-    functions.numbered(lanes, lanes.copy(), lanes.copy(), *places(1))
+    functions.reindex(np.full(2, FREE, np.int32), np.zeros(1, np.int64), 0, 1)
 
 
-loading = Loading(Functions, ("flockiq.shared.machine.writing",), (), __name__, __name__)
+loading = Loading(Functions, ("flockiq.shared.machine.code",), (), __name__, __name__)

@@ -1,15 +1,12 @@
-"""Texts in one buffer: compiled code puts together what Python does, byte by byte."""
+"""Texts that are put together into rows."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flockiq.pipeline import compiled
 from flockiq.shared.instants import EARLIEST_US, LATEST_US, rfc3339
 from flockiq.shared.lanes import ABSENT, LIMIT, NULL, Int64s, value_of
 from flockiq.shared.lanes import Texts as NoTexts
@@ -22,20 +19,6 @@ TEXTS = st.one_of(
     ),
     st.sampled_from(["", "x" * 100_000, "é" * 50_000]),
 )
-
-
-@pytest.fixture(autouse=True)
-def _ready() -> Iterator[None]:
-    compiled.use("wait")
-    yield
-    compiled.use("wait")
-
-
-def pools() -> tuple[Pool, Pool]:
-    """One that Python works on, and one that compiled code does."""
-    functions = compiled.ready()
-    assert functions is not None
-    return Pool(None), Pool(functions)
 
 
 def texts_of(rows: Rows) -> list[str]:
@@ -53,20 +36,12 @@ def column(values: list[int]) -> Int64s:
 @given(st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=8), TEXTS)
 def test_texts_are_put_together_in_rows(pairs: list[tuple[str, str]], between: str) -> None:
     """Whatever is in them, in any order of the rows; and hashed as ids are."""
-    found = []
-    for pool in pools():
-        left, right = (pool.texts([pair[at] for pair in pairs]) for at in (0, 1))
-        backwards = np.arange(len(pairs))[::-1].copy()
-        found.append(
-            [
-                texts_of(pool.joined(("", between, ""), [left, right])),
-                texts_of(pool.joined(("", between, ""), [left, right], backwards))[::-1],
-                texts_of(pool.joined(("", ""), [pool.ids(left, right, "part")])),
-                texts_of(pool.joined(("", ""), [pool.said([pair[0] for pair in pairs]).quoted])),
-            ]
-        )
-    assert found[0] == found[1]
-    together, again, ids, _ = found[0]
+    pool = Pool()
+    left, right = (pool.texts([pair[at] for pair in pairs]) for at in (0, 1))
+    backwards = np.arange(len(pairs))[::-1].copy()
+    together = texts_of(pool.joined(("", between, ""), [left, right]))
+    again = texts_of(pool.joined(("", between, ""), [left, right], backwards))[::-1]
+    ids = texts_of(pool.joined(("", ""), [pool.ids(left, right, "part")]))
     assert together == again == [f"{one}{between}{other}" for one, other in pairs]
     assert ids == [hash_id(one, other, "part") for one, other in pairs]
 
@@ -75,11 +50,11 @@ def test_texts_are_put_together_in_rows(pairs: list[tuple[str, str]], between: s
 def test_ids_are_those_of_texts_of_any_length(size: int) -> None:
     """Every way that the hash has for one, and its edges."""
     text = "".join(chr(33 + number * 7 % 90) for number in range(size))
-    for pool in pools():
-        assert texts_of(pool.joined(("", ""), [pool.ids(pool.texts([text, text[::-1]]))])) == [
-            hash_id(text),
-            hash_id(text[::-1]),
-        ]
+    pool = Pool()
+    assert texts_of(pool.joined(("", ""), [pool.ids(pool.texts([text, text[::-1]]))])) == [
+        hash_id(text),
+        hash_id(text[::-1]),
+    ]
 
 
 @settings(deadline=None)
@@ -87,10 +62,10 @@ def test_ids_are_those_of_texts_of_any_length(size: int) -> None:
 def test_members_of_an_object_have_commas_between_them(there: list[list[bool]]) -> None:
     """Whichever of them there are, and whatever their texts hold."""
     expected = ["{" + ",".join(f'"{n}":"{{,\\b"' for n, one in enumerate(row) if one) + "}" for row in there]
-    for pool in pools():
-        members = [pool.text(f'{COMMA}"{number}":"{{,\\b"') for number in range(3)]
-        parts = [np.array([number if row[at] else EMPTY for row in there]) for at, number in enumerate(members)]
-        assert texts_of(pool.joined(("{", "", "", "}"), parts, members=True)) == expected
+    pool = Pool()
+    members = [pool.text(f'{COMMA}"{number}":"{{,\\b"') for number in range(3)]
+    parts = [np.array([number if row[at] else EMPTY for row in there]) for at, number in enumerate(members)]
+    assert texts_of(pool.joined(("{", "", "", "}"), parts, members=True)) == expected
 
 
 _SENTINELS = st.sampled_from([ABSENT, NULL])
@@ -105,11 +80,11 @@ def test_numbers_are_written_out(lanes: list[int], scale: int) -> None:
     """With the point where it belongs, and nothing for what is not there."""
     for kind, name, places in ((DECIMAL, "decimal", scale), (INTEGER, "integer", 0)):
         expected = ["" if lane in (ABSENT, NULL) else str(value_of(name, places, lane, NoTexts())) for lane in lanes]
-        for pool in pools():
-            said = pool.lanes(kind, scale, column(lanes))
-            if lanes:
-                assert texts_of(pool.joined(("", ""), [said.plain])) == expected
-                assert texts_of(pool.joined(("", ""), [said.quoted])) == [f'"{one}"' for one in expected]
+        pool = Pool()
+        said = pool.lanes(kind, scale, column(lanes))
+        if lanes:
+            assert texts_of(pool.joined(("", ""), [said.plain])) == expected
+            assert texts_of(pool.joined(("", ""), [said.quoted])) == [f'"{one}"' for one in expected]
 
 
 @settings(deadline=None)
@@ -127,27 +102,27 @@ def test_times_dates_and_truths_are_written_out(us: list[int]) -> None:
         (BOOLEAN, truths, lambda lane: "true" if lane else "false"),
     ):
         expected = ["" if gone else say(lane) for lane, gone in zip(lanes, missing, strict=True)]
-        for pool in pools():
-            if us:
-                assert texts_of(pool.joined(("", ""), [pool.lanes(kind, 0, column(lanes)).plain])) == expected
+        pool = Pool()
+        if us:
+            assert texts_of(pool.joined(("", ""), [pool.lanes(kind, 0, column(lanes)).plain])) == expected
 
 
 @settings(deadline=None)
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=20))
 def test_floats_are_said_as_json_says_them(values: list[float]) -> None:
     """Of any magnitude; as they are and in quotes."""
-    for pool in pools():
-        said = pool.floats(values)
-        plain, quoted = (texts_of(pool.joined(("", ""), [one])) for one in said)
-        assert [float(one) for one in plain] == values
-        assert quoted == [f'"{one}"' for one in plain]
+    pool = Pool()
+    said = pool.floats(values)
+    plain, quoted = (texts_of(pool.joined(("", ""), [one])) for one in said)
+    assert [float(one) for one in plain] == values
+    assert quoted == [f'"{one}"' for one in plain]
 
 
 @settings(deadline=None)
 @given(st.lists(st.one_of(_SENTINELS, st.integers(-(1 << 62), 1 << 62), st.integers(0, 3)), max_size=50))
 def test_lanes_are_told_apart(lanes: list[int]) -> None:
     """Each is one of the distinct ones, none of which comes twice."""
-    for pool in pools():
-        distinct, which = pool.distinct(column(lanes))
-        assert distinct[which].tolist() == lanes
-        assert len(set(distinct.tolist())) == len(distinct) == len(set(lanes))
+    pool = Pool()
+    distinct, which = pool.distinct(column(lanes))
+    assert distinct[which].tolist() == lanes
+    assert len(set(distinct.tolist())) == len(distinct) == len(set(lanes))
