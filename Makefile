@@ -7,7 +7,10 @@ PYTHON := .venv/bin/python
 LOCAL := .venv/.local
 DEV := .venv/.dev
 N ?= 20
-COMPILE = echo "Making machine code (half a minute; an app that lacks it makes it while it works)"; ($(PYTHON) -m flockiq.shared.machine.apart flockiq.pipeline.compiled && $(PYTHON) -m flockiq.shared.machine.apart flockiq.merge.compiled) || echo "It can't be made here; the app works without, slower"
+MAKE_CODE = $(PYTHON) -m flockiq.shared.machine.apart flockiq
+COMPILE = echo "Making machine code (a minute or two; an app that lacks it makes it while it works)"; \
+	$(MAKE_CODE).pipeline.compiled & pipeline=$$!; $(MAKE_CODE).merge.compiled; merge=$$?; \
+	wait $$pipeline && [ $$merge -eq 0 ] || echo "It can't be made here; the app works without, slower"
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))

@@ -1,6 +1,6 @@
 """Machine code made by a process of its own, at the lowest priority.
 
-Compiling takes half a minute of CPU, and in the process that works it would hold the interpreter for much of that.
+Compiling takes more than a minute of CPU, and in the process that works it would hold the interpreter for much of that.
 
 ``python -m flockiq.shared.machine.apart MODULE`` makes what ``MODULE.loading`` loads and keeps it;
 of several that begin at once the first does it. Its process may be ended at any time: it is begun again.
