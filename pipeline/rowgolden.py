@@ -242,6 +242,8 @@ def tell_entities(golden: Columns, known: Columns, spelt: Columns, said: Columns
             s = put_number(out_sources, s, golden.seen_us[i, source])
             s = put_literal(out_sources, s, literals, SAID_EVENT)
             s = put_named(out_sources, s, texts, ids, golden.event[i, source])
+            if s < 0:
+                return False
             s = put_literal(out_sources, s, literals, SAID_VALUES)
             empty = True
             for field in range(fields):

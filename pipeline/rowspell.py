@@ -121,7 +121,7 @@ def put_name(out: int, p: int, texts: Held, ids: Held, lane: int) -> Whole:
 
 @borrowing
 def put_named(out: int, p: int, texts: Held, ids: Held, lane: int) -> Whole:
-    """The same in quotes, of what is known."""
+    """The same in quotes; -1, and nothing that counts is written: neither is known."""
     number = number_of_text(texts, lane)
     if number >= 0:
         bounds, utf8 = texts[3], texts[4]
@@ -129,6 +129,8 @@ def put_named(out: int, p: int, texts: Held, ids: Held, lane: int) -> Whole:
         return put_quoted(out, p, utf8, begin, load(bounds, number + 1) - begin)
     put(out, p, _QUOTE)
     p = put_name(out, p + 1, texts, ids, lane)
+    if p < 0:
+        return p
     put(out, p, _QUOTE)
     return p + 1
 

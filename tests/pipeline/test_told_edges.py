@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import pytest
 
 from flockiq.pipeline import compiled, told
+from flockiq.pipeline.placing import Placing
 from flockiq.pipeline.resolved import Resolved
+from flockiq.pipeline.tell_entities_by_machine import tell_entities_by_machine
+from flockiq.pipeline.tellings import About
 from flockiq.pipeline.warm import LAYOUT
 from flockiq.pipeline.world import Plan
 from flockiq.shared import wire
@@ -110,3 +114,18 @@ def test_entities_whose_ids_are_none_of_ours_are_told_alike() -> None:
     """What is not kept as two words is left to Python, of deltas and of golden records."""
     lines = [*EDGES[:3], line(1, "not an id", 1, {"text": "a"}), line(2, "not an id", 2, {"text": "b", "d2": "1.00"})]
     assert said("wait", lines) == said("off", lines)
+
+
+def test_what_stands_for_nothing_that_is_known_is_left_to_others() -> None:
+    """Nothing is written of it, least of all before the room that there is."""
+    compiled.use("wait")
+    functions = compiled.ready()
+    assert functions is not None
+    resolved = Resolved({PLAN.layout.entity: PLAN}, Settings())
+    resolved.load(b"", [])
+    resolved.fold([event.body for event in wire.pack(0, wire.RESOLVED, EDGES)], 1)
+    state, entity = resolved.types[PLAN.layout.entity], np.zeros(1, np.int64)
+    about = About("default", 1, 1, 1, Placing(4))
+    assert tell_entities_by_machine(functions, state, entity, resolved.texts, about) is not None
+    state.live.golden.event[0, 0] = 7
+    assert tell_entities_by_machine(functions, state, entity, resolved.texts, about) is None
