@@ -66,6 +66,7 @@ loading = Loading(
         "pipeline/rowfound.py",
         "pipeline/rowgolden.py",
         "pipeline/rowindex.py",
+        "pipeline/rowjson.py",
         "pipeline/rowknown.py",
         "pipeline/rowlog.py",
         "pipeline/roworder.py",

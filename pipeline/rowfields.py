@@ -23,7 +23,7 @@ from flockiq.pipeline.parts import (
     TIMESTAMP,
 )
 from flockiq.pipeline.rowindex import Held, ask_place, held, keep, likely
-from flockiq.pipeline.rowread import value_end, whole
+from flockiq.pipeline.rowjson import value_end, whole
 from flockiq.shared.lanes import ABSENT, NULL
 from flockiq.shared.machine.code import Array, Columns, Whole, compiled, inlined
 from flockiq.shared.machine.dates import date, timestamp

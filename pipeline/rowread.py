@@ -1,7 +1,7 @@
 """Lines of hub ``resolved`` found in a text, compiled: what shared/lines.py does with msgspec, many times as fast.
 
 A line is taken here when it is exactly as ``wire.encode`` writes it; every other line is left to the
-decoder that can say what is wrong with it. pipeline/fieldread.py reads the fields of those that were taken.
+decoder that can say what is wrong with it. pipeline/rowfields.py reads the fields of those that were taken.
 
 Imported only by pipeline/compiled.py, as pipeline/rowwise.py is.
 """
@@ -32,11 +32,12 @@ from flockiq.pipeline.parts import (
     TYPE,
     US,
 )
+from flockiq.pipeline.rowjson import members_end, whole
 from flockiq.pipeline.rowknown import ask_id, find, know, place
 from flockiq.shared.instants import EARLIEST_US, LATEST_US
 from flockiq.shared.machine.code import Array, Truth, Whole, compiled, inlined
-from flockiq.shared.machine.memory import WIDE, byte, copy, load, lowest, newlines, stops, store, word
-from flockiq.shared.machine.stretches import QUOTE, after, alike, closing, eight_digits, id_at, is_utf8, literal
+from flockiq.shared.machine.memory import WIDE, byte, copy, load, lowest, newlines, store
+from flockiq.shared.machine.stretches import after, alike, closing, id_at, is_utf8, literal
 from flockiq.shared.rows import DELETE, UPSERT, VOID
 from flockiq.shared.wire import MAX_FIELDS_BYTES, MAX_KEY
 
@@ -60,39 +61,6 @@ _CAPTURED = literal(',"captured_us":')
 _REV = literal(',"rev":')
 _FIELDS = literal(',"fields":{')
 _CLOSED = literal("}}}")
-_NULL, _TRUE, _FALSE = literal("null"), literal("true"), literal("false")
-
-_BACKSLASH, _NEWLINE, _MINUS, _POINT, _ZERO, _NINE = 92, 10, 45, 46, 48, 57
-_COMMA, _COLON, _CLOSE, _U = 44, 58, 125, 117
-_MOST_DIGITS = 17  # of a number that surely fits a lane
-
-_HEX = np.zeros(256, np.bool_)
-_HEX[np.frombuffer(b"0123456789abcdefABCDEF", np.uint8)] = True
-_ESCAPES = np.zeros(256, np.bool_)
-_ESCAPES[np.frombuffer(b'"\\/bfnrt', np.uint8)] = True
-
-
-@inlined
-def whole(text: int, p: int) -> tuple[Whole, Whole]:
-    """Read an integer of up to _MOST_DIGITS digits: where it ends, or -1, and itself."""
-    negative = byte(text, p) == _MINUS
-    if negative:
-        p += 1
-    first = p
-    value = np.int64(0)
-    eight = eight_digits(word(text, p))
-    while eight >= 0 and p - first < 16:
-        value = value * 100_000_000 + eight
-        p += 8
-        eight = eight_digits(word(text, p))
-    digit = byte(text, p) - _ZERO
-    while 0 <= digit <= 9 and p - first <= _MOST_DIGITS:
-        value = value * 10 + digit
-        p += 1
-        digit = byte(text, p) - _ZERO
-    if p - first > _MOST_DIGITS or p == first or (byte(text, first) == _ZERO and p - first > 1):
-        return np.int64(-1), value
-    return p, -value if negative else value
 
 
 @inlined
@@ -226,102 +194,10 @@ def _position(text: int, p: int, out: int) -> Whole:
 
 
 @inlined
-def quoted(text: int, p: int) -> Whole:
-    """Where a text that begins at the quote ``p`` ends (past its last quote), escapes or not; -1 if it does not."""
-    p += 1
-    while True:
-        found = stops(text, p)
-        while found == 0:
-            p += WIDE
-            found = stops(text, p)
-        p += lowest(found)
-        if byte(text, p) == QUOTE:
-            return p + 1
-        if byte(text, p) != _BACKSLASH:
-            return -1
-        p += 1
-        if byte(text, p) == _U:
-            for i in range(p + 1, p + 5):
-                if not _HEX[byte(text, i)]:
-                    return -1
-        elif not _ESCAPES[byte(text, p)]:
-            return -1
-        p += 1
-
-
-@inlined
-def _digits(text: int, p: int) -> Whole:
-    """Where a run of digits ends."""
-    while _ZERO <= byte(text, p) <= _NINE:
-        p += 1
-    return p
-
-
-@inlined
-def _number(text: int, p: int) -> Whole:
-    """Where a JSON number ends, or -1."""
-    if byte(text, p) == _MINUS:
-        p += 1
-    begin = p
-    p = _digits(text, p)
-    if p == begin or (byte(text, begin) == _ZERO and p > begin + 1):
-        return -1
-    if byte(text, p) == _POINT:
-        begin = p + 1
-        p = _digits(text, begin)
-        if p == begin:
-            return -1
-    if byte(text, p) | 32 == 101:
-        p += 1
-        if byte(text, p) == _MINUS or byte(text, p) == 43:
-            p += 1
-        begin = p
-        p = _digits(text, p)
-        if p == begin:
-            return -1
-    return p
-
-
-@inlined
-def value_end(text: int, p: int) -> Whole:
-    """Where a text, number or word ends; -1 if it is none of them: an object, a list, no JSON."""
-    first = byte(text, p)
-    if first == QUOTE:
-        return quoted(text, p)
-    if first == 110:
-        return after(text, p, _NULL)
-    if first == 116:
-        return after(text, p, _TRUE)
-    if first == 102:
-        return after(text, p, _FALSE)
-    return _number(text, p)
-
-
-@inlined
-def _members(text: int, p: int) -> Whole:
-    """Where the members of the object ``fields`` end (at its brace), or -1."""
-    if byte(text, p) == _CLOSE:
-        return p
-    while byte(text, p) == QUOTE:
-        p = closing(text, p + 1)
-        if p < 0 or byte(text, p + 1) != _COLON:
-            return -1
-        p = value_end(text, p + 2)
-        if p < 0:
-            return -1
-        if byte(text, p) == _CLOSE:
-            return p
-        if byte(text, p) != _COMMA:
-            return -1
-        p += 1
-    return np.int64(-1)
-
-
-@inlined
 def _sound(text: int, begin: int, fields: int, end: int) -> Truth:
     """Whether a line's fields are plain members, not too large, up to the three braces at its end, and it is UTF-8."""
     close = end - 3
-    return close - fields <= MAX_FIELDS_BYTES and _members(text, fields) == close and is_utf8(text, begin, end)
+    return close - fields <= MAX_FIELDS_BYTES and members_end(text, fields) == close and is_utf8(text, begin, end)
 
 
 @inlined
