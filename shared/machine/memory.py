@@ -273,29 +273,29 @@ def _asked_for(builder: Any, pointer: Any) -> None:
     builder.call(prefetch, [pointer, *(ir.Constant(_PLACE, how) for how in _READ_SOON)])
 
 
+def _asking(kind: Any) -> Any:
+    """How a value of a column of this kind is asked for."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _asked_for(builder, builder.bitcast(_pointer(builder, args[0], args[1], kind), _BYTE.as_pointer()))
+        return context.get_dummy_value()
+
+    return types.none(types.int64, types.int64), code
+
+
 @_intrinsic
 def ask_for(typing: Any, column: Any, at: Any) -> Any:
     """Ask for value number ``at`` of a column of int64, so that it is in the cache when it is read.
 
     It may be one that is not there: nothing is read.
     """
-
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        _asked_for(builder, builder.bitcast(_pointer(builder, args[0], args[1], _WORD), _BYTE.as_pointer()))
-        return context.get_dummy_value()
-
-    return types.none(types.int64, types.int64), code
+    return _asking(_WORD)
 
 
 @_intrinsic
 def ask_for_place(typing: Any, column: Any, at: Any) -> Any:
     """The same of a column of int32."""
-
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        _asked_for(builder, builder.bitcast(_pointer(builder, args[0], args[1], _PLACE), _BYTE.as_pointer()))
-        return context.get_dummy_value()
-
-    return types.none(types.int64, types.int64), code
+    return _asking(_PLACE)
 
 
 @_intrinsic
