@@ -10,6 +10,8 @@ import numpy as np
 from flockiq.pipeline.parts import DECIMAL, FLOAT, INTEGER
 from flockiq.pipeline.rowindex import held, held_ids
 from flockiq.pipeline.rowspell import (
+    begin_line,
+    end_line,
     is_text,
     literals_of,
     named_room,
@@ -21,9 +23,7 @@ from flockiq.pipeline.rowspell import (
     there,
 )
 from flockiq.pipeline.tellings import (
-    BEGIN,
     CAUSES_ROOM,
-    DATA,
     DELTA_FIELDS,
     DELTA_KINDS,
     END,
@@ -41,13 +41,11 @@ from flockiq.pipeline.tellings import (
     RETRACTED,
     RETRACTS,
     SOURCE_TIME,
-    SUBJECT,
-    TIME,
 )
 from flockiq.shared.machine.code import Array, Columns, Real, Truth, Whole, borrowing, inlined
 from flockiq.shared.machine.ids import hashed
 from flockiq.shared.machine.memory import copy_wide, lowest, newlines, put, real_of
-from flockiq.shared.machine.spelling import put_id, put_moment, put_quoted, put_text, quoted_room
+from flockiq.shared.machine.spelling import put_id, put_quoted, put_text, quoted_room
 
 _EXACT = 1 << 53  # of an integer: below it a double is exact
 _BELOW_SIGN = np.int64((1 << 63) - 1)
@@ -181,15 +179,7 @@ def tell_deltas(told: Columns, known: Columns, spelt: Columns, said: Columns, re
             continue
         partition = known.partition[entities.group[entity]]
         out = lines + room.lines.begin[partition]
-        p = put_literal(out, room.lines.at[partition], literals, BEGIN)
-        p = put_id(out, p, first, second)
-        p = put_literal(out, p, literals, TIME)
-        time = p
-        p = put_moment(out, p, told.us[i])
-        p = put_literal(out, p, literals, SUBJECT)
-        p = put_id(out, p, high, low)
-        p = put_literal(out, p, literals, DATA)
-        p = put_id(out, p, first, second)
+        p, time = begin_line(out, room.lines.at[partition], literals, first, second, told.us[i], high, low)
         p = put_literal(out, p, literals, ENTITY)
         p = put_id(out, p, high, low)
         p = put_literal(out, p, literals, MATCH_KEY)
@@ -213,10 +203,7 @@ def tell_deltas(told: Columns, known: Columns, spelt: Columns, said: Columns, re
         p = put_literal(out, p + 27, literals, RETRACTS)
         if retracted:
             p = put_text(out, p, column_retracts, _ID * i, _ID)
-        p = put_literal(out, p, literals, END)
-        room.lines.at[partition] = p
-        room.lines.ends[room.lines.first[partition] + room.lines.written[partition]] = p
-        room.lines.written[partition] += 1
+        end_line(room.lines, partition, put_literal(out, p, literals, END))
     room.counts[0], room.counts[1] = entity_count, cause_count
     return True
 

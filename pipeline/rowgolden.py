@@ -13,6 +13,8 @@ from flockiq.pipeline.parts import BOOLEAN, FLOAT, INTEGER
 from flockiq.pipeline.rowindex import Held, held, held_ids
 from flockiq.pipeline.rowspell import (
     Spelt,
+    begin_line,
+    end_line,
     is_text,
     literals_of,
     named_room,
@@ -24,8 +26,6 @@ from flockiq.pipeline.rowspell import (
     there,
 )
 from flockiq.pipeline.tellings import (
-    BEGIN,
-    DATA,
     END,
     FIELDS_ROOM,
     FIXED_ROOM,
@@ -48,8 +48,6 @@ from flockiq.pipeline.tellings import (
     SAID_STREAM,
     SAID_US,
     SAID_VALUES,
-    SUBJECT,
-    TIME,
 )
 from flockiq.shared.lanes import ABSENT, NULL
 from flockiq.shared.machine.code import Array, Columns, Truth, Whole, borrowing, inlined
@@ -57,7 +55,6 @@ from flockiq.shared.machine.memory import byte, copy_wide, load, put
 from flockiq.shared.machine.spelling import (
     put_boolean,
     put_id,
-    put_moment,
     put_number,
     put_quoted,
     put_text,
@@ -77,14 +74,14 @@ def _value_room(texts: Held, lane: int, kind: int) -> Whole:
 
 
 @borrowing
-def measure_entities(golden: Columns, known: Columns, sizes: Array) -> Whole:
+def measure_entities(golden: Columns, known: Columns, sources: int, sizes: Array) -> Whole:
     """How much room golden records need at most, beyond what every one does; -1: a text is not known.
 
     sizes: int64, zeros: see GOLDEN_ROOM.
     """
     texts, entities = held(known.texts), known.entities
     partitions = (len(sizes) - GOLDEN_ROOM) // 2
-    keys, sources, fields = entities.utf8.ctypes.data, known.sources, len(known.kind)
+    keys, fields = entities.utf8.ctypes.data, len(known.kind)
     for i in range(len(golden.entity)):
         entity = golden.entity[i]
         best = said = 0
@@ -178,10 +175,12 @@ def _put_place(
 
 
 @borrowing
-def tell_entities(golden: Columns, known: Columns, spelt: Columns, said: Columns, room: Columns) -> Truth:
+def tell_entities(
+    golden: Columns, known: Columns, form: Columns, spelt: Columns, said: Columns, room: Columns
+) -> Truth:
     """Write lines and columns of golden records; False if a text or an id is not known."""
     texts, ids, entities = held(known.texts), held_ids(known.ids), known.entities
-    keys, sources, fields = entities.utf8.ctypes.data, known.sources, len(known.kind)
+    keys, sources, fields = entities.utf8.ctypes.data, form.sources, len(known.kind)
     literals = literals_of(spelt)
     lines, floats = room.lines.utf8.ctypes.data, said.floats.ctypes.data
     column_ids, column_keys = room.ids.utf8.ctypes.data, room.match_keys.utf8.ctypes.data
@@ -215,13 +214,13 @@ def tell_entities(golden: Columns, known: Columns, spelt: Columns, said: Columns
                 winner, filled = int(golden.winner[i, field]), 0
                 for source in range(sources):
                     filled += there(golden.value[i, source, field])
-                rules = known.rules[field]
+                rules = form.rules[field]
                 rule = np.int64(golden.rule[i, field])
                 if filled <= 1:
                     rule = rules + 1
                 elif rule < 0 or rule >= rules:
                     rule = rules
-                v = put_member(out_provenance, v, literals, known.heads[field] + winner * (rules + 2) + rule, first)
+                v = put_member(out_provenance, v, literals, form.heads[field] + winner * (rules + 2) + rule, first)
                 v = _put_place(out_provenance, v, golden, literals, i, field, winner, room.last)
             first = False
         put(out_fields, f, _CLOSE)
@@ -265,15 +264,7 @@ def tell_entities(golden: Columns, known: Columns, spelt: Columns, said: Columns
             continue
         partition = known.partition[entities.group[entity]]
         out = lines + room.lines.begin[partition]
-        p = put_literal(out, room.lines.at[partition], literals, BEGIN)
-        p = put_id(out, p, high, low)
-        p = put_literal(out, p, literals, TIME)
-        time = p
-        p = put_moment(out, p, golden.us[i])
-        p = put_literal(out, p, literals, SUBJECT)
-        p = put_id(out, p, high, low)
-        p = put_literal(out, p, literals, DATA)
-        p = put_id(out, p, high, low)
+        p, time = begin_line(out, room.lines.at[partition], literals, high, low, golden.us[i], high, low)
         p = put_literal(out, p, literals, MATCH_KEY)
         p = put_quoted(out, p, keys, key, key_end - key)
         p = put_literal(out, p, literals, OF_TIME)
@@ -286,8 +277,5 @@ def tell_entities(golden: Columns, known: Columns, spelt: Columns, said: Columns
         p = put_text(out, p, out_provenance, v_begin, v - v_begin)
         p = put_literal(out, p, literals, OF_SOURCES)
         p = put_text(out, p, out_sources, s_begin, s - s_begin)
-        p = put_literal(out, p, literals, END)
-        room.lines.at[partition] = p
-        room.lines.ends[room.lines.first[partition] + room.lines.written[partition]] = p
-        room.lines.written[partition] += 1
+        end_line(room.lines, partition, put_literal(out, p, literals, END))
     return True

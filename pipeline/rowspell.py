@@ -12,7 +12,7 @@ import numpy as np
 
 from flockiq.pipeline.parts import BOOLEAN, DATE, DECIMAL, FLOAT, JSON, STRING, TIMESTAMP
 from flockiq.pipeline.rowindex import Held, sought
-from flockiq.pipeline.tellings import FIXED_ROOM
+from flockiq.pipeline.tellings import BEGIN, DATA, FIXED_ROOM, SUBJECT, TIME
 from flockiq.shared.lanes import ABSENT, NULL
 from flockiq.shared.machine.code import Columns, Truth, Whole, borrowing, inlined
 from flockiq.shared.machine.memory import load, lowest, newlines, put
@@ -65,6 +65,29 @@ def put_member(out: int, p: int, literals: Spelt, number: int, first: Truth) -> 
     utf8, bounds = literals
     begin = load(bounds, number) + first
     return put_text(out, p, utf8, begin, load(bounds, number + 1) - begin)
+
+
+@inlined
+def begin_line(
+    out: int, p: int, literals: Spelt, high: Whole, low: Whole, us: int, entity_high: Whole, entity_low: Whole
+) -> tuple[Whole, Whole]:
+    """Write a line up to the id that its data begins with, which is its own; where that ends, and where its time is."""
+    p = put_literal(out, p, literals, BEGIN)
+    p = put_id(out, p, high, low)
+    time = put_literal(out, p, literals, TIME)
+    p = put_moment(out, time, us)
+    p = put_literal(out, p, literals, SUBJECT)
+    p = put_id(out, p, entity_high, entity_low)
+    p = put_literal(out, p, literals, DATA)
+    return put_id(out, p, high, low), time
+
+
+@inlined
+def end_line(lines: Columns, partition: int, p: int) -> None:
+    """Note that a partition's line (``Lines``) ends at ``p``."""
+    lines.at[partition] = p
+    lines.ends[lines.first[partition] + lines.written[partition]] = p
+    lines.written[partition] += 1
 
 
 @inlined

@@ -20,9 +20,9 @@ from flockiq.pipeline.tellings import (
     NAMES_ROOM,
     SAID_ROOM,
     About,
+    GoldenForm,
     GoldenRoom,
     GoldenTaken,
-    KnownGolden,
     SaidGolden,
     Told,
     first,
@@ -61,15 +61,14 @@ def tell_entities_by_machine(
     places = [(row * len(layout.fields) + field, begin + at) for at, (row, field, _) in enumerate(people)]
     by_people = np.array(places, np.int64).reshape(-1, 2)
     said = literals([*_literals(layout, about), *form.texts, *(f",{member}" for _, _, member in people)])
-    known = KnownGolden(
-        *known_of(functions, state, texts, about, entities), len(layout.sources), form.rules, form.heads
-    )
+    known = known_of(functions, state, texts, about, entities)
+    golden_form = GoldenForm(len(layout.sources), form.rules, form.heads)
     sizes = np.zeros(GOLDEN_ROOM + 2 * about.placing.partitions, np.int64)
-    if functions.measure_entities(golden, known, sizes) < 0:
+    if functions.measure_entities(golden, known, golden_form.sources, sizes) < 0:
         return None
     room = _room(n, sizes, layout, np.diff(said.bounds))
     written = SaidGolden(padded(_floats(layout, golden)), by_people)
-    if not functions.tell_entities(golden, known, said, written, room):
+    if not functions.tell_entities(golden, known, golden_form, said, written, room):
         return None
     columns = Columns(n)
     columns.text("Tenant", about.tenant)
@@ -144,7 +143,7 @@ def _room(n: int, sizes: Int64s, layout: Layout, lengths: Int64s) -> GoldenRoom:
 
 
 class _Form(NamedTuple):
-    """Literals that a layout's golden records share, from GOLDEN_FIELDS on; rules and heads: see ``KnownGolden``."""
+    """Literals that a layout's golden records share, from GOLDEN_FIELDS on; rules and heads: see ``GoldenForm``."""
 
     texts: tuple[str, ...]
     rules: Int64s

@@ -192,15 +192,9 @@ class Said(NamedTuple):
     relative: Floats
 
 
-class KnownGolden(NamedTuple):
-    """``Known``, and how many sources there are; by field, int64 [F]: how many rules, and its first literal."""
+class GoldenForm(NamedTuple):
+    """How many sources there are; by field, int64 [F]: how many rules, and its first literal."""
 
-    texts: TextColumns
-    ids: IdColumns
-    entities: EntityColumns
-    partition: Partitions
-    kind: npt.NDArray[np.int8]
-    scale: Int64s
     sources: int
     rules: Int64s
     heads: Int64s
