@@ -12,7 +12,6 @@ from flockiq.shared.machine.spelling import put_id, put_moment, put_number
 from flockiq.shared.machine.tokens import bytes_of, copied
 
 _ID = bytes_of('{"specversion":"1.0","id":"')
-_TIME = bytes_of(',"time":"')
 _TRACE = bytes_of(',"traceparent":"')
 _SUBJECT = bytes_of(',"subject":')
 _OP = bytes_of(',"data":{"op":"')

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from flockiq.pipeline.types import TypeState
 from flockiq.shared.lanes import Int64s
-from flockiq.shared.positions import bucket
+from flockiq.shared.positions import buckets
 
 Partitions = npt.NDArray[np.int16]
 
@@ -33,5 +33,5 @@ class Placing:
             longer[: len(known)] = known
             known = self._known[name] = longer
         new = groups[known[groups] == _UNKNOWN]
-        known[new] = [bucket(group, self.partitions) for group in state.groups.names.many(new)]
+        known[new] = buckets(state.groups.names.many(new), self.partitions)
         return known

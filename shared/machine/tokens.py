@@ -27,7 +27,6 @@ COMMA, COLON, OPEN, CLOSE, OPEN_LIST, CLOSE_LIST, SLASH = 44, 58, 123, 125, 91, 
 _U = 117
 _SPACE = 32  # what is below it does not stand in a text as it is
 MOST_DIGITS = 17  # of a number that surely fits a lane
-TENS = np.array([10**power for power in range(19)], np.int64)
 
 _HEX = np.full(256, -1, np.int8)
 _HEX[bytes_of("0123456789abcdef")] = np.arange(16)
