@@ -5,6 +5,7 @@ What it can't find out (texts that are looked into in ways it does not know) num
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple, Protocol, Self
 
@@ -148,16 +149,20 @@ def by_program(rules: Ruleset, seen: Seen, before: Int64s, texts: Texts, machine
             made |= left
     order, after = hits.key[:count] // rules.width, room.after[: len(seen.row)].copy()
     if len(room.held) <= _SPARE:
-        rules.spare = room
+        rules.spare[:] = [room]
     return after, Hits(hits.row[:count], order, hits.what[:count], hits.item[:count])
 
 
 def _room(rules: Ruleset, seen: Seen) -> Room:
-    """Room to judge these: what judging before has left, if it is enough."""
+    """Room to judge these: what judging before has left, if it is enough.
+
+    It is one thread's alone: a snapshot may replay rows of one partition while those of another are folded.
+    """
     sizes = len(seen.row), len(seen.delta_row), len(seen.observed.row)
-    spare, rules.spare = rules.spare, None
-    if isinstance(spare, Room) and spare.fits(*sizes):
-        return spare
+    with contextlib.suppress(IndexError):
+        spare = rules.spare.pop()
+        if isinstance(spare, Room) and spare.fits(*sizes):
+            return spare
     return Room.of(rules.tabled, *sizes, seen.golden.shape[1])
 
 

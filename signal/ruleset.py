@@ -52,7 +52,7 @@ class Ruleset:
         for order, shown in enumerate(self.shown):
             self.shown_at[order, : len(shown)] = [numbers.get(name, fields) for name in shown]
         self.shows_at: Bools = self.shown_at >= 0
-        self.spare: object = None  # the room in which machine code judged last
+        self.spare: list[object] = []  # the room in which machine code judged last; who takes it pops it
         self.of_changes: Bools = np.array([watch.kind == "change" for watch in self.watches], np.bool_)
 
     @cached_property
