@@ -11,7 +11,7 @@ import pytest
 from flockiq.pipeline import compiled
 from flockiq.shared import services
 
-compiled.use("wait")  # what a test runs must not depend on how far a compiler is
+compiled.use("wait")  # also of what is made before the first test
 
 CHROMIUM = Path("/usr/bin/chromium")
 
@@ -24,6 +24,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if os.environ.get("CI") == "true":
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)
+
+
+@pytest.fixture(autouse=True)
+def machine_code() -> None:
+    """What a test runs depends neither on how far a compiler is, nor on what the test before has chosen."""
+    compiled.use("wait")
 
 
 @pytest.fixture(autouse=True)

@@ -40,6 +40,8 @@ async def listening(context: ssl.SSLContext | None, answer: bytes = b"") -> Asyn
         yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
+        server.close_clients()  # whom it has nothing to say to as well
+        await server.wait_closed()
 
 
 async def test_a_name_that_is_none_is_told_of(world: Open) -> None:

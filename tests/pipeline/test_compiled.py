@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import json
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +32,6 @@ from flockiq.shared.machine.stretches import lane_of_bytes
 from flockiq.shared.positions import hash_id
 from flockiq.shared.rows import Rows
 from flockiq.shared.stored_texts import PADDING
-
-
-@pytest.fixture(autouse=True)
-def _as_before() -> Iterator[None]:
-    yield
-    compiled.use("wait")
 
 
 def _run(mode: compiled.Mode, work: Workload, size: int) -> tuple[Engine, list[Any]]:

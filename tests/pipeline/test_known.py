@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -26,12 +26,6 @@ WHOLE = (
     b'"at":"2026-01-31T12:00:00Z"}'
 )
 SAID = (WHOLE, WHOLE.replace(b"1.50", b"2.50"), b'{"name":"S\\u00fcd","count":null}', b'{"price":"1.50"}', b"{}")
-
-
-@pytest.fixture(autouse=True)
-def _as_before() -> Iterator[None]:
-    yield
-    compiled.use("wait")
 
 
 def line(number: int, said: bytes, *, entity: int = 0, key: str = "k", subject: bytes = b"thing/x") -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -78,12 +78,6 @@ RECORDS = st.builds(
         st.fixed_dictionaries(dict(VALUES)),
     ),
 )
-
-
-@pytest.fixture(autouse=True)
-def _as_before() -> Iterator[None]:
-    yield
-    compiled.use("wait")
 
 
 def line(number: int, record: Record, key: str) -> bytes:

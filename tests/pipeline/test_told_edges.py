@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -37,12 +37,6 @@ PLAN = Plan(
 )
 LANES = (0, 1, 9, 10, 99_999_999, 100_000_000, 10**16 - 1, 10**16, (1 << 53) + 1, LIMIT - 1)
 LENGTHS = (*range(1, 260), 511, 1_023, 1_024, 1_025, 1_088, 1_089, 2_048, 2_049)
-
-
-@pytest.fixture(autouse=True)
-def _as_before() -> Iterator[None]:
-    yield
-    compiled.use("wait")
 
 
 def line(number: int, entity: str, us: int, fields: dict[str, str | int | float | bool | None]) -> bytes:

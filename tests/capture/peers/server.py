@@ -29,3 +29,6 @@ async def serve(app: Starlette) -> AsyncIterator[str]:
         server.should_exit = True
         server.force_exit = True
         await serving
+        for connection in list(server.server_state.connections):  # that are still answered: nobody waits for it
+            connection.transport.abort()
+        await asyncio.sleep(0)  # a transport that is aborted closes its socket in the loop's next turn
