@@ -17,6 +17,7 @@ Array = npt.NDArray[Any]
 
 _OWN = 1 << 20  # bytes from which a column has a mapping of its own
 _HUGE = 1 << 22  # bytes from which it is asked to lie in huge pages, as numpy does
+_PAGE = 1 << 21  # bytes of one: a mapping of whole ones begins with one wherever the system puts it, and keeps them
 _LEAST = 16
 
 
@@ -28,6 +29,8 @@ def stretched(column: Array, size: int, used: int) -> Array:
     """
     shape, dtype, there = (size, *column.shape[1:]), column.dtype, column.shape
     room = math.prod(shape) * dtype.itemsize
+    if room >= _HUGE:
+        room = -(-room // _PAGE) * _PAGE
     mapping = _mapping(column)
     if mapping is not None and size >= len(column):
         del column
