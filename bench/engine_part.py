@@ -141,8 +141,12 @@ def run_alone(work: Workload, begin_at: float, rules: Sequence[str] = ()) -> Alo
         engine.give(bodies)
         engine.committed()
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return Alone(work.facts.lines, round(cpu, 3), round(wall, 3), round(peak, 1))
+    return Alone(work.facts.lines, round(cpu, 3), round(wall, 3), peak_rss_mb())
+
+
+def peak_rss_mb() -> float:
+    """The most memory that this process has held."""
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
 
 
 def _two(events: int, entities: int) -> dict[str, object]:
