@@ -1,0 +1,98 @@
+"""Columns whose rows lie together: what is known of one thing is in a few lines of memory, and is copied in one go.
+
+Columns each for themselves are right for what is read from end to end. What is looked into here and there,
+a row at a time, costs a line of memory (and a page) for each column, however short its value is.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from flockiq.shared.arrays import Array, Arrays, Whole
+from flockiq.shared.stretching import stretch
+
+_WORD = 8
+
+Words = npt.NDArray[np.int64]
+
+
+class Lie(NamedTuple):
+    """Where a column lies in a row: its name, what one of its values is, the shape of a row's, bytes from the row's."""
+
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    at: int
+
+
+class Records(Arrays):
+    """``Arrays`` that lie in one table, ``rows``: int64 [n, W]. Columns are views of it: write into them, never over.
+
+    ``lies``: where each column is; the widest values come first, so that each is aligned.
+    """
+
+    def __init__(self, **columns: Array) -> None:
+        lies, size = _placed({name: columns[name] for name in self.names})
+        self._see(np.zeros((len(columns[self.names[0]]), -(-size // _WORD)), np.int64), lies)
+        for name in self.names:
+            getattr(self, name)[...] = columns[name]
+
+    def _see(self, rows: Words, lies: tuple[Lie, ...]) -> None:
+        """Have these rows, and the columns in them."""
+        self.rows, self.lies = rows, lies
+        n, step = len(rows), rows.strides[0]
+        for name, dtype, shape, at in lies:
+            if n and math.prod(shape):
+                strides = [dtype.itemsize * math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
+                column: Array = np.ndarray((n, *shape), dtype, rows, at, (step, *strides))
+            else:
+                column = np.empty((n, *shape), dtype)
+            setattr(self, name, column)
+
+    def _like(self, rows: Words) -> Self:
+        """Others of the same columns."""
+        made = type(self).__new__(type(self))
+        made._see(rows, self.lies)  # noqa: SLF001  # its own class
+        return made
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def take(self, rows: Whole | npt.NDArray[np.bool_]) -> Self:
+        """A copy of these rows."""
+        return self._like(self.rows.take(np.flatnonzero(rows) if rows.dtype == np.bool_ else rows, axis=0))
+
+    def first(self, count: int) -> Self:
+        """The first rows, as they stand here: no copy."""
+        return self._like(self.rows[:count])
+
+    def put(self, rows: Whole, other: Self) -> None:
+        """Overwrite these rows with ``other``'s."""
+        self.rows[rows] = other.rows
+
+    def lengthen(self, size: int) -> None:
+        """Make room for ``size`` rows in all, the new ones of any content."""
+        for name in self.names:
+            delattr(self, name)  # what looks at rows keeps them where they are
+        stretch(self, "rows", size)
+        self._see(self.rows, self.lies)
+
+    def extend(self, blank: Self, size: int) -> None:
+        """Make room for ``size`` rows in all, the new ones as the one row of ``blank``."""
+        before = len(self)
+        self.lengthen(size)
+        self.rows[before:] = blank.rows
+
+
+def _placed(columns: dict[str, Array]) -> tuple[tuple[Lie, ...], int]:
+    """Where each column lies in a row, in their order, and the size of a row: widest values first."""
+    at = 0
+    lies: dict[str, Lie] = {}
+    for name, column in sorted(columns.items(), key=lambda one: -one[1].dtype.itemsize):
+        lies[name] = Lie(name, column.dtype, column.shape[1:], at)
+        at += column.dtype.itemsize * math.prod(column.shape[1:])
+    return tuple(lies[name] for name in columns), at
