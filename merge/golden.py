@@ -17,12 +17,13 @@ from flockiq.merge.survivorship import survivors
 from flockiq.shared.arrays import Array, Arrays, Packed, Whole
 from flockiq.shared.lanes import ABSENT, NULL, Bools, Int64s, Texts
 from flockiq.shared.layout import Layout
+from flockiq.shared.records import Records, Words
 from flockiq.shared.rows import DELETE, ENDS, Rows
 
 UNSEEN, PRESENT, DELETED = 0, 1, 2  # of a source's record
 
 
-class Golden(Arrays):
+class Golden(Records):
     """The merge state of n entities of one type with S tellers (sources, people) and F fields.
 
     value: int64 [n, S, F], each source's value of each field. age: int8 [n, S, F], when it was said:
@@ -52,6 +53,12 @@ class Golden(Arrays):
     def __init__(self, aged: Older | None = None, **columns: Array) -> None:
         super().__init__(**columns)
         self.aged = Older.empty(self.value.shape[2]) if aged is None else aged
+
+    def _like(self, rows: Words) -> Self:
+        """Others of the same columns, of which nobody has a place in ``aged``."""
+        made = super()._like(rows)
+        made.aged = Older.empty(self.value.shape[2])
+        return made
 
     @classmethod
     def empty(cls, layout: Layout, n: int) -> Self:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from flockiq.shared.lanes import Bools, Floats, Int64s
 from flockiq.shared.layout import Field, Layout, Survival
+from flockiq.shared.records import Records
 
 RANK, RECENT, COMPLETE, LONGEST, HIGHEST, LOWEST, FREQUENT = range(7)
 PLAIN, SCALED, BITS = range(3)
@@ -36,7 +37,7 @@ class Codes(NamedTuple):
     before it; complete: bool [F], whether COMPLETE is in it. Of tolerances:
     field int64 [T], how int8 [T] (EXACT, NUMERIC, NORMALISED), form and power as below, absolute and relative
     float64 [T]. Of baselines: field, warm_up, refractory_us, season int64 [B] (the weekly rhythm's slot, or -1),
-    form, power, alpha.
+    form, power, alpha. tellers: sources and people.
     A form says how a lane becomes a number: PLAIN, SCALED (over power) or BITS.
     """
 
@@ -58,23 +59,19 @@ class Codes(NamedTuple):
     base_warm_up: Int64s
     base_refractory_us: Int64s
     base_season: Int64s
+    tellers: int
 
 
-class GoldenColumns(NamedTuple):
-    """The columns of ``merge.golden.Golden``, by the same names."""
+class Lying(NamedTuple):
+    """Columns that lie together (``shared.records.Records``): their table, and where in a row each begins, in bytes."""
 
-    value: Int64s
-    age: npt.NDArray[np.int8]
-    older: npt.NDArray[np.int32]
-    seen_us: Int64s
-    seen_rr: Int64s
-    event: Int64s
-    state: npt.NDArray[np.int8]
-    key: Int64s
-    golden: Int64s
-    winner: npt.NDArray[np.int8]
-    rule: npt.NDArray[np.int8]
-    settled: Bools
+    rows: Int64s
+    at: Int64s
+
+    @classmethod
+    def of(cls, records: Records) -> Lying:
+        """Those of some records, in the order of their names."""
+        return cls(records.rows, np.array([lie.at for lie in records.lies], np.int64))
 
 
 class OlderColumns(NamedTuple):
@@ -84,18 +81,6 @@ class OlderColumns(NamedTuple):
     rr: Int64s
     hash: Int64s
     free: npt.NDArray[np.int32]
-
-
-class SeriesColumns(NamedTuple):
-    """The columns of ``compare.anomalies.Series``; ``learnt`` is its count."""
-
-    learnt: npt.NDArray[np.int32]
-    mean: Floats
-    variance: Floats
-    quiet_us: Int64s
-    offset: Floats
-    hits: npt.NDArray[np.int32]
-    spread: Floats
 
 
 class RowColumns(NamedTuple):
@@ -251,6 +236,7 @@ def codes(layout: Layout) -> Codes:
         base_season=np.array(
             [layout.seasons.index(number) if one.zone else -1 for number, one in enumerate(layout.baselines)], np.int64
         ),
+        tellers=len(layout.tellers),
     )
 
 

@@ -9,11 +9,10 @@ from flockiq.compare.seasons import hours_of
 from flockiq.pipeline.codes import (
     NORMALISED,
     Codes,
-    GoldenColumns,
+    Lying,
     OlderColumns,
     Out,
     RowColumns,
-    SeriesColumns,
     codes,
     room,
     scratch,
@@ -34,13 +33,10 @@ _spare: dict[Layout, Out] = {}
 def in_one_pass(functions: Functions, world: World, layout: Layout, rows: Rows, texts: Texts) -> Passed:
     """Fold rows, sorted by group and position, into ``world`` in place."""
     n, told = len(rows), codes(layout)
-    out, series, aged = _room(layout, n), world.series, world.golden.aged
+    out, aged = _room(layout, n), world.golden.aged
     lengths, hours = texts.columns(functions.reindex), hours_of(layout, rows.us)
     columns = RowColumns._make(getattr(rows, name) for name in RowColumns._fields)
-    golden = GoldenColumns._make(getattr(world.golden, name) for name in GoldenColumns._fields)
-    weekly = SeriesColumns(
-        series.count, series.mean, series.variance, series.quiet_us, series.offset, series.hits, series.spread
-    )
+    golden, signs, series = Lying.of(world.golden), Lying.of(world.signs), Lying.of(world.series)
     work = scratch(layout)
     begin = judged = deltas = observed = 0
     while begin < n:  # until no place for older positions is left
@@ -54,8 +50,8 @@ def in_one_pass(functions: Functions, world: World, layout: Layout, rows: Rows, 
             columns,
             golden,
             OlderColumns(aged.us, aged.rr, aged.hash, aged.free),
-            world.signs.drift,
-            weekly,
+            signs,
+            series,
             hours,
             told,
             lengths,

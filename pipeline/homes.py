@@ -35,7 +35,7 @@ class Homes:
             *(at(called.names), int(called.bounds[-1])),
             *(at(sources.names), at(sources.bounds), len(layout.sources)),
             *(at(ids.places), at(ids.lanes), at(ids.counts), at(ids.rest), len(ids.places) - 1),
-            *(at(prints), at(golden.value), at(golden.key), min(len(prints), len(golden))),
+            *(at(prints), at(golden.value), at(golden.key), golden.rows.strides[0], min(len(prints), len(golden))),
             *(len(layout.tellers), len(layout.fields), at(read)),
         ]
 

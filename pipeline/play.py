@@ -36,7 +36,7 @@ def play(world: World, plan: Plan, rows: Rows, texts: Texts, *, judging: bool = 
         for act in acts:
             world.episodes.closes(act.entity, act.watch, act.us)
         return DeltaRows.joined([])
-    before = world.signs.drift.take(folded.entity, axis=0)
+    before = world.signs.drift[folded.entity]
     functions = compiled.ready()
     if functions is None:
         passed = in_rounds(world, plan.layout, folded, texts)

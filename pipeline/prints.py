@@ -23,11 +23,12 @@ SECRET = np.array(np.frombuffer(os.urandom(16), np.uint64))
 
 NAME, NAME_SIZE, SOURCES, SOURCE_BOUNDS, SOURCE_COUNT = range(5)
 PLACES, LANES, COUNTS, REST, MASK = range(5, 10)
-PRINTS, VALUE, KEYS, MOST, TELLERS, FIELD_COUNT, READ = range(10, 17)
-HOMES = 17
+PRINTS, VALUE, KEYS, STEP, MOST, TELLERS, FIELD_COUNT, READ = range(10, 18)
+HOMES = 18
 """The columns of int64 [T, HOMES], what lines are known by for each entity type, as addresses and counts: its name; the
-names of its sources; the index of its entities' ids; prints, ``Golden.value`` and ``key``, of so many entities
-and tellers; how many fields there are; and where the lanes of a line that is known are put, int64 [lines, F]."""
+names of its sources; the index of its entities' ids; prints; ``Golden.value`` and ``key``, and the bytes from one
+entity's to the next's; of how many entities and tellers; how many fields there are; and where the lanes of a line
+that is known are put, int64 [lines, F]."""
 
 
 class Prints:

@@ -9,6 +9,7 @@ import numpy as np
 
 from flockiq.shared.lanes import NULL
 from flockiq.shared.machine.code import Array, Columns, Whole, begin_at, borrowing
+from flockiq.shared.machine.lying import face_of_words
 
 
 @borrowing
@@ -18,7 +19,7 @@ def turn_drift(
     event: Array,
     drift: Array,
     before: Array,
-    since: Array,
+    signs: Columns,
     places: Array,
     previous: Array,
     turns: Columns,
@@ -26,11 +27,12 @@ def turn_drift(
     """Find where tolerances begin or cease to be exceeded; returns how many ``turns`` there are.
 
     ``judged``: int64 [m], rows, ascending; ``entity``, ``event``: int64 [n], of all rows; ``drift``: bool [m, T], of
-    the judged; ``before``: bool [n, T], of all rows' entities before them. ``since``: int64 [e, T], the event that each
-    entity's drift began with, is brought up to date. ``places``: int32 [p], of any content, p a power of two above m.
-    ``previous``: int64 [m], which of the judged is the same entity's before, or -1. ``turns``: see
-    pipeline.findings.Turned.
+    the judged; ``before``: bool [n, T], of all rows' entities before them. ``signs``: see pipeline.codes.Lying;
+    the event that each entity's drift began with is brought up to date. ``places``: int32 [p], of any content, p a
+    power of two above m. ``previous``: int64 [m], which of the judged is the same entity's before, or -1.
+    ``turns``: see pipeline.findings.Turned.
     """
+    since = face_of_words(signs.rows, signs.at[1], drift.shape[1])
     count = np.int64(0)
     for place in range(len(places)):
         places[place] = -1

@@ -40,6 +40,7 @@ from flockiq.pipeline.prints import (
     SOURCE_BOUNDS,
     SOURCE_COUNT,
     SOURCES,
+    STEP,
     TELLERS,
     VALUE,
 )
@@ -137,12 +138,13 @@ def find(line: int, homes: Array) -> None:
     names = load(home, PLACES), load(home, LANES), load(home, COUNTS), load(home, REST), load(home, MASK)
     entity = id_number(names, load(line, ENTITY_HIGH), load(line, ENTITY_LOW), False)  # noqa: FBT003
     if 0 <= entity < load(home, MOST):
-        record, fields = entity * load(home, TELLERS) + load(line, SOURCE_OF), load(home, FIELD_COUNT)
+        source, fields = load(line, SOURCE_OF), load(home, FIELD_COUNT)
+        record, step = entity * load(home, TELLERS) + source, entity * load(home, STEP)
         store(line, KNOWN, record)
         ask_for(load(home, PRINTS), record)
-        ask_for(load(home, KEYS), record)
-        ask_for(load(home, VALUE), record * fields)
-        ask_for(load(home, VALUE), record * fields + fields - 1)
+        ask_for(load(home, KEYS) + step, source)
+        ask_for(load(home, VALUE) + step, source * fields)
+        ask_for(load(home, VALUE) + step, source * fields + fields - 1)
 
 
 @inlined
@@ -155,8 +157,9 @@ def know(line: int, row: int, homes: Array, secret: Array, key: int) -> Truth:
     if record < 0:
         return False
     home = _home(line, homes)
-    fields = load(home, FIELD_COUNT)
-    lanes, its_key = load(home, VALUE) + record * 8 * fields, load(load(home, KEYS), record)
+    fields, source = load(home, FIELD_COUNT), load(line, SOURCE_OF)
+    step = record // load(home, TELLERS) * load(home, STEP)
+    lanes, its_key = load(home, VALUE) + step + source * 8 * fields, load(load(home, KEYS) + step, source)
     print_ = with_lanes(np.uint64(load(line, PRINT)), lanes, fields, its_key, secret)
     if load(load(home, PRINTS), record) != np.int64(print_):
         store(line, KNOWN, -1)

@@ -17,7 +17,20 @@ from flockiq.pipeline.rowchoose import ASK, choose, overtaken, stays
 from flockiq.pipeline.rowscore import number, observe
 from flockiq.pipeline.rowtake import SAID, again, end_override, take
 from flockiq.shared.lanes import ABSENT, NULL
+from flockiq.shared.layout import HOURS
 from flockiq.shared.machine.code import Array, Columns, borrowing, lent, newer
+from flockiq.shared.machine.lying import (
+    cube_of_bytes,
+    cube_of_places,
+    cube_of_reals,
+    cube_of_words,
+    face_of_bytes,
+    face_of_places,
+    face_of_reals,
+    face_of_truths,
+    face_of_words,
+    flat_of_truths,
+)
 from flockiq.shared.machine.memory import ask_for_row, ask_for_whole_row
 from flockiq.shared.rows import DELETE, ENDS, UPSERT
 
@@ -38,42 +51,6 @@ def _differ(e: int, field: int, sources: int, value: Array) -> bool:
         first = lane
         several = True
     return differ
-
-
-@lent
-def _ask_for_entity(
-    e: int,
-    value: Array,
-    best: Array,
-    age: Array,
-    older: Array,
-    winner_of: Array,
-    rule_of: Array,
-    seen_us: Array,
-    seen_rr: Array,
-    seen_tie: Array,
-    key: Array,
-) -> None:
-    """Ask for what is known of an entity: it stands in as many places of memory as there are columns."""
-    ask_for_whole_row(value, e)
-    ask_for_whole_row(best, e)
-    ask_for_row(age, e)
-    ask_for_row(older, e)
-    ask_for_row(winner_of, e)
-    ask_for_row(rule_of, e)
-    ask_for_row(seen_us, e)
-    ask_for_row(seen_rr, e)
-    ask_for_row(seen_tie, e)
-    ask_for_row(key, e)
-
-
-@lent
-def _ask_for_group(g: int, counts: Array, means: Array, variances: Array, quiet_us: Array) -> None:
-    """Ask for the baselines of a group."""
-    ask_for_row(counts, g)
-    ask_for_row(means, g)
-    ask_for_row(variances, g)
-    ask_for_row(quiet_us, g)
 
 
 @lent
@@ -112,7 +89,7 @@ def fold_rows(
     rows: Columns,
     golden: Columns,
     aged: Columns,
-    drift: Array,
+    signs: Columns,
     series: Columns,
     hours: Array,
     codes: Columns,
@@ -124,15 +101,27 @@ def fold_rows(
 
     ``m``, ``d`` and ``k`` judged rows, deltas and observations are in ``out``; ``left`` places for older
     positions are free. Returns the row it has come to, which is before the last where no place is left,
-    and the four as they are then. ``hours``: int64 [Z, n], see ``compare.seasons.hours_of``.
+    and the four as they are then. ``golden``, ``signs``, ``series``: see pipeline.codes.Lying. ``hours``: int64 [Z, n],
+    see ``compare.seasons.hours_of``.
     """
     entity, group, origin, op, said = rows.entity, rows.group, rows.source, rows.op, rows.value
     said_us, said_rr, said_tie, row_key = rows.us, rows.rr, rows.event, rows.key
-    value, age, older, state, settled = golden.value, golden.age, golden.older, golden.state, golden.settled
-    seen_us, seen_rr, seen_tie = golden.seen_us, golden.seen_rr, golden.event
-    key = golden.key
+    fields, sources = said.shape[1], codes.ranks.shape[1]
+    tellers, tolerances, baselines, seasons = codes.tellers, len(codes.drift_field), len(codes.base_field), len(hours)
+    known, at = golden
+    value, age = cube_of_words(known, at[0], tellers, fields), cube_of_bytes(known, at[1], tellers, fields)
+    older, state = face_of_places(known, at[2], tellers), face_of_bytes(known, at[6], tellers)
+    seen_us, seen_rr = face_of_words(known, at[3], tellers), face_of_words(known, at[4], tellers)
+    seen_tie, key = face_of_words(known, at[5], tellers), face_of_words(known, at[7], tellers)
+    best, settled = face_of_words(known, at[8], fields), flat_of_truths(known, at[11])
+    winner_of, rule_of = face_of_bytes(known, at[9], fields), face_of_bytes(known, at[10], fields)
+    learnt, at = series
+    counts, means = face_of_places(learnt, at[0], baselines), face_of_reals(learnt, at[1], baselines)
+    variances, quiet_us = face_of_reals(learnt, at[2], baselines), face_of_words(learnt, at[3], baselines)
+    offsets, hits = cube_of_reals(learnt, at[4], seasons, HOURS), cube_of_places(learnt, at[5], seasons, HOURS)
+    spreads = face_of_reals(learnt, at[6], seasons)
+    drifting = face_of_truths(signs.rows, signs.at[0], tolerances)
     older_us, older_rr, older_tie, free = aged.us, aged.rr, aged.hash, aged.free
-    best, winner_of, rule_of = golden.golden, golden.winner, golden.rule
     cascade, ranks = codes.cascade, codes.ranks
     places, lanes, bounds, utf8 = lengths.places, lengths.lanes, lengths.bounds, lengths.utf8
     recent, by_value, complete = codes.recent, codes.by_value, codes.complete
@@ -143,13 +132,6 @@ def fold_rows(
     row_, field_, old_, new_, source_, kind_ = out.row, out.field, out.old, out.new, out.source, out.kind
     judged_, fresh_, drift_, said_, golden_ = out.judged, out.fresh, out.drift, out.said, out.golden
     seen_row_, seen_base_ = out.seen_row, out.seen_base
-    counts_ = series.learnt
-    means_ = series.mean
-    variances_ = series.variance
-    quiet_us_ = series.quiet_us
-    offsets_ = series.offset
-    hits_ = series.hits
-    spreads_ = series.spread
     base_season_ = codes.base_season
     base_warm_up_ = codes.base_warm_up
     base_refractory_us_ = codes.base_refractory_us
@@ -160,15 +142,14 @@ def fold_rows(
     seen_low_ = out.seen_low
     seen_high_ = out.seen_high
     candidate, score, news, bits, double = scratch
-    tellers, fields = value.shape[1], value.shape[2]
-    sources = ranks.shape[1]
     people = tellers > sources  # then what they say stands after the sources
     for i in range(begin, len(entity)):
         if not left:
             return i, m, d, k, left
         coming = min(i + _AHEAD, len(entity) - 1)
-        _ask_for_entity(entity[coming], value, best, age, older, winner_of, rule_of, seen_us, seen_rr, seen_tie, key)
-        _ask_for_group(group[coming], counts_, means_, variances_, quiet_us_)
+        ask_for_whole_row(known, entity[coming])
+        ask_for_row(signs.rows, entity[coming])
+        ask_for_whole_row(learnt, group[coming])
         e, s = entity[i], origin[i]
         unseen, moved, more = False, False, np.int64(0)
         newest = newer(said_us[i], said_rr[i], said_tie[i], seen_us[e, s], seen_rr[e, s], seen_tie[e, s])
@@ -312,7 +293,7 @@ def fold_rows(
                 drift_[m, t] = _differ(e, field, sources, value)
                 for source in range(sources):
                     said_[m, t, source] = value[e, source, field]
-            drift[e, t] = drift_[m, t]
+            drifting[e, t] = drift_[m, t]
         for b in range(len(base_field)):
             for at in range(first, d):
                 if field_[at] == base_field[b] and new_[at] != NULL:
@@ -323,13 +304,13 @@ def fold_rows(
                         group[i],
                         said_us[i],
                         real,
-                        counts_,
-                        means_,
-                        variances_,
-                        quiet_us_,
-                        offsets_,
-                        hits_,
-                        spreads_,
+                        counts,
+                        means,
+                        variances,
+                        quiet_us,
+                        offsets,
+                        hits,
+                        spreads,
                         base_season_,
                         base_warm_up_,
                         base_refractory_us_,

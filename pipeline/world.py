@@ -18,17 +18,18 @@ import numpy.typing as npt
 from flockiq.compare.anomalies import Series
 from flockiq.compare.findings import Findings
 from flockiq.merge.golden import Golden
-from flockiq.shared.arrays import Arrays, roomier
+from flockiq.shared.arrays import roomier
 from flockiq.shared.lanes import NULL, Bools, Int64s
 from flockiq.shared.lateness import USUAL, Lateness
 from flockiq.shared.layout import Layout
 from flockiq.shared.positions import hash_id
+from flockiq.shared.records import Records
 from flockiq.signal.episodes import Episodes, copied
 from flockiq.signal.ruleset import Ruleset
 from flockiq.signal.watch import Watch
 
 
-class Signs(Arrays):
+class Signs(Records):
     """What compare and signal remember of n entities.
 
     drift: bool [n, T]; since: int64 [n, T], text lane of the id of the event that it began with, or NULL;

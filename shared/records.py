@@ -16,6 +16,7 @@ from flockiq.shared.arrays import Array, Arrays, Whole
 from flockiq.shared.stretching import stretch
 
 _WORD = 8
+_FAR = 512  # bytes: what is wider lies behind what is not, so that the rest stays together
 
 Words = npt.NDArray[np.int64]
 
@@ -32,7 +33,7 @@ class Lie(NamedTuple):
 class Records(Arrays):
     """``Arrays`` that lie in one table, ``rows``: int64 [n, W]. Columns are views of it: write into them, never over.
 
-    ``lies``: where each column is; the widest values come first, so that each is aligned.
+    ``lies``: where each column is; the longest values come first, so that all are aligned and little lies idle.
     """
 
     def __init__(self, **columns: Array) -> None:
@@ -89,10 +90,12 @@ class Records(Arrays):
 
 
 def _placed(columns: dict[str, Array]) -> tuple[tuple[Lie, ...], int]:
-    """Where each column lies in a row, in their order, and the size of a row: widest values first."""
+    """Where each column lies in a row, in their order, and the size of a row."""
     at = 0
     lies: dict[str, Lie] = {}
-    for name, column in sorted(columns.items(), key=lambda one: -one[1].dtype.itemsize):
+    sizes = {name: column.dtype.itemsize * math.prod(column.shape[1:]) for name, column in columns.items()}
+    for name, column in sorted(columns.items(), key=lambda one: (sizes[one[0]] > _FAR, -one[1].dtype.itemsize)):
+        at = -(-at // column.dtype.itemsize) * column.dtype.itemsize
         lies[name] = Lie(name, column.dtype, column.shape[1:], at)
-        at += column.dtype.itemsize * math.prod(column.shape[1:])
+        at += sizes[name]
     return tuple(lies[name] for name in columns), at

@@ -17,7 +17,7 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 LINE = 64  # bytes of memory that a cache holds together
-_LINES = 4  # of a long row, how many are asked for
+_LINES = 8  # of a long row, how many are asked for
 WIDE = 32  # bytes compared at once: at most PADDING
 
 _BYTE, _PLACE, _WORD, _DOUBLE = ir.IntType(8), ir.IntType(32), ir.IntType(64), ir.DoubleType()
