@@ -15,16 +15,22 @@ from flockiq.pipeline.world import Signs, World
 from flockiq.shared.arrays import roomier
 from flockiq.shared.lanes import Bools, Int64s
 from flockiq.shared.layout import Layout
-from flockiq.shared.stretching import stretch
+from flockiq.shared.stretching import double, stretch
 from flockiq.signal.episodes import Episode, Episodes, Open, copied
 
 
 class Slots:
-    """Which entities (or groups) are kept, and where: ``of`` int32 [n], the slot or -1; ``kept``, by slot."""
+    """Which entities (or groups) are kept, and where: ``of`` int32 [n], the slot or -1."""
 
     def __init__(self) -> None:
         self.of = np.full(0, -1, np.int32)
-        self.kept = np.zeros(0, np.int64)
+        self._kept: Int64s = np.zeros(0, np.int64)
+        self._count = 0
+
+    @property
+    def kept(self) -> Int64s:
+        """Those that are kept, by slot."""
+        return self._kept[: self._count]
 
     def room(self, count: int) -> None:
         """Make room for at least this many."""
@@ -36,15 +42,19 @@ class Slots:
     def add(self, these: Int64s) -> Int64s:
         """Give a slot to each that has none; returns those."""
         new = these[self.of[these] < 0]
-        self.of[new] = np.arange(len(self.kept), len(self.kept) + len(new))
-        self.kept = np.concatenate([self.kept, new])
+        first, count = self._count, self._count + len(new)
+        double(self, "_kept", first, count)
+        self.of[new] = np.arange(first, count)
+        self._kept[first:count] = new
+        self._count = count
         return new
 
     def only(self, stay: Bools) -> None:
         """Keep some of the slots, bool [slots], in their order."""
         self.of[self.kept] = -1
-        self.kept = self.kept[stay]
-        self.of[self.kept] = np.arange(len(self.kept))
+        self._kept = self.kept[stay]
+        self._count = len(self._kept)
+        self.of[self._kept] = np.arange(self._count)
 
 
 class Base:
@@ -64,10 +74,12 @@ class Base:
     def keep(self, live: World, entities: Int64s, groups: Int64s) -> None:
         """Keep entities and groups, each given once, as they are in the live world; those that are kept stay."""
         entities, groups = self._add(entities, groups)
-        slots, series = self.entities.of[entities], self.groups.of[groups]
-        self._world.golden.put(slots, live.golden.take(entities))
-        self._world.signs.put(slots, live.signs.take(entities))
-        self._world.series.put(series, live.series.take(groups))
+        if len(entities):
+            slots = self.entities.of[entities]
+            self._world.golden.put(slots, live.golden.take(entities))
+            self._world.signs.put(slots, live.signs.take(entities))
+        if len(groups):
+            self._world.series.put(self.groups.of[groups], live.series.take(groups))
 
     def _add(self, entities: Int64s, groups: Int64s) -> tuple[Int64s, Int64s]:
         new = self.entities.add(entities), self.groups.add(groups)

@@ -16,6 +16,7 @@ import numpy as np
 
 from flockiq.shared.arrays import roomier
 from flockiq.shared.layout import Layout
+from flockiq.shared.stretching import stretch
 
 SECRET = np.array(np.frombuffer(os.urandom(16), np.uint64))
 """What prints are keyed with, so that nobody can make two records that have one. It changes no outcome."""
@@ -41,6 +42,5 @@ class Prints:
         """Make room for at least so many entities."""
         there = len(self.of)
         if entities > there:
-            of = np.zeros((roomier(entities, there), self.of.shape[1]), np.int64)
-            of[:there] = self.of
-            self.of = of
+            stretch(self, "of", roomier(entities, there))
+            self.of[there:] = 0
