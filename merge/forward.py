@@ -16,6 +16,7 @@ from flockiq.merge.compiled import Functions
 from flockiq.merge.known import Bytes
 from flockiq.merge.lines import Again, Plain, Said, joined, one_line, rewritten, written
 from flockiq.merge.records import Records
+from flockiq.merge.stretches import stretches
 from flockiq.merge.versions import halves_in_hex
 from flockiq.shared import wire
 from flockiq.shared.lanes import Bools, Int64s
@@ -175,13 +176,3 @@ def _by_hand(records: Records, arrived: Arrived, again: Again) -> Iterator[Other
     lines = _one_by_one(records, arrived, again.row, again.version)
     for row, void, (said, told) in zip(again.row.tolist(), again.void.tolist(), lines, strict=True):
         yield row, said, told._replace(op="v", fields=b"{}") if void else told, True
-
-
-def stretches(text: Bytes, begin: Int64s, end: Int64s, functions: Functions | None) -> Bytes:
-    """Stretches of a text, one after the other."""
-    if functions is not None:
-        found = np.empty(int((end - begin).sum()), np.uint8)
-        functions.gather(text, begin, end, found)
-        return found
-    whole = text.data
-    return np.frombuffer(b"".join([whole[a:b] for a, b in zip(begin.tolist(), end.tolist(), strict=True)]), np.uint8)

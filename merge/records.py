@@ -13,12 +13,15 @@ from itertools import islice, repeat
 
 import numpy as np
 
+from flockiq.merge import compiled
 from flockiq.merge.book import Book
 from flockiq.merge.chain import UNKNOWN, Chain, Version
 from flockiq.merge.known import Bytes, Known, roomy
+from flockiq.merge.stretches import stretches
 from flockiq.merge.versions import BASE, NONE, NOTHING, Versions, content, halves_in_hex, id_halves, version_room
 from flockiq.shared.lanes import Int64s
 from flockiq.shared.positions import id_of, is_id
+from flockiq.shared.stretching import double, stretched
 
 _DELETED = ord("d")
 _SPARE = 4096  # versions that are not needed any more and may always be there
@@ -78,8 +81,11 @@ class Records:
         """Have room for so many more versions, and bytes of the heap."""
         wanted = self.count + versions
         if wanted > len(self.versions.us):
-            self.versions = Versions._make(roomy(column, wanted) for column in self.versions)
-        self.heap = roomy(self.heap, self.size + size)
+            columns: dict[str, Int64s | Bytes] = self.versions._asdict()
+            del self.versions  # nobody else looks at a column that is stretched
+            grown = [stretched(columns.pop(name), 2 * wanted, self.count) for name in Versions._fields]
+            self.versions = Versions._make(grown)
+        double(self, "heap", self.size, self.size + size)
 
     def version(self, number: int, at: int) -> Version:
         """The version ``at`` of a record."""
@@ -298,10 +304,9 @@ class Records:
         begins, ends = np.r_[kept.begin, kept.given_begin, 0], np.r_[kept.end, kept.given_end, len(NOTHING)]
         begins, first, which = np.unique(begins, return_index=True, return_inverse=True)
         sizes = ends[first] - begins
-        texts = [heap[a : a + n].tobytes() for a, n in zip(begins.tolist(), sizes.tolist(), strict=True)]
         moved = np.cumsum(np.r_[0, sizes])[which]
         lengths = kept.end - kept.begin, kept.given_end - kept.given_begin
         kept.begin[:], kept.given_begin[:] = moved[: len(kept.begin)], moved[len(kept.begin) : -1]
         kept.end[:], kept.given_end[:] = kept.begin + lengths[0], kept.given_begin + lengths[1]
-        self.heap = np.frombuffer(b"".join(texts), np.uint8).copy()
+        self.heap = stretches(heap, begins, begins + sizes, compiled.ready())
         self.size = len(self.heap)

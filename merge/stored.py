@@ -10,9 +10,9 @@ import numpy as np
 
 from flockiq.merge.chain import UNKNOWN, WHOLE, Chain, Version
 from flockiq.merge.compiled import Functions
-from flockiq.merge.forward import stretches
 from flockiq.merge.match import NOWHERE, Place
 from flockiq.merge.records import Records
+from flockiq.merge.stretches import stretches
 from flockiq.shared.lanes import Int64s
 from flockiq.shared.positions import id_of
 
