@@ -16,6 +16,8 @@ RANK, RECENT, COMPLETE, LONGEST, HIGHEST, LOWEST, FREQUENT = range(7)
 PLAIN, SCALED, BITS = range(3)
 EXACT, NUMERIC, NORMALISED = range(3)
 ON_TIME, REPEATED, LATE, TOO_LATE, REVISING = range(5)
+HEAD, LAST_US, LAST_RR, LAST_HASH, FLOOR_US, FLOOR_RR, FLOOR_HASH, CLOCK_US = range(8)
+"""Where the columns of ``pipeline.history.Marks`` lie in a row."""
 
 _RULES = {
     "rank": RANK,
@@ -116,19 +118,6 @@ class DeltaColumns(NamedTuple):
     entity: Int64s
     old: Int64s
     new: Int64s
-
-
-class MarkColumns(NamedTuple):
-    """The columns of ``pipeline.history.Marks``."""
-
-    head: Int64s
-    last_us: Int64s
-    last_rr: Int64s
-    last_hash: Int64s
-    floor_us: Int64s
-    floor_rr: Int64s
-    floor_hash: Int64s
-    clock_us: Int64s
 
 
 class Scratch(NamedTuple):

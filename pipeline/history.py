@@ -12,18 +12,19 @@ from typing import Self
 import numpy as np
 
 from flockiq.pipeline import compiled
-from flockiq.pipeline.codes import LogColumns, MarkColumns
-from flockiq.shared.arrays import Arrays, roomier
+from flockiq.pipeline.codes import LogColumns
+from flockiq.shared.arrays import roomier
 from flockiq.shared.lanes import ABSENT, Bools, Int64s
+from flockiq.shared.records import Records, Words
 from flockiq.shared.rows import Rows, in_order
 from flockiq.shared.stretching import stretch
 
 
-class Marks(Arrays):
+class Marks(Records):
     """Per group, int64 [g]: head, its newest row in the log or -1; the last and the floor position.
 
     clock_us: how far time had come when it last changed an episode of the group: a row from before
-    that is late, since what time did rested on its absence.
+    that is late, since what time did rested on its absence. A group's are one line of memory.
     """
 
     head: Int64s
@@ -133,16 +134,15 @@ class History:
         if functions is not None:
             found = np.empty(len(rows), np.int64)
             mine, marks, previous, log = self.searched(rows)
-            functions.logged(mine, marks.head, previous, log, found)
+            functions.logged(mine, marks, previous, log, found)
             return found
         at = self.places(np.unique(rows.group))
         known = dict(zip(identities(self.rows.take(at)), at.tolist(), strict=True))
         return np.array([known.get(one, -1) for one in identities(rows)], np.int64)
 
-    def searched(self, rows: Rows) -> tuple[LogColumns, MarkColumns, Int64s, LogColumns]:
+    def searched(self, rows: Rows) -> tuple[LogColumns, Words, Int64s, LogColumns]:
         """Rows, marks, chains and the log as compiled code reads them."""
-        marks = MarkColumns._make(getattr(self.marks, name) for name in MarkColumns._fields)
-        return _columns(rows), marks, self.previous, _columns(self.rows)
+        return _columns(rows), self.marks.rows, self.previous, _columns(self.rows)
 
     def revise(self, rows: Rows) -> None:
         """Log rows that may take the place of logged ones."""

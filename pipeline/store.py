@@ -168,7 +168,7 @@ def apply(state: TypeState, entry: Entry, texts: Texts, clock_us: int) -> None:
     if entry.marks:
         none = np.full(len(state.groups), ABSENT, np.int64)
         marks = Marks.unpacked({"clock_us": (none.dtype.str, [len(none)], none.tobytes())} | entry.marks)
-        marks.head = state.history.marks.head[: len(marks)]
+        marks.head[:] = state.history.marks.head[: len(marks)]
         state.history.marks.put(np.arange(len(marks)), marks)
     state.timed([*entry.quiet, *entry.timed], clock_us)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from flockiq.pipeline.codes import REPEATED, DeltaColumns
+from flockiq.pipeline.codes import HEAD, REPEATED, DeltaColumns
 from flockiq.pipeline.compiled import Functions
 from flockiq.pipeline.decode import rows_of, scanned_lines
 from flockiq.pipeline.findings import found
@@ -87,8 +87,8 @@ def warm(functions: Functions) -> None:
     came, places = np.empty(1, np.int8), np.empty(1, np.int64)
     mine, marks, previous, log = state.history.searched(rows["thing"])
     functions.chain(mine, 0, marks, previous)
-    marks.head[0], previous[0] = 0, -1
-    functions.logged(mine, marks.head, previous, log, places)
+    marks[0, HEAD], previous[0] = 0, -1
+    functions.logged(mine, marks, previous, log, places)
     functions.sort_out(mine, marks, previous, log, came)
     if held.tolist() != [1] or [step.change for step in episodes.taken()] != ["fire", "fire"]:
         raise AssertionError("the compiled conditions do not hold of a plain record")
