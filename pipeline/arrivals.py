@@ -76,7 +76,7 @@ def plainly(history: History, rows: Rows) -> npt.NDArray[np.int8]:
         at = history.find(rows.take(known))
         there = at >= 0
         revises = there.copy()
-        revises[there] = rows.revision[known[there]] > history.rows.revision[at[there]]
+        revises[there] = rows.revision[known[there]] > history.revisions(at[there])
         came[known[there & ~revises]] = REPEATED
         came[known[revises]] = REVISING
     behind &= came != REPEATED

@@ -99,7 +99,7 @@ class RowColumns(NamedTuple):
     value: Int64s
 
 
-class LogColumns(NamedTuple):
+class KnownColumns(NamedTuple):
     """Those columns of ``shared.rows.Rows`` by which the late-data log knows rows."""
 
     group: Int64s
@@ -107,6 +107,23 @@ class LogColumns(NamedTuple):
     us: Int64s
     rr: Int64s
     entity: Int64s
+    revision: Int64s
+
+
+class KeptColumns(NamedTuple):
+    """The columns of ``shared.rows.Rows``, all of which the late-data log keeps."""
+
+    entity: Int64s
+    group: Int64s
+    source: Int64s
+    op: npt.NDArray[np.int8]
+    us: Int64s
+    rr: Int64s
+    event: Int64s
+    key: Int64s
+    shown: Int64s
+    value: Int64s
+    arrived_us: Int64s
     revision: Int64s
 
 

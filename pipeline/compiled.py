@@ -22,7 +22,7 @@ class Functions(NamedTuple):
     enter: Function
     logged: Function
     sort_out: Function
-    chain: Function
+    keep: Function
     put_in_order: Function
     shared: Function
     measure_deltas: Function
@@ -57,6 +57,7 @@ loading = Loading(
         "merge/golden.py",
         "merge/survivorship.py",
         "pipeline/codes.py",
+        "pipeline/logged.py",
         "pipeline/parts.py",
         "pipeline/prints.py",
         "pipeline/rowchoose.py",

@@ -1,7 +1,7 @@
 """The late-data log: the rows of each group that a replay may still need, and where it begins.
 
-Rows are kept as they came, chained by group. ``floor`` is the position up to which a group's rows
-have been folded into the base and forgotten; what arrives below it is too late to be replayed.
+Rows are kept as they came, chained by group, in one table (pipeline/logged.py). ``floor`` is the position up to
+which a group's rows have been folded into the base and forgotten; what arrives below it is too late to be replayed.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from typing import Self
 import numpy as np
 
 from flockiq.pipeline import compiled
-from flockiq.pipeline.codes import LogColumns
+from flockiq.pipeline.codes import KeptColumns, KnownColumns
+from flockiq.pipeline.logged import LINK, LOW, REVISION, VALUE, before, rows_of, words_of
 from flockiq.shared.arrays import roomier
 from flockiq.shared.lanes import ABSENT, Bools, Int64s
 from flockiq.shared.records import Records, Words
 from flockiq.shared.rows import Rows, in_order
-from flockiq.shared.stretching import stretch
+from flockiq.shared.stretching import double
 
 
 class Marks(Records):
@@ -59,63 +60,57 @@ def identities(rows: Rows) -> Iterator[tuple[int, int, int, int]]:
     return zip(rows.event.tolist(), rows.us.tolist(), rows.rr.tolist(), rows.entity.tolist(), strict=True)
 
 
-def _columns(rows: Rows) -> LogColumns:
-    return LogColumns(rows.group, rows.event, rows.us, rows.rr, rows.entity, rows.revision)
-
-
 class History:
-    """The log of one entity type in one partition."""
+    """The log of one entity type in one partition: rows of so many ``fields``."""
 
-    def __init__(self, rows: Rows) -> None:
-        self.rows = rows
-        self.count = len(rows)
-        self.previous = np.full(len(rows), -1, np.int64)
+    def __init__(self, fields: int) -> None:
+        self.count = 0
         self.marks = Marks.empty(0)
+        self._table = np.empty((0, VALUE + fields), np.int64)
 
     def append(self, rows: Rows) -> None:
         """Log rows that were folded, and move their groups' last position."""
         if not len(rows):
             return
         start, end = self.count, self.count + len(rows)
-        if end > len(self.rows):
-            size = roomier(end, len(self.rows), times=2)
-            self.rows.lengthen(size)
-            stretch(self, "previous", size)
-        for name in Rows.names:
-            getattr(self.rows, name)[start:end] = getattr(rows, name)
+        double(self, "_table", start, end)
         self.count = end
         functions = compiled.ready()
         if functions is not None:
-            mine, marks, previous, _ = self.searched(rows)
-            functions.chain(mine, start, marks, previous)
+            kept = KeptColumns._make(getattr(rows, name) for name in KeptColumns._fields)
+            functions.keep(kept, start, self.marks.rows, self._table)
             return
-        self._chain(np.arange(start, end))
+        self._table[start:end] = words_of(rows)
+        self._chain(np.arange(start, end), rows.group)
         self._advance_last(rows)
 
-    def _chain(self, at: Int64s) -> None:
-        """Link rows into their groups' chains, several of one group in a row."""
-        group = self.rows.group[at]
+    def _chain(self, at: Int64s, group: Int64s) -> None:
+        """Link rows, not linked yet, into their groups' chains, several of one group in a row."""
         order = np.argsort(group, kind="stable")
         at, group = at[order], group[order]
         first = np.r_[True, group[1:] != group[:-1]]
         previous = np.r_[-1, at[:-1]]
-        self.previous[at] = np.where(first, self.marks.head[group], previous)
+        self._table[at, LINK] += np.where(first, self.marks.head[group], previous) + 1
         last = np.r_[group[1:] != group[:-1], True]
         self.marks.head[group[last]] = at[last]
 
     def _advance_last(self, rows: Rows) -> None:
         order = in_order(rows)
         group = rows.group[order]
-        newest = order[np.r_[group[1:] != group[:-1], True]] if len(order) else order
+        newest = order[np.r_[group[1:] != group[:-1], True]]
         mine = rows.take(newest)
         marks, groups = self.marks, mine.group
         ahead = beyond(mine, marks.last_us[groups], marks.last_rr[groups], marks.last_hash[groups])
         groups, mine = groups[ahead], mine.take(ahead)
         marks.last_us[groups], marks.last_rr[groups], marks.last_hash[groups] = mine.us, mine.rr, mine.event
 
+    def at(self, places: Int64s) -> Rows:
+        """The rows at these places in the log."""
+        return rows_of(self._table.take(places, axis=0))
+
     def of(self, groups: Int64s) -> Rows:
         """Every logged row of these groups, in no order."""
-        return self.rows.take(self.places(groups))
+        return self.at(self.places(groups))
 
     def places(self, groups: Int64s) -> Int64s:
         """Where the rows of these groups are in the log, in no order."""
@@ -124,7 +119,7 @@ class History:
         at = at[at >= 0]
         while len(at):
             found.append(at)
-            at = self.previous[at]
+            at = before(self._table[at, LINK])
             at = at[at >= 0]
         return np.concatenate(found) if found else np.zeros(0, np.int64)
 
@@ -133,31 +128,36 @@ class History:
         functions = compiled.ready()
         if functions is not None:
             found = np.empty(len(rows), np.int64)
-            mine, marks, previous, log = self.searched(rows)
-            functions.logged(mine, marks, previous, log, found)
+            functions.logged(*self.searched(rows), found)
             return found
         at = self.places(np.unique(rows.group))
-        known = dict(zip(identities(self.rows.take(at)), at.tolist(), strict=True))
+        known = dict(zip(identities(self.at(at)), at.tolist(), strict=True))
         return np.array([known.get(one, -1) for one in identities(rows)], np.int64)
 
-    def searched(self, rows: Rows) -> tuple[LogColumns, Words, Int64s, LogColumns]:
-        """Rows, marks, chains and the log as compiled code reads them."""
-        return _columns(rows), self.marks.rows, self.previous, _columns(self.rows)
+    def searched(self, rows: Rows) -> tuple[KnownColumns, Words, Words]:
+        """Rows, marks and the log as compiled code reads them."""
+        return KnownColumns._make(getattr(rows, name) for name in KnownColumns._fields), self.marks.rows, self._table
+
+    def revisions(self, places: Int64s) -> Int64s:
+        """The revision of each of the rows at these places in the log."""
+        found: Int64s = self._table[places, REVISION]
+        return found
 
     def revise(self, rows: Rows) -> None:
         """Log rows that may take the place of logged ones."""
         at = self.find(rows)
-        self.rows.put(at[at >= 0], rows.take(at >= 0))
+        places, words = at[at >= 0], words_of(rows.take(at >= 0))
+        words[:, LINK] += self._table[places, LINK] & LOW
+        self._table[places] = words
         self.append(rows.take(at < 0))
 
     def rebuild(self, rows: Rows) -> None:
-        """Keep only these rows."""
-        self.rows, self.count = rows, len(rows)
-        self.previous = np.full(len(rows), -1, np.int64)
+        """Keep only these of the logged rows."""
+        self.count = 0
+        self._table = np.empty((0, self._table.shape[1]), np.int64)
         self.marks.head[:] = -1
-        if len(rows):
-            self._chain(np.arange(len(rows)))
+        self.append(rows)
 
     def live(self) -> Rows:
-        """Every logged row."""
-        return self.rows.take(np.arange(self.count))
+        """Every logged row, in the order in which they came."""
+        return rows_of(self._table[: self.count])

@@ -1,7 +1,7 @@
 """The late-data log in compiled code: what pipeline/arrivals.py and pipeline/history.py do with numpy.
 
-``marks`` is the table of ``pipeline.history.Marks``, int64 [g, 8]. Imported only by pipeline/compiled.py, as
-pipeline/rowwise.py is.
+``marks`` is the table of ``pipeline.history.Marks``, int64 [g, 8]; ``log`` that of rows as pipeline/logged.py lays
+them. Imported only by pipeline/compiled.py, as pipeline/rowwise.py is.
 """
 
 from __future__ import annotations
@@ -23,30 +23,37 @@ from flockiq.pipeline.codes import (
     REVISING,
     TOO_LATE,
 )
+from flockiq.pipeline.logged import (
+    ABOVE,
+    ARRIVED_US,
+    EVENT,
+    KEY,
+    LINK,
+    LOW,
+    REVISION,
+    RR,
+    SHOWN,
+    SOURCE_ABOVE,
+    US,
+    VALUE,
+    WHO,
+)
 from flockiq.shared.machine.code import Array, Columns, Truth, Whole, compiled, lent, newer
 from flockiq.shared.machine.memory import ask_for_row
 
-_AHEAD = 16  # rows for which memory is asked before it is read
+_SOON = 16  # rows for which memory is asked before it is read
 _NONE = -1
 
 
 @lent
-def _same(one: Columns, i: int, other: Columns, j: int) -> Truth:
-    """Whether two rows are one: of the same event, position and entity."""
-    return (
-        one.event[i] == other.event[j]
-        and one.us[i] == other.us[j]
-        and one.rr[i] == other.rr[j]
-        and one.entity[i] == other.entity[j]
-    )
-
-
-@lent
-def _found(rows: Columns, i: int, marks: Array, previous: Array, log: Columns) -> Whole:
-    """Where in the log a row is, or -1. ``previous``: of each logged row, the one of its group before it."""
+def _found(rows: Columns, i: int, marks: Array, log: Array) -> Whole:
+    """Where in the log a row of the same event, position and entity is, or -1."""
+    who = (rows.entity[i] << ABOVE) | rows.group[i]
     at = marks[rows.group[i], HEAD]
-    while at >= 0 and not _same(log, at, rows, i):
-        at = previous[at]
+    while at >= 0 and (
+        log[at, EVENT] != rows.event[i] or log[at, US] != rows.us[i] or log[at, RR] != rows.rr[i] or log[at, WHO] != who
+    ):
+        at = (log[at, LINK] & LOW) - 1
     return at
 
 
@@ -58,10 +65,10 @@ def _beyond(rows: Columns, i: int, marks: Array, us: int, rr: int, tie: int) -> 
 
 
 @compiled
-def logged(rows: Columns, marks: Array, previous: Array, log: Columns, found: Array) -> None:
+def logged(rows: Columns, marks: Array, log: Array, found: Array) -> None:
     """Where in the log the row of the same event, position and entity is, for each row; -1: nowhere."""
     for i in range(len(found)):
-        found[i] = _found(rows, i, marks, previous, log)
+        found[i] = _found(rows, i, marks, log)
 
 
 @compiled
@@ -74,11 +81,22 @@ def _slots(count: int) -> Array:
 
 
 @lent
+def _same(rows: Columns, i: int, j: int) -> Truth:
+    """Whether two rows are one: of the same event, position and entity."""
+    return (
+        rows.event[i] == rows.event[j]
+        and rows.us[i] == rows.us[j]
+        and rows.rr[i] == rows.rr[j]
+        and rows.entity[i] == rows.entity[j]
+    )
+
+
+@lent
 def _once(rows: Columns, slots: Array, came: Array) -> None:
     """Mark as REPEATED all but the newest revision of each row, the last of equal ones."""
     for i in range(len(came)):
         at = (rows.event[i] ^ (rows.event[i] >> 29)) & (len(slots) - 1)
-        while slots[at] >= 0 and not _same(rows, slots[at], rows, i):
+        while slots[at] >= 0 and not _same(rows, slots[at], i):
             at = (at + 1) & (len(slots) - 1)
         other = slots[at]
         if other >= 0 and rows.revision[other] > rows.revision[i]:
@@ -90,26 +108,32 @@ def _once(rows: Columns, slots: Array, came: Array) -> None:
 
 
 @lent
-def _look(rows: Columns, marks: Array, previous: Array, log: Columns, came: Array) -> Whole:
-    """Mark as LATE rows that find time further than they are, or REPEATED or REVISING as the log says; how many."""
+def _ahead(rows: Columns, marks: Array, log: Array, came: Array) -> Whole:
+    """Mark rows as LATE of which the marks don't say that they are on time, and ask for where to look for them.
+
+    How many there are.
+    """
     behind = 0
     for i in range(len(came)):
-        if i + _AHEAD < len(came):
-            ask_for_row(marks, rows.group[i + _AHEAD])
-        if came[i] == REPEATED:
-            continue
-        if _beyond(rows, i, marks, LAST_US, LAST_RR, LAST_HASH):
-            if rows.us[i] >= marks[rows.group[i], CLOCK_US]:
-                continue
+        if i + _SOON < len(came):
+            ask_for_row(marks, rows.group[i + _SOON])
+        g = rows.group[i]
+        ahead = _beyond(rows, i, marks, LAST_US, LAST_RR, LAST_HASH) and rows.us[i] >= marks[g, CLOCK_US]
+        if came[i] != REPEATED and not ahead:
             came[i] = LATE
-        else:
-            at = _found(rows, i, marks, previous, log)
-            if at >= 0 and rows.revision[i] <= log.revision[at]:
-                came[i] = REPEATED
-                continue
-            came[i] = LATE if at < 0 else REVISING
-        behind += 1
+            behind += 1
+            ask_for_row(log, max(marks[g, HEAD], 0))
     return behind
+
+
+@lent
+def _known(rows: Columns, marks: Array, log: Array, came: Array) -> None:
+    """Mark as REPEATED or REVISING those LATE rows that the log has."""
+    for i in range(len(came)):
+        if came[i] == LATE and not _beyond(rows, i, marks, LAST_US, LAST_RR, LAST_HASH):
+            at = _found(rows, i, marks, log)
+            if at >= 0:
+                came[i] = REVISING if rows.revision[i] > log[at, REVISION] else REPEATED
 
 
 @lent
@@ -133,21 +157,31 @@ def _spread(rows: Columns, marks: Array, slots: Array, came: Array) -> None:
 
 
 @compiled
-def sort_out(rows: Columns, marks: Array, previous: Array, log: Columns, came: Array) -> None:
+def sort_out(rows: Columns, marks: Array, log: Array, came: Array) -> None:
     """Say of each row how it came, int8 [n]: ON_TIME, REPEATED, LATE, TOO_LATE or REVISING."""
     came[:] = ON_TIME
     _once(rows, _slots(len(came)), came)
-    behind = _look(rows, marks, previous, log, came)
+    behind = _ahead(rows, marks, log, came)
     if behind:
+        _known(rows, marks, log, came)
         _spread(rows, marks, _slots(behind), came)
 
 
 @compiled
-def chain(rows: Columns, first: int, marks: Array, previous: Array) -> None:
-    """Link rows, logged from place ``first`` on, into their groups' chains, and move the groups' last positions."""
+def keep(rows: Columns, first: int, marks: Array, log: Array) -> None:
+    """Log rows from place ``first`` on, each behind the newest of its group, and move the groups' last positions."""
+    fields = rows.value.shape[1]
     for i in range(len(rows.group)):
+        if i + _SOON < len(rows.group):
+            ask_for_row(marks, rows.group[i + _SOON])
         g, at = rows.group[i], first + i
-        previous[at] = marks[g, HEAD]
+        log[at, EVENT], log[at, US], log[at, RR] = rows.event[i], rows.us[i], rows.rr[i]
+        log[at, LINK] = (rows.source[i] << SOURCE_ABOVE) | (np.int64(rows.op[i]) << ABOVE) | (marks[g, HEAD] + 1)
+        log[at, WHO] = (rows.entity[i] << ABOVE) | g
+        log[at, REVISION], log[at, KEY], log[at, SHOWN] = rows.revision[i], rows.key[i], rows.shown[i]
+        log[at, ARRIVED_US] = rows.arrived_us[i]
+        for field in range(fields):
+            log[at, VALUE + field] = rows.value[i, field]
         marks[g, HEAD] = at
         if _beyond(rows, i, marks, LAST_US, LAST_RR, LAST_HASH):
             marks[g, LAST_US], marks[g, LAST_RR], marks[g, LAST_HASH] = rows.us[i], rows.rr[i], rows.event[i]

@@ -60,7 +60,7 @@ class TypeState:
         self.judged_by = plan.fingerprint  # the rules that the entities were judged by
         self.live = World.empty(plan.layout, 0, 0)
         self.base = Base(plan.layout)
-        self.history = History(empty_rows(plan))
+        self.history = History(len(plan.layout.fields))
         self._timed: set[int] = set()  # what time has changed in this batch's replay
 
     def entity(self, entity_id: str, match_key: str, group: str, shown: int) -> tuple[int, int]:
@@ -185,7 +185,7 @@ class TypeState:
         """
         groups = np.unique(late.group)
         places = self.history.places(groups)
-        logged = self.history.rows.take(places)
+        logged = self.history.at(places)
         stands = ~np.isin(places, self.history.find(late))
         entities = np.unique(np.concatenate([logged.entity, late.entity]))
         after = self.base.part(self.live, entities, groups)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from flockiq.pipeline.codes import HEAD, REPEATED, DeltaColumns
+from flockiq.pipeline.codes import REPEATED, DeltaColumns, KeptColumns
 from flockiq.pipeline.compiled import Functions
 from flockiq.pipeline.decode import rows_of, scanned_lines
 from flockiq.pipeline.findings import found
@@ -83,13 +83,13 @@ def warm(functions: Functions) -> None:
     previous, _ = found(state.live, LAYOUT, record, passed, np.zeros((1, len(LAYOUT.tolerances)), np.bool_), functions)
     seen, episodes = seen_of(record, passed, previous, np.arange(1)), Episodes()
     held = evaluate(state.plan.rules, seen, np.zeros(1, np.int64), episodes, texts, machine=functions)
-    state.history.append(rows["thing"])
+    state.history.append(record)
     came, places = np.empty(1, np.int8), np.empty(1, np.int64)
-    mine, marks, previous, log = state.history.searched(rows["thing"])
-    functions.chain(mine, 0, marks, previous)
-    marks[0, HEAD], previous[0] = 0, -1
-    functions.logged(mine, marks, previous, log, places)
-    functions.sort_out(mine, marks, previous, log, came)
+    state.history.marks.head[0] = -1  # it is logged again, in the same place
+    mine, *log = state.history.searched(record)
+    functions.keep(KeptColumns._make(getattr(record, name) for name in KeptColumns._fields), 0, *log)
+    functions.logged(mine, *log, places)
+    functions.sort_out(mine, *log, came)
     if held.tolist() != [1] or [step.change for step in episodes.taken()] != ["fire", "fire"]:
         raise AssertionError("the compiled conditions do not hold of a plain record")
     if len(passed.row) != len(_FIELDS) or places[0] != 0 or came[0] != REPEATED:

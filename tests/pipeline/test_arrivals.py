@@ -58,7 +58,7 @@ def kept(mode: compiled.Mode, seed: int) -> Kept:
     """A log that batches have gone through, some of it forgotten between them."""
     compiled.use(mode)
     rng = np.random.default_rng(seed)
-    history = History(rows_of(0, rng))
+    history = History(FIELDS)
     history.marks.grow(GROUPS)
     came, found = [], []
     for size in rng.integers(0, 40, 6).tolist():
@@ -93,7 +93,7 @@ def test_a_log_gives_back_what_it_was_given(mode: compiled.Mode) -> None:
     """Every column, of every group, in its type; and knows where each row is."""
     compiled.use(mode)
     rng = np.random.default_rng(1)
-    history = History(rows_of(0, rng))
+    history = History(FIELDS)
     history.marks.grow(GROUPS)
     rows = arrived(history, rows_of(500, rng)).rows
     half = len(rows) // 2
