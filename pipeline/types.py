@@ -13,12 +13,13 @@ from flockiq.merge.golden import UNSEEN
 from flockiq.pipeline.arrivals import arrived
 from flockiq.pipeline.base import Base
 from flockiq.pipeline.entities import Entities
-from flockiq.pipeline.history import History, beyond
-from flockiq.pipeline.ordered import order_of, shared
+from flockiq.pipeline.history import History
+from flockiq.pipeline.ordered import shared
 from flockiq.pipeline.overrides import Overrides
 from flockiq.pipeline.play import judge_again, play
 from flockiq.pipeline.prints import Prints
 from flockiq.pipeline.reader import Reader
+from flockiq.pipeline.replays import replay_of
 from flockiq.pipeline.world import DeltaRows, Plan, World
 from flockiq.shared.arrays import distinct
 from flockiq.shared.lanes import Bools, Int64s, Texts
@@ -129,9 +130,9 @@ class TypeState:
         told = play(self.live, self.plan, rows.first(at_once), texts)
         parts, gone, touched = [told], [], rows.entity
         unfound: list[Findings] = []
-        replayed = rows.take(late & ~too_late)
-        if len(replayed):
-            right, wrong, redone, was_found = self._replay(replayed, texts, clock_us)
+        again = late & ~too_late
+        if again.any():
+            right, wrong, redone, was_found = self._replay(rows.take(again), revises[again], texts, clock_us)
             unfound.append(was_found)
             parts.append(right)
             gone.append(wrong)
@@ -175,7 +176,9 @@ class TypeState:
         for entity in entities:
             self.history.marks.clock_us[self.group_of[entity]] = clock_us
 
-    def _replay(self, late: Rows, texts: Texts, clock_us: int) -> tuple[DeltaRows, DeltaRows, Int64s, Findings]:
+    def _replay(
+        self, late: Rows, revises: Bools, texts: Texts, clock_us: int
+    ) -> tuple[DeltaRows, DeltaRows, Int64s, Findings]:
         """Redo the late rows' groups from the base, with and without them.
 
         Returns deltas (right, wrong), entities, and what was found that is not so.
@@ -183,19 +186,13 @@ class TypeState:
         What the two histories share has been told already; the difference corrects it. Up to a group's first
         late row they are one. A late row takes the place of the logged one that it revises.
         """
-        groups = np.unique(late.group)
-        places = self.history.places(groups)
-        logged = self.history.at(places)
-        stands = ~np.isin(places, self.history.find(late))
-        entities = np.unique(np.concatenate([logged.entity, late.entity]))
+        entities, groups, both, told, right = replay_of(self.history, late, revises)
         after = self.base.part(self.live, entities, groups)
-        old_rows, new_rows = _local(logged, entities, groups), _local(late, entities, groups)
-        same = _before(old_rows, new_rows)
-        play(after, self.plan, _told(old_rows.take(same)), texts)
+        play(after, self.plan, both, texts)
         after.found()
         before = after.part(np.arange(len(entities)), np.arange(len(groups)))
-        old = play(before, self.plan, _told(old_rows.take(~same)), texts, judging=False)
-        new = play(after, self.plan, _told(_joined(old_rows.take(stands & ~same), new_rows)), texts)
+        old = play(before, self.plan, told, texts, judging=False)
+        new = play(after, self.plan, right, texts)
         steps = after.episodes.taken()
         after.episodes.passes(self.plan.by_name, clock_us)
         by_time = after.episodes.taken()
@@ -206,7 +203,7 @@ class TypeState:
             ended[step.entity].append(step)
         for number, entity in enumerate(entities.tolist()):
             was_open, is_open = self.live.episodes.open.get(entity, {}), after.episodes.open.get(number, {})
-            if was_open or is_open:
+            if was_open != is_open:
                 self.live.episodes.steps += corrected(entity, was_open, is_open, ended[number])
         self.live.replace(entities, groups, after)
         same_old, same_new = shared(old, new)
@@ -258,20 +255,6 @@ def _told(rows: Rows) -> Rows:
     """Rows without those that are void."""
     void = rows.op == VOID
     return rows.take(~void) if void.any() else rows
-
-
-def _before(rows: Rows, late: Rows) -> Bools:
-    """Which rows are before every late one of their group; each group, numbered from 0, has one."""
-    order = order_of(late)
-    group = late.group[order]
-    first = late.take(order[np.r_[True, group[1:] != group[:-1]]])
-    us, rr, event = first.us[rows.group], first.rr[rows.group], first.event[rows.group]
-    same: Bools = (rows.us == us) & (rows.rr == rr) & (rows.event == event)
-    return ~beyond(rows, us, rr, event) & ~same
-
-
-def _joined(one: Rows, other: Rows) -> Rows:
-    return Rows(**{name: np.concatenate([getattr(one, name), getattr(other, name)]) for name in Rows.names})
 
 
 def _local(rows: Rows, entities: Int64s, groups: Int64s) -> Rows:
