@@ -8,6 +8,7 @@ import numpy as np
 
 from flockiq.pipeline.history import History
 from flockiq.pipeline.ordered import order_of
+from flockiq.shared.arrays import distinct_of
 from flockiq.shared.lanes import Bools, Int64s
 from flockiq.shared.rows import VOID, Rows
 
@@ -32,7 +33,7 @@ def replay_of(history: History, late: Rows, revises: Bools) -> Replay:
     groups = late.group[first]
     places = history.places(groups)
     rows = _joined(history.at(places), late)
-    entities = np.unique(rows.entity)
+    entities = distinct_of(rows.entity)
     rows.entity, rows.group = np.searchsorted(entities, rows.entity), np.searchsorted(groups, rows.group)
     order = order_of(rows)
     came = order >= len(places)

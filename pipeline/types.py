@@ -124,7 +124,9 @@ class TypeState:
         self._timed = set()
         rows, at_once, late, too_late, revises, repeated = arrived(self.history, rows)
         logged = rows.take(~too_late) if too_late.any() else rows
-        self.base.keep(self.live, distinct(logged.entity, len(self.ids)), distinct(logged.group, len(self.groups)))
+        groups = distinct(rows.group, len(self.groups))
+        kept = groups if logged is rows else distinct(logged.group, len(self.groups))
+        self.base.keep(self.live, distinct(logged.entity, len(self.ids)), kept)
         if too_late.any():
             self._fold_base(rows.take(too_late & (rows.op != VOID)), texts)
         told = play(self.live, self.plan, rows.first(at_once), texts)
@@ -147,7 +149,7 @@ class TypeState:
             unfound=Findings.joined(unfound),
             steps=self.live.episodes.taken(),
             entities=distinct(touched, len(self.ids)),
-            groups=distinct(rows.group, len(self.groups)),
+            groups=groups,
             logged=logged,
             duplicates=repeated,
             too_late=int(too_late.sum()),

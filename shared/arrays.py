@@ -25,13 +25,24 @@ def roomier(needed: int, there: int, times: float = 1.25) -> int:
 def distinct(numbers: npt.NDArray[np.int64], below: int) -> npt.NDArray[np.int64]:
     """Each of the dense numbers once, ascending; all are from 0 and less than ``below``."""
     if below > _SPARSE * len(numbers):
-        return np.unique(numbers)
+        return distinct_of(numbers)
     there = np.zeros(below, np.bool_)
     there[numbers] = True
     return np.flatnonzero(there)
 
 
-_SPARSE = 64  # where less than one number in so many is asked for, sorting them is less work
+_SPARSE = 32  # where less than one number in so many is asked for, sorting them is less work
+
+
+def distinct_of(numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Each of the numbers once, ascending: many times as fast as np.unique where they are in order here and there."""
+    if not len(numbers):
+        return numbers.copy()
+    ordered = np.sort(numbers, kind="stable")
+    new = np.empty(len(ordered), np.bool_)
+    new[0] = True
+    np.not_equal(ordered[1:], ordered[:-1], out=new[1:])
+    return ordered[new]
 
 
 class Arrays:
