@@ -38,9 +38,9 @@ def arrived(history: History, rows: Rows) -> Arrived:
     """Sort out a batch."""
     came = _came(history, rows)
     order = order_of(rows)
-    order = order[came[order] != REPEATED]
     at_once = ((came == ON_TIME) | (came == TOO_LATE)) & (rows.op != VOID)
-    order = np.concatenate([order[at_once[order]], order[~at_once[order]]])
+    later = (came != REPEATED) & ~at_once
+    order = np.concatenate([order[at_once[order]], order[later[order]]])
     came = came[order]
     return Arrived(
         rows=rows.take(order),

@@ -21,13 +21,14 @@ def _follows(i: int, j: int, us: Array, rr: Array, tie: Array) -> Truth:
 
 @borrowing
 def _by_group(group: Array, order: Array, spare: Array, counts: Array) -> None:
-    """Put rows by group, those of one group as they came: a radix sort from the last digit on."""
-    most = np.int64(0)
+    """Put rows by group, those of one group as they came: a radix sort from the last digit on, unless they are so."""
+    most, ordered = np.int64(0), True
     for i in range(len(group)):
         order[i] = i
+        ordered = ordered and most <= group[i]
         most = max(most, group[i])
     shift = 0
-    while most >> shift:
+    while most >> shift and not ordered:
         for digit in range(len(counts)):
             counts[digit] = 0
         for i in range(len(group)):
