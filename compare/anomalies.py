@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from flockiq.shared.lanes import ABSENT, Floats, Int64s
 from flockiq.shared.layout import HOURS, Baseline, Layout
-from flockiq.shared.records import Records
+from flockiq.shared.structs import Structs
 
 CLIP = 4.0  # deviations beyond which a value teaches no more
 FLOOR = 0.02  # the least deviation, as a part of the mean: a constant series is not infinitely sharp
@@ -31,7 +31,7 @@ GAIN = 0.1  # the least part of an hour's error that its offset takes over
 SLOW = 16.0  # how much slower than the mean the spread of the hours is learnt: a rhythm lasts
 
 
-class Series(Records):
+class Series(Structs):
     """Baselines of n groups with B baselines each, of which Z have a weekly rhythm.
 
     count: int32 [n, B]; mean, variance: float64 [n, B]; quiet_us: int64 [n, B], until when a

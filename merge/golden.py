@@ -17,13 +17,13 @@ from flockiq.merge.survivorship import survivors
 from flockiq.shared.arrays import Array, Arrays, Packed, Whole
 from flockiq.shared.lanes import ABSENT, NULL, Bools, Int64s, Texts
 from flockiq.shared.layout import Layout
-from flockiq.shared.records import Records, Words
 from flockiq.shared.rows import DELETE, ENDS, Rows
+from flockiq.shared.structs import Structs, Words
 
 UNSEEN, PRESENT, DELETED = 0, 1, 2  # of a source's record
 
 
-class Golden(Records):
+class Golden(Structs):
     """The merge state of n entities of one type with S tellers (sources, people) and F fields.
 
     value: int64 [n, S, F], each source's value of each field. age: int8 [n, S, F], when it was said:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from flockiq.shared.lanes import Bools, Floats, Int64s
 from flockiq.shared.layout import Field, Layout, Survival
-from flockiq.shared.records import Records
+from flockiq.shared.structs import Structs
 
 RANK, RECENT, COMPLETE, LONGEST, HIGHEST, LOWEST, FREQUENT = range(7)
 PLAIN, SCALED, BITS = range(3)
@@ -64,16 +64,16 @@ class Codes(NamedTuple):
     tellers: int
 
 
-class Lying(NamedTuple):
-    """Columns that lie together (``shared.records.Records``): their table, and where in a row each begins, in bytes."""
+class StructColumns(NamedTuple):
+    """Columns that lie together (``shared.structs.Structs``): their table, and where in a row each begins, in bytes."""
 
     rows: Int64s
     at: Int64s
 
     @classmethod
-    def of(cls, records: Records) -> Lying:
-        """Those of some records, in the order of their names."""
-        return cls(records.rows, np.array([lie.at for lie in records.lies], np.int64))
+    def of(cls, structs: Structs) -> StructColumns:
+        """Those of some structs, in the order of their names."""
+        return cls(structs.rows, np.array([member.at for member in structs.members], np.int64))
 
 
 class OlderColumns(NamedTuple):

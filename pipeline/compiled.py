@@ -81,7 +81,7 @@ loading = Loading(
         "shared/cel/rowprogram.py",
         "shared/layout.py",
         "shared/machine/ids.py",
-        "shared/machine/lying.py",
+        "shared/machine/structs.py",
         "shared/machine/spelling.py",
         "signal/hits.py",
         "signal/programs.py",

@@ -8,7 +8,7 @@ import numpy as np
 
 from flockiq.compare.anomalies import CLIP
 from flockiq.compare.findings import ANOMALY, Findings, Turns, of_drift, since, turns
-from flockiq.pipeline.codes import Lying
+from flockiq.pipeline.codes import StructColumns
 from flockiq.pipeline.compiled import Functions
 from flockiq.pipeline.rounds import Passed
 from flockiq.pipeline.world import World
@@ -76,7 +76,7 @@ def _turned(
     m = len(passed.judged)
     previous, places = np.empty(m, np.int64), np.empty(1 << (2 * m).bit_length(), np.int32)
     turned, of_rows = Turned.of(m, len(layout.tolerances)), (rows.entity, rows.event, passed.drift, before)
-    count = functions.turn_drift(passed.judged, *of_rows, Lying.of(world.signs), places, previous, turned)
+    count = functions.turn_drift(passed.judged, *of_rows, StructColumns.of(world.signs), places, previous, turned)
     if not count:
         return previous, []
     there = Turns(turned.row[:count], turned.number[:count], turned.began[:count])

@@ -9,10 +9,10 @@ from flockiq.compare.seasons import hours_of
 from flockiq.pipeline.codes import (
     NORMALISED,
     Codes,
-    Lying,
     OlderColumns,
     Out,
     RowColumns,
+    StructColumns,
     codes,
     room,
     scratch,
@@ -36,7 +36,11 @@ def in_one_pass(functions: Functions, world: World, layout: Layout, rows: Rows, 
     out, aged = _room(layout, n), world.golden.aged
     lengths, hours = texts.columns(functions.reindex), hours_of(layout, rows.us)
     columns = RowColumns._make(getattr(rows, name) for name in RowColumns._fields)
-    golden, signs, series = Lying.of(world.golden), Lying.of(world.signs), Lying.of(world.series)
+    golden, signs, series = (
+        StructColumns.of(world.golden),
+        StructColumns.of(world.signs),
+        StructColumns.of(world.series),
+    )
     work = scratch(layout)
     begin = judged = deltas = observed = 0
     while begin < n:  # until no place for older positions is left

@@ -16,12 +16,12 @@ from flockiq.pipeline.codes import KeptColumns, KnownColumns
 from flockiq.pipeline.logged import LINK, LOW, REVISION, VALUE, before, rows_of, words_of
 from flockiq.shared.arrays import roomier
 from flockiq.shared.lanes import ABSENT, Bools, Int64s
-from flockiq.shared.records import Records, Words
 from flockiq.shared.rows import Rows, in_order
 from flockiq.shared.stretching import double
+from flockiq.shared.structs import Structs, Words
 
 
-class Marks(Records):
+class Marks(Structs):
     """Per group, int64 [g]: head, its newest row in the log or -1; the last and the floor position.
 
     clock_us: how far time had come when it last changed an episode of the group: a row from before

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from flockiq.shared.lanes import Int64s
-from flockiq.shared.records import Words
 from flockiq.shared.rows import Rows
+from flockiq.shared.structs import Words
 
 EVENT, LINK, US, RR, WHO, REVISION, KEY, SHOWN, ARRIVED_US, VALUE = range(10)
 """The words of ``shared.rows.Rows``; the values of its fields are VALUE and those behind it.

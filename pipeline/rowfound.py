@@ -9,7 +9,7 @@ import numpy as np
 
 from flockiq.shared.lanes import NULL
 from flockiq.shared.machine.code import Array, Columns, Whole, begin_at, borrowing
-from flockiq.shared.machine.lying import face_of_words
+from flockiq.shared.machine.structs import face_of_words
 
 
 @borrowing
@@ -27,7 +27,7 @@ def turn_drift(
     """Find where tolerances begin or cease to be exceeded; returns how many ``turns`` there are.
 
     ``judged``: int64 [m], rows, ascending; ``entity``, ``event``: int64 [n], of all rows; ``drift``: bool [m, T], of
-    the judged; ``before``: bool [n, T], of all rows' entities before them. ``signs``: see pipeline.codes.Lying;
+    the judged; ``before``: bool [n, T], of all rows' entities before them. ``signs``: see pipeline.codes.StructColumns;
     the event that each entity's drift began with is brought up to date. ``places``: int32 [p], of any content, p a
     power of two above m. ``previous``: int64 [m], which of the judged is the same entity's before, or -1.
     ``turns``: see pipeline.findings.Turned.

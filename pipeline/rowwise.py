@@ -19,7 +19,8 @@ from flockiq.pipeline.rowtake import SAID, again, end_override, take
 from flockiq.shared.lanes import ABSENT, NULL
 from flockiq.shared.layout import HOURS
 from flockiq.shared.machine.code import Array, Columns, borrowing, lent, newer
-from flockiq.shared.machine.lying import (
+from flockiq.shared.machine.memory import ask_for_row, ask_for_whole_row
+from flockiq.shared.machine.structs import (
     cube_of_bytes,
     cube_of_places,
     cube_of_reals,
@@ -31,7 +32,6 @@ from flockiq.shared.machine.lying import (
     face_of_words,
     flat_of_truths,
 )
-from flockiq.shared.machine.memory import ask_for_row, ask_for_whole_row
 from flockiq.shared.rows import DELETE, ENDS, UPSERT
 
 _AHEAD = 8  # rows: what a row will need is asked for so many before it
@@ -101,8 +101,8 @@ def fold_rows(
 
     ``m``, ``d`` and ``k`` judged rows, deltas and observations are in ``out``; ``left`` places for older
     positions are free. Returns the row it has come to, which is before the last where no place is left,
-    and the four as they are then. ``golden``, ``signs``, ``series``: see pipeline.codes.Lying. ``hours``: int64 [Z, n],
-    see ``compare.seasons.hours_of``.
+    and the four as they are then. ``golden``, ``signs``, ``series``: see pipeline.codes.StructColumns.
+    ``hours``: int64 [Z, n], see ``compare.seasons.hours_of``.
     """
     entity, group, origin, op, said = rows.entity, rows.group, rows.source, rows.op, rows.value
     said_us, said_rr, said_tie, row_key = rows.us, rows.rr, rows.event, rows.key

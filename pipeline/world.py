@@ -23,13 +23,13 @@ from flockiq.shared.lanes import NULL, Bools, Int64s
 from flockiq.shared.lateness import USUAL, Lateness
 from flockiq.shared.layout import Layout
 from flockiq.shared.positions import hash_id
-from flockiq.shared.records import Records
+from flockiq.shared.structs import Structs
 from flockiq.signal.episodes import Episodes, copied
 from flockiq.signal.ruleset import Ruleset
 from flockiq.signal.watch import Watch
 
 
-class Signs(Records):
+class Signs(Structs):
     """What compare and signal remember of n entities.
 
     drift: bool [n, T]; since: int64 [n, T], text lane of the id of the event that it began with, or NULL;

@@ -21,8 +21,8 @@ _FAR = 512  # bytes: what is wider lies behind what is not, so that the rest sta
 Words = npt.NDArray[np.int64]
 
 
-class Lie(NamedTuple):
-    """Where a column lies in a row: its name, what one of its values is, the shape of a row's, bytes from the row's."""
+class Member(NamedTuple):
+    """A column: its name, the type of a value, the shape of a row's, and its bytes from where a row begins."""
 
     name: str
     dtype: np.dtype[Any]
@@ -30,23 +30,23 @@ class Lie(NamedTuple):
     at: int
 
 
-class Records(Arrays):
-    """``Arrays`` that lie in one table, ``rows``: int64 [n, W]. Columns are views of it: write into them, never over.
+class Structs(Arrays):
+    """``Arrays`` as an array of structs, ``rows``: int64 [n, W]. Columns are views of it: write into them, never over.
 
-    ``lies``: where each column is; the longest values come first, so that all are aligned and little lies idle.
+    ``members``: where each column is; the longest values come first, so that all are aligned and little lies idle.
     """
 
     def __init__(self, **columns: Array) -> None:
-        lies, size = _placed({name: columns[name] for name in self.names})
-        self._see(np.zeros((len(columns[self.names[0]]), -(-size // _WORD)), np.int64), lies)
+        members, size = _placed({name: columns[name] for name in self.names})
+        self._see(np.zeros((len(columns[self.names[0]]), -(-size // _WORD)), np.int64), members)
         for name in self.names:
             getattr(self, name)[...] = columns[name]
 
-    def _see(self, rows: Words, lies: tuple[Lie, ...]) -> None:
+    def _see(self, rows: Words, members: tuple[Member, ...]) -> None:
         """Have these rows, and the columns in them."""
-        self.rows, self.lies = rows, lies
+        self.rows, self.members = rows, members
         n, step = len(rows), rows.strides[0]
-        for name, dtype, shape, at in lies:
+        for name, dtype, shape, at in members:
             if n and math.prod(shape):
                 strides = [dtype.itemsize * math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
                 column: Array = np.ndarray((n, *shape), dtype, rows, at, (step, *strides))
@@ -57,7 +57,7 @@ class Records(Arrays):
     def _like(self, rows: Words) -> Self:
         """Others of the same columns."""
         made = type(self).__new__(type(self))
-        made._see(rows, self.lies)  # noqa: SLF001  # its own class
+        made._see(rows, self.members)  # noqa: SLF001  # its own class
         return made
 
     def __len__(self) -> int:
@@ -80,7 +80,7 @@ class Records(Arrays):
         for name in self.names:
             delattr(self, name)  # what looks at rows keeps them where they are
         stretch(self, "rows", size)
-        self._see(self.rows, self.lies)
+        self._see(self.rows, self.members)
 
     def extend(self, blank: Self, size: int) -> None:
         """Make room for ``size`` rows in all, the new ones as the one row of ``blank``."""
@@ -89,13 +89,13 @@ class Records(Arrays):
         self.rows[before:] = blank.rows
 
 
-def _placed(columns: dict[str, Array]) -> tuple[tuple[Lie, ...], int]:
-    """Where each column lies in a row, in their order, and the size of a row."""
+def _placed(columns: dict[str, Array]) -> tuple[tuple[Member, ...], int]:
+    """Where each column is in a row, in their order, and the size of a row."""
     at = 0
-    lies: dict[str, Lie] = {}
+    members: dict[str, Member] = {}
     sizes = {name: column.dtype.itemsize * math.prod(column.shape[1:]) for name, column in columns.items()}
     for name, column in sorted(columns.items(), key=lambda one: (sizes[one[0]] > _FAR, -one[1].dtype.itemsize)):
         at = -(-at // column.dtype.itemsize) * column.dtype.itemsize
-        lies[name] = Lie(name, column.dtype, column.shape[1:], at)
+        members[name] = Member(name, column.dtype, column.shape[1:], at)
         at += sizes[name]
-    return tuple(lies[name] for name in columns), at
+    return tuple(members[name] for name in columns), at

@@ -8,7 +8,7 @@ import pytest
 
 from flockiq.shared.arrays import Arrays
 from flockiq.shared.lanes import Bools, Int64s
-from flockiq.shared.records import Records
+from flockiq.shared.structs import Structs
 
 
 class Apart(Arrays):
@@ -22,7 +22,7 @@ class Apart(Arrays):
     real: npt.NDArray[np.float64]
 
 
-class Together(Records):
+class Together(Structs):
     """The same, together."""
 
     flag: Bools

@@ -1,4 +1,4 @@
-"""Columns that lie together (shared/records.py) as compiled code sees them: views of one table.
+"""Columns that lie together (shared/structs.py) as compiled code sees them: views of one table.
 
 The table is what compiled code is given, since that is always of one type. A column of it handed over as an array
 would be of another type where it has one row than where it has more, and be compiled for anew.
