@@ -240,7 +240,7 @@ class _Carry:
             for old_field, field in self.fields.pairs:
                 getattr(new.aged, name)[:, field] = getattr(old.aged, name)[:, old_field]
         renumbered = dict(self.sources.pairs)
-        new.winner = np.vectorize(lambda source: renumbered.get(source, -1), otypes=[np.int8])(new.winner)
+        new.winner[...] = np.vectorize(lambda source: renumbered.get(source, -1), otypes=[np.int8])(new.winner)
         return new
 
     def _golden_column(self, name: str, was: Array, now: Array) -> None:

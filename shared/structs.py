@@ -72,8 +72,11 @@ class Structs(Arrays):
         return self._like(self.rows[:count])
 
     def put(self, rows: Whole, other: Self) -> None:
-        """Overwrite these rows with ``other``'s."""
-        self.rows[rows] = other.rows
+        """Overwrite these rows with ``other``'s, whose columns may be of other types."""
+        if other.members == self.members:
+            self.rows[rows] = other.rows
+        else:
+            super().put(rows, other)
 
     def lengthen(self, size: int) -> None:
         """Make room for ``size`` rows in all, the new ones of any content."""

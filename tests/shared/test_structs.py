@@ -81,6 +81,16 @@ def test_rows_are_taken_and_put_as_of_columns_apart(n: int) -> None:
     assert alike(apart.take(apart.flag), together.take(together.flag))
 
 
+def test_what_is_put_may_be_of_other_types() -> None:
+    """As of what an earlier version has stored: each value goes to its own place, in the type that is there."""
+    apart, together = both(10)
+    wider = columns(3, seed=2) | {"place": np.arange(9).reshape(3, 3), "cube": np.ones((3, 2, 3), np.int64)}
+    at = np.array([7, 0, 2])
+    apart.put(at, Apart(**wider))
+    together.put(at, Together(**wider))
+    assert alike(apart, together)
+
+
 @pytest.mark.parametrize("size", [64, 300_000])
 def test_they_grow_where_they_are(size: int) -> None:
     """New rows are as the blank one, old ones as they were: also once they have a mapping of their own."""
