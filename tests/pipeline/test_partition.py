@@ -214,3 +214,24 @@ def test_an_entity_type_says_how_much_is_kept_for_late_data(lateness: Lateness, 
     now_us += 2 * 3_600_000_000
     partition.snapshot()
     assert partition.types["thing"].history.count == left
+
+
+def test_golden_values_are_still_those_of_the_sources_that_said_them() -> None:
+    """After a restart with the sources in another order."""
+    before = plan()
+    layout = before.layout._replace(
+        sources=before.layout.sources[::-1], ranks=tuple(ranks[::-1] for ranks in before.layout.ranks)
+    )
+    winners = []
+    kept = b""
+    for told in (before, replace(before, layout=layout)):
+        partition = Resolved({"thing": told}, Settings(), lambda: CLOCK_US)
+        partition.load(kept, [])
+        if not kept:
+            partition.fold(packed(sorted(history(0))), 1)
+            kept = partition.snapshot()
+        state = partition.types["thing"]
+        winner = state.live.golden.winner[: len(state.ids)]
+        winners.append([[told.layout.tellers[one] if one >= 0 else "" for one in row] for row in winner.tolist()])
+    assert winners[0] == winners[1]
+    assert len({name for row in winners[0] for name in row}) > 2
