@@ -270,7 +270,7 @@ class _Carry:
         for old_number, number in self.rules.pairs:
             if number not in states or old_number >= _BITS:
                 continue
-            new.holds |= ((old.holds >> np.int64(old_number)) & 1) << np.int64(number)
+            new.holds[...] |= ((old.holds >> np.int64(old_number)) & 1) << np.int64(number)
         return new
 
     def series(self, packed: Packed, n: int) -> Series:

@@ -52,7 +52,13 @@ class Structs(Arrays):
                 column: Array = np.ndarray((n, *shape), dtype, rows, at, (step, *strides))
             else:
                 column = np.empty((n, *shape), dtype)
-            setattr(self, name, column)
+            vars(self)[name] = column
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """Refuse to write over a column: what is in the table would stay as it was."""
+        if name in self.names:
+            raise AttributeError(f"{name} is a column of {type(self).__name__}: write into it, {name}[...] = ...")
+        super().__setattr__(name, value)
 
     def _like(self, rows: Words) -> Self:
         """Others of the same columns."""
@@ -81,7 +87,7 @@ class Structs(Arrays):
     def lengthen(self, size: int) -> None:
         """Make room for ``size`` rows in all, the new ones of any content."""
         for name in self.names:
-            delattr(self, name)  # what looks at rows keeps them where they are
+            del vars(self)[name]  # what looks at rows keeps them where they are
         stretch(self, "rows", size)
         self._see(self.rows, self.members)
 

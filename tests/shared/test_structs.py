@@ -91,6 +91,13 @@ def test_what_is_put_may_be_of_other_types() -> None:
     assert alike(apart, together)
 
 
+def test_a_column_is_written_into_never_over() -> None:
+    """An array in a column's place would be seen by some, and the table by others."""
+    _, together = both(3)
+    with pytest.raises(AttributeError, match=r"word is a column of Together: write into it, word\[\.\.\.\] = "):
+        together.word = np.zeros(3, np.int64)
+
+
 @pytest.mark.parametrize("size", [64, 300_000])
 def test_they_grow_where_they_are(size: int) -> None:
     """New rows are as the blank one, old ones as they were: also once they have a mapping of their own."""
