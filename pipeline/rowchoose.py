@@ -158,6 +158,8 @@ def overtaken(
     than_us, than_rr, than_tie = said_at(
         e, winner, field, age, older, seen_us, seen_rr, seen_tie, older_us, older_rr, older_tie
     )
+    if us == than_us and rr == than_rr and tie == than_tie and s != winner:
+        return np.int64(ASK)
     return np.int64(s if newer(us, rr, tie, than_us, than_rr, than_tie) else winner)
 
 
