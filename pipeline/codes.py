@@ -10,14 +10,21 @@ import numpy.typing as npt
 
 from flockiq.shared.lanes import Bools, Floats, Int64s
 from flockiq.shared.layout import Field, Layout, Survival
+from flockiq.shared.rows import Rows
 from flockiq.shared.structs import Structs
 
 RANK, RECENT, COMPLETE, LONGEST, HIGHEST, LOWEST, FREQUENT = range(7)
 PLAIN, SCALED, BITS = range(3)
 EXACT, NUMERIC, NORMALISED = range(3)
 ON_TIME, REPEATED, LATE, TOO_LATE, REVISING = range(5)
+VALUE, AGE, OLDER, SEEN_US, SEEN_RR, EVENT, STATE, KEY, GOLDEN, WINNER, RULE, SETTLED = range(12)
+"""The columns of ``merge.golden.Golden``, by number."""
+COUNT, MEAN, VARIANCE, QUIET_US, OFFSET, HITS, SPREAD = range(7)
+"""Those of ``compare.anomalies.Series``."""
+DRIFT, SINCE, HOLDS = range(3)
+"""Those of ``pipeline.world.Signs``."""
 HEAD, LAST_US, LAST_RR, LAST_HASH, FLOOR_US, FLOOR_RR, FLOOR_HASH, CLOCK_US = range(8)
-"""Where the columns of ``pipeline.history.Marks`` lie in a row."""
+"""Those of ``pipeline.history.Marks``, which are the words of its rows as well."""
 
 _RULES = {
     "rank": RANK,
@@ -86,32 +93,7 @@ class OlderColumns(NamedTuple):
 
 
 class RowColumns(NamedTuple):
-    """Those columns of ``shared.rows.Rows`` that a fold reads."""
-
-    entity: Int64s
-    group: Int64s
-    source: Int64s
-    op: npt.NDArray[np.int8]
-    us: Int64s
-    rr: Int64s
-    event: Int64s
-    key: Int64s
-    value: Int64s
-
-
-class KnownColumns(NamedTuple):
-    """Those columns of ``shared.rows.Rows`` by which the late-data log knows rows."""
-
-    group: Int64s
-    event: Int64s
-    us: Int64s
-    rr: Int64s
-    entity: Int64s
-    revision: Int64s
-
-
-class KeptColumns(NamedTuple):
-    """The columns of ``shared.rows.Rows``, all of which the late-data log keeps."""
+    """The columns of ``shared.rows.Rows``."""
 
     entity: Int64s
     group: Int64s
@@ -125,6 +107,11 @@ class KeptColumns(NamedTuple):
     value: Int64s
     arrived_us: Int64s
     revision: Int64s
+
+    @classmethod
+    def of(cls, rows: Rows) -> RowColumns:
+        """Those of some rows."""
+        return cls._make(getattr(rows, name) for name in cls._fields)
 
 
 class DeltaColumns(NamedTuple):

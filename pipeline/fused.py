@@ -35,7 +35,7 @@ def in_one_pass(functions: Functions, world: World, layout: Layout, rows: Rows, 
     n, told = len(rows), codes(layout)
     out, aged = _room(layout, n), world.golden.aged
     lengths, hours = texts.columns(functions.reindex), hours_of(layout, rows.us)
-    columns = RowColumns._make(getattr(rows, name) for name in RowColumns._fields)
+    columns = RowColumns.of(rows)
     golden, signs, series = (
         StructColumns.of(world.golden),
         StructColumns.of(world.signs),

@@ -12,7 +12,7 @@ from typing import Self
 import numpy as np
 
 from flockiq.pipeline import compiled
-from flockiq.pipeline.codes import KeptColumns, KnownColumns
+from flockiq.pipeline.codes import RowColumns
 from flockiq.pipeline.logged import LINK, LOW, REVISION, VALUE, before, rows_of, words_of
 from flockiq.shared.arrays import roomier
 from flockiq.shared.lanes import ABSENT, Bools, Int64s
@@ -77,8 +77,7 @@ class History:
         self.count = end
         functions = compiled.ready()
         if functions is not None:
-            kept = KeptColumns._make(getattr(rows, name) for name in KeptColumns._fields)
-            functions.keep(kept, start, self.marks.rows, self._table)
+            functions.keep(RowColumns.of(rows), start, self.marks.rows, self._table)
             return
         self._table[start:end] = words_of(rows)
         self._chain(np.arange(start, end), rows.group)
@@ -134,9 +133,9 @@ class History:
         known = dict(zip(identities(self.at(at)), at.tolist(), strict=True))
         return np.array([known.get(one, -1) for one in identities(rows)], np.int64)
 
-    def searched(self, rows: Rows) -> tuple[KnownColumns, Words, Words]:
+    def searched(self, rows: Rows) -> tuple[RowColumns, Words, Words]:
         """Rows, marks and the log as compiled code reads them."""
-        return KnownColumns._make(getattr(rows, name) for name in KnownColumns._fields), self.marks.rows, self._table
+        return RowColumns.of(rows), self.marks.rows, self._table
 
     def revisions(self, places: Int64s) -> Int64s:
         """The revision of each of the rows at these places in the log."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from flockiq.pipeline.codes import SINCE
 from flockiq.shared.lanes import NULL
 from flockiq.shared.machine.code import Array, Columns, Whole, begin_at, borrowing
 from flockiq.shared.machine.structs import face_of_words
@@ -32,7 +33,7 @@ def turn_drift(
     power of two above m. ``previous``: int64 [m], which of the judged is the same entity's before, or -1.
     ``turns``: see pipeline.findings.Turned.
     """
-    since = face_of_words(signs.rows, signs.at[1], drift.shape[1])
+    since = face_of_words(signs.rows, signs.at[SINCE], drift.shape[1])
     count = np.int64(0)
     for place in range(len(places)):
         places[place] = -1

@@ -12,7 +12,29 @@ from flockiq.compare.drift import ROUNDING
 from flockiq.merge.ages import NOWHERE
 from flockiq.merge.golden import DELETED, PRESENT, UNSEEN
 from flockiq.merge.survivorship import OVERRIDDEN
-from flockiq.pipeline.codes import NUMERIC
+from flockiq.pipeline.codes import (
+    AGE,
+    COUNT,
+    DRIFT,
+    EVENT,
+    GOLDEN,
+    HITS,
+    KEY,
+    MEAN,
+    NUMERIC,
+    OFFSET,
+    OLDER,
+    QUIET_US,
+    RULE,
+    SEEN_RR,
+    SEEN_US,
+    SETTLED,
+    SPREAD,
+    STATE,
+    VALUE,
+    VARIANCE,
+    WINNER,
+)
 from flockiq.pipeline.rowchoose import ASK, choose, overtaken, stays
 from flockiq.pipeline.rowscore import number, observe
 from flockiq.pipeline.rowtake import SAID, again, end_override, take
@@ -109,18 +131,18 @@ def fold_rows(
     fields, sources = said.shape[1], codes.ranks.shape[1]
     tellers, tolerances, baselines, seasons = codes.tellers, len(codes.drift_field), len(codes.base_field), len(hours)
     known, at = golden
-    value, age = cube_of_words(known, at[0], tellers, fields), cube_of_bytes(known, at[1], tellers, fields)
-    older, state = face_of_places(known, at[2], tellers), face_of_bytes(known, at[6], tellers)
-    seen_us, seen_rr = face_of_words(known, at[3], tellers), face_of_words(known, at[4], tellers)
-    seen_tie, key = face_of_words(known, at[5], tellers), face_of_words(known, at[7], tellers)
-    best, settled = face_of_words(known, at[8], fields), flat_of_truths(known, at[11])
-    winner_of, rule_of = face_of_bytes(known, at[9], fields), face_of_bytes(known, at[10], fields)
+    value, age = cube_of_words(known, at[VALUE], tellers, fields), cube_of_bytes(known, at[AGE], tellers, fields)
+    older, state = face_of_places(known, at[OLDER], tellers), face_of_bytes(known, at[STATE], tellers)
+    seen_us, seen_rr = face_of_words(known, at[SEEN_US], tellers), face_of_words(known, at[SEEN_RR], tellers)
+    seen_tie, key = face_of_words(known, at[EVENT], tellers), face_of_words(known, at[KEY], tellers)
+    best, settled = face_of_words(known, at[GOLDEN], fields), flat_of_truths(known, at[SETTLED])
+    winner_of, rule_of = face_of_bytes(known, at[WINNER], fields), face_of_bytes(known, at[RULE], fields)
     learnt, at = series
-    counts, means = face_of_places(learnt, at[0], baselines), face_of_reals(learnt, at[1], baselines)
-    variances, quiet_us = face_of_reals(learnt, at[2], baselines), face_of_words(learnt, at[3], baselines)
-    offsets, hits = cube_of_reals(learnt, at[4], seasons, HOURS), cube_of_places(learnt, at[5], seasons, HOURS)
-    spreads = face_of_reals(learnt, at[6], seasons)
-    drifting = face_of_truths(signs.rows, signs.at[0], tolerances)
+    counts, means = face_of_places(learnt, at[COUNT], baselines), face_of_reals(learnt, at[MEAN], baselines)
+    variances, quiet_us = face_of_reals(learnt, at[VARIANCE], baselines), face_of_words(learnt, at[QUIET_US], baselines)
+    offsets, hits = cube_of_reals(learnt, at[OFFSET], seasons, HOURS), cube_of_places(learnt, at[HITS], seasons, HOURS)
+    spreads = face_of_reals(learnt, at[SPREAD], seasons)
+    drifting = face_of_truths(signs.rows, signs.at[DRIFT], tolerances)
     older_us, older_rr, older_tie, free = aged.us, aged.rr, aged.hash, aged.free
     cascade, ranks = codes.cascade, codes.ranks
     places, lanes, bounds, utf8 = lengths.places, lengths.lanes, lengths.bounds, lengths.utf8

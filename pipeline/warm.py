@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from flockiq.pipeline.codes import REPEATED, DeltaColumns, KeptColumns
+from flockiq.pipeline.codes import REPEATED, DeltaColumns
 from flockiq.pipeline.compiled import Functions
 from flockiq.pipeline.decode import rows_of, scanned_lines
 from flockiq.pipeline.findings import found
@@ -87,7 +87,7 @@ def warm(functions: Functions) -> None:
     came, places = np.empty(1, np.int8), np.empty(1, np.int64)
     state.history.marks.head[0] = -1  # it is logged again, in the same place
     mine, *log = state.history.searched(record)
-    functions.keep(KeptColumns._make(getattr(record, name) for name in KeptColumns._fields), 0, *log)
+    functions.keep(mine, 0, *log)
     functions.logged(mine, *log, places)
     functions.sort_out(mine, *log, came)
     if held.tolist() != [1] or [step.change for step in episodes.taken()] != ["fire", "fire"]:
