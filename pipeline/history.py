@@ -107,10 +107,6 @@ class History:
         """The rows at these places in the log."""
         return rows_of(self._table.take(places, axis=0))
 
-    def of(self, groups: Int64s) -> Rows:
-        """Every logged row of these groups, in no order."""
-        return self.at(self.places(groups))
-
     def places(self, groups: Int64s) -> Int64s:
         """Where the rows of these groups are in the log, in no order."""
         found: list[Int64s] = []

@@ -70,7 +70,11 @@ def kept(mode: compiled.Mode, seed: int) -> Kept:
             rows, marks = history.live(), history.marks
             history.rebuild(rows.take(rng.random(len(rows)) < 0.5))
             marks.floor_us[:GROUPS], marks.clock_us[:GROUPS] = rng.integers(-25, 0, (2, GROUPS))
-    logged = [columns(history.live()), columns(history.of(EVERYTHING)), columns(history.of(EVERYTHING[1:2]))]
+    logged = [
+        columns(history.live()),
+        columns(history.at(history.places(EVERYTHING))),
+        columns(history.at(history.places(EVERYTHING[1:2]))),
+    ]
     return Kept(came, found, logged, [getattr(history.marks, name)[:GROUPS].tolist() for name in history.marks.names])
 
 
@@ -103,4 +107,4 @@ def test_a_log_gives_back_what_it_was_given(mode: compiled.Mode) -> None:
     assert history.find(rows).tolist() == list(range(len(rows)))
     for group in range(GROUPS):
         its: Int64s = np.flatnonzero(rows.group == group)[::-1]
-        assert columns(history.of(np.array([group]))) == columns(rows.take(its))
+        assert columns(history.at(history.places(np.array([group])))) == columns(rows.take(its))
