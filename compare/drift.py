@@ -23,19 +23,24 @@ _NUMERIC = ("decimal", "float", "integer", "date", "timestamp")
 def disagree(value: Int64s, layout: Layout, texts: Texts) -> Bools:
     """Which tolerances are exceeded: bool [n, T] for values int64 [n, S, F] and T tolerances.
 
-    Only sources are compared: a person who sets a value knows that they say others.
+    Only sources are compared: a person who sets a value knows that they say others. Amounts in different
+    currencies disagree, whatever the numbers.
     """
     value = value[:, : len(layout.sources)]
     found = np.zeros((len(value), len(layout.tolerances)), np.bool_)
     for number, tolerance in enumerate(layout.tolerances):
-        found[:, number] = exceeded(value[:, :, tolerance.field], layout, tolerance, texts)
+        amount = value[:, :, tolerance.field]
+        found[:, number] = exceeded(amount, layout, tolerance, texts)
+        if layout.currencies and (of := layout.currencies[tolerance.field]) >= 0:
+            currency = value[:, :, of]
+            found[:, number] |= _differ(currency, _filled(amount) & _filled(currency))
     return found
 
 
 def exceeded(value: Int64s, layout: Layout, tolerance: Tolerance, texts: Texts) -> Bools:
     """For the tolerance's field, int64 [n, S]: whether any two sources that have a value differ too much."""
     field = layout.fields[tolerance.field]
-    filled = (value != ABSENT) & (value != NULL)
+    filled = _filled(value)
     several: Bools = filled.sum(axis=1) > 1
     if field.kind in _NUMERIC and (tolerance.absolute or tolerance.relative):
         number = numbers(field.kind, field.scale, value)
@@ -51,6 +56,11 @@ def exceeded(value: Int64s, layout: Layout, tolerance: Tolerance, texts: Texts) 
         value = value.copy()
         value[suspect] = _normalised(value[suspect], tolerance, texts)
     return several & _differ(value, filled)
+
+
+def _filled(value: Int64s) -> Bools:
+    filled: Bools = (value != ABSENT) & (value != NULL)
+    return filled
 
 
 def _differ(value: Int64s, filled: Bools) -> Bools:

@@ -2,7 +2,8 @@
 
 Each field has a cascade of rules. A rule keeps the candidates that score highest on it; the
 first rule that leaves one candidate has decided. A tie at the end goes to the best rank, then
-the first source. An empty value is a candidate only when no source has a value.
+the first source. An empty value is a candidate only when no source has a value. Of money,
+amount and currency come from one source: what follows another field takes its winner.
 """
 
 from __future__ import annotations
@@ -42,6 +43,11 @@ def _best(candidates: Bools, score: Int64s) -> Bools:
     return best
 
 
+def _filled(value: Int64s) -> Bools:
+    filled: Bools = (value != ABSENT) & (value != NULL)
+    return filled
+
+
 def _over_sources(combine: np.ufunc, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Reduce [n, S, F] over its few sources one by one: numpy's own reduction is slow on a short axis."""
     reduced = values[:, 0]
@@ -64,13 +70,27 @@ def survivors(value: Int64s, positions: Positions, layout: Layout, texts: Texts)
 
     What a person says beats all sources, a null as well; the rest is theirs to decide.
     """
-    if layout.overrides:
-        sources = len(layout.sources)
-        chosen, person = _among_sources(value[:, :sources], positions, layout, texts), value[:, sources]
-        said = person != ABSENT
-        chosen.value[said], chosen.source[said], chosen.rule[said] = person[said], sources, OVERRIDDEN
-        return chosen
-    return _among_sources(value, positions, layout, texts)
+    sources = len(layout.sources)
+    chosen = _among_sources(value[:, :sources], positions, layout, texts)
+    for field in range(value.shape[2]):
+        if layout.follows and layout.follows[field] >= 0:
+            _follow(chosen, value, field, layout.follows[field])
+        if layout.overrides:
+            person = value[:, sources, field]
+            said = person != ABSENT
+            chosen.value[said, field], chosen.source[said, field] = person[said], sources
+            chosen.rule[said, field] = OVERRIDDEN
+    return chosen
+
+
+def _follow(chosen: Chosen, value: Int64s, field: int, lead: int) -> None:
+    """Take a field from whoever won another with a value, where they have a value of it as well."""
+    row = np.flatnonzero(_filled(chosen.value[:, lead]))
+    lane = value[row, chosen.source[row, lead], field]
+    there = _filled(lane)
+    row = row[there]
+    chosen.value[row, field] = lane[there]
+    chosen.source[row, field], chosen.rule[row, field] = chosen.source[row, lead], chosen.rule[row, lead]
 
 
 def _among_sources(value: Int64s, positions: Positions, layout: Layout, texts: Texts) -> Chosen:
@@ -99,7 +119,7 @@ class _Choice(NamedTuple):
 def _by_cascade(cascade: tuple[Survival, ...], choice: _Choice) -> Chosen:
     """One cascade over the fields that share it."""
     value = choice.value
-    filled = (value != ABSENT) & (value != NULL)
+    filled = _filled(value)
     candidates = np.where(_over_sources(np.logical_or, filled)[:, None, :], filled, value != ABSENT)
     rule = np.where(_count(candidates) > 1, np.int8(-1), np.int8(0))
     for number, name in enumerate(cascade):
@@ -129,7 +149,7 @@ def _keep(name: Survival, candidates: Bools, choice: _Choice) -> Bools:
         case "recent":
             return _most_recent(candidates, *choice.positions())
         case "complete":
-            filled = ((choice.record != ABSENT) & (choice.record != NULL)).sum(axis=2)
+            filled = _filled(choice.record).sum(axis=2)
             return _best(candidates, np.broadcast_to(filled[:, :, None], value.shape))
         case "highest":
             return _best(candidates, value)

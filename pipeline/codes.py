@@ -43,10 +43,10 @@ class Codes(NamedTuple):
 
     cascade: int8 [F, L], -1 past its end; ranks: int64 [F, S]; recent: int64 [F], where in the cascade the
     rule RECENT stands, -1 if nowhere; by_value: bool [F], whether sources that say the same are alike to every rule
-    before it; complete: bool [F], whether COMPLETE is in it. Of tolerances:
-    field int64 [T], how int8 [T] (EXACT, NUMERIC, NORMALISED), form and power as below, absolute and relative
-    float64 [T]. Of baselines: field, warm_up, refractory_us, season int64 [B] (the weekly rhythm's slot, or -1),
-    form, power, alpha. tellers: sources and people.
+    before it; complete: bool [F], whether COMPLETE is in it; follows: int64 [F], the field whose winner it takes, or
+    -1. Of tolerances: field, currency (or -1) int64 [T], how int8 [T] (EXACT, NUMERIC, NORMALISED), form and power
+    as below, absolute and relative float64 [T]. Of baselines: field, warm_up, refractory_us, season int64 [B] (the
+    weekly rhythm's slot, or -1), form, power, alpha. tellers: sources and people.
     A form says how a lane becomes a number: PLAIN, SCALED (over power) or BITS.
     """
 
@@ -55,7 +55,9 @@ class Codes(NamedTuple):
     recent: Int64s
     by_value: Bools
     complete: Bools
+    follows: Int64s
     drift_field: Int64s
+    drift_currency: Int64s
     drift_how: npt.NDArray[np.int8]
     drift_form: npt.NDArray[np.int8]
     drift_power: Floats
@@ -207,6 +209,7 @@ def codes(layout: Layout) -> Codes:
     for number, rules in enumerate(layout.survivorship):
         cascade[number, : len(rules)] = [_RULES[rule] for rule in rules]
     drifting = [layout.fields[one.field] for one in layout.tolerances]
+    none = (-1,) * fields
     learning = [layout.fields[one.field] for one in layout.baselines]
     return Codes(
         cascade=cascade,
@@ -214,7 +217,9 @@ def codes(layout: Layout) -> Codes:
         recent=np.array([_index(rules, "recent") for rules in layout.survivorship], np.int64),
         by_value=np.array([_by_value(rules) for rules in layout.survivorship], np.bool_),
         complete=np.array(["complete" in rules for rules in layout.survivorship], np.bool_),
+        follows=np.array(layout.follows or none, np.int64),
         drift_field=np.array([one.field for one in layout.tolerances], np.int64),
+        drift_currency=np.array([(layout.currencies or none)[one.field] for one in layout.tolerances], np.int64),
         drift_how=np.array([_how(layout, number) for number in range(len(drifting))], np.int8),
         drift_form=np.array([_form(field) for field in drifting], np.int8),
         drift_power=np.array([10.0**field.scale for field in drifting], np.float64),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from flockiq.pipeline.world import Plan
+from flockiq.shared.canonical import Field as Canonical
 from flockiq.shared.config.model import Config, Entity, Rule
 from flockiq.shared.config.rules import placeholders
 from flockiq.shared.layout import Baseline, Field, Layout, Tolerance
@@ -18,7 +19,8 @@ def plans(config: Config) -> Mapping[str, Plan]:
 
 def plan(config: Config, entity: Entity) -> Plan:
     """The plan of one entity type."""
-    fields = tuple(Field(field.name, field.type, field.scale) for field in entity.fields.values())
+    given = _in_turn(entity)
+    fields = tuple(Field(field.name, field.type, field.scale) for field in given)
     index = {field.name: number for number, field in enumerate(fields)}
     sources = tuple(
         sorted(
@@ -45,9 +47,16 @@ def plan(config: Config, entity: Entity) -> Plan:
             for name, one in entity.anomalies.items()
         ),
         overrides=entity.overrides,
+        currencies=tuple(index.get(field.currency, -1) for field in given) if any(of.currency for of in given) else (),
     )
     watches = tuple(_watch(number, rule, index) for number, rule in enumerate(config.rules_of(entity.name)))
     return Plan(layout, watches, entity.lateness)
+
+
+def _in_turn(entity: Entity) -> list[Canonical]:
+    """The fields, currencies behind the amounts that they follow (``Layout.follows``)."""
+    currencies = {field.currency for field in entity.fields.values()}
+    return sorted(entity.fields.values(), key=lambda field: field.name in currencies)
 
 
 def _ranks(best_first: tuple[str, ...], sources: tuple[str, ...]) -> tuple[int, ...]:

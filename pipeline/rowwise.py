@@ -101,6 +101,20 @@ def _apart(
     return high - low > max(absolute, relative * larger) + ROUNDING * larger
 
 
+@lent
+def _in_other_currencies(e: int, field: int, currency: int, sources: int, value: Array) -> bool:
+    """Whether two sources say an amount in different currencies."""
+    first = ABSENT
+    for source in range(sources):
+        amount, lane = value[e, source, field], value[e, source, currency]
+        if amount == ABSENT or amount == NULL or lane == ABSENT or lane == NULL:
+            continue
+        if first != ABSENT and lane != first:
+            return True
+        first = lane
+    return False
+
+
 @borrowing
 def fold_rows(
     begin: int,
@@ -146,8 +160,8 @@ def fold_rows(
     older_us, older_rr, older_tie, free = aged.us, aged.rr, aged.hash, aged.free
     cascade, ranks = codes.cascade, codes.ranks
     places, lanes, bounds, utf8 = lengths.places, lengths.lanes, lengths.bounds, lengths.utf8
-    recent, by_value, complete = codes.recent, codes.by_value, codes.complete
-    drift_field, drift_how = codes.drift_field, codes.drift_how
+    recent, by_value, complete, follows = codes.recent, codes.by_value, codes.complete, codes.follows
+    drift_field, drift_currency, drift_how = codes.drift_field, codes.drift_currency, codes.drift_how
     drift_form, drift_power = codes.drift_form, codes.drift_power
     drift_absolute, drift_relative = codes.drift_absolute, codes.drift_relative
     base_field, base_form, base_power = codes.base_field, codes.base_form, codes.base_power
@@ -236,6 +250,8 @@ def fold_rows(
         settled[e] = True
         for field in range(fields):
             anyhow = anew or (more and complete[field])
+            lead = follows[field]
+            anyhow = anyhow or lead >= 0
             if not anyhow and stays(news[field], s, winner_of[e, field], rule_of[e, field], recent[field]):
                 continue
             winner, decided = winner_of[e, field], rule_of[e, field]
@@ -260,6 +276,10 @@ def fold_rows(
                 )
             else:
                 winner = ASK
+            if lead >= 0 and best[e, lead] != ABSENT and best[e, lead] != NULL:
+                lane = value[e, winner_of[e, lead], field]
+                if lane != ABSENT and lane != NULL:
+                    winner, decided = winner_of[e, lead], rule_of[e, lead]
             if winner == ASK:
                 winner, decided = choose(
                     e,
@@ -315,6 +335,8 @@ def fold_rows(
                 drift_[m, t] = _differ(e, field, sources, value)
                 for source in range(sources):
                     said_[m, t, source] = value[e, source, field]
+            if drift_currency[t] >= 0 and not drift_[m, t]:
+                drift_[m, t] = _in_other_currencies(e, field, drift_currency[t], sources, value)
             drifting[e, t] = drift_[m, t]
         for b in range(len(base_field)):
             for at in range(first, d):

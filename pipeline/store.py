@@ -81,7 +81,7 @@ def entry_of(state: TypeState, known: tuple[int, int], entities: Int64s, groups:
         baselines=[layout.fields[one.field].name for one in layout.baselines],
         seasons=_seasons(layout),
         judged_by=state.judged_by,
-        chosen_by=_chosen_by(layout),
+        chosen_by=chosen_by(layout),
         ids=state.ids.names[ids:],
         match_keys=state.match_keys[ids:],
         group_of=state.group_of[ids:].tolist(),
@@ -213,7 +213,7 @@ class _Carry:
         self.texts = texts
         self.fields = _moved(entry.fields, [field.name for field in layout.fields])
         self.retyped = _retyped(entry, layout)
-        self.chosen_anew = entry.chosen_by != _chosen_by(layout)
+        self.chosen_anew = entry.chosen_by != chosen_by(layout)
         self.sources = _moved(entry.sources, list(layout.tellers))
         self.states = [watch for watch in state.plan.watches if watch.is_state]
         self.rules = _moved(entry.rules, [watch.name for watch in state.plan.watches])
@@ -302,10 +302,11 @@ class _Carry:
         return rows.take(source >= 0)
 
 
-def _chosen_by(layout: Layout) -> str:
+def chosen_by(layout: Layout) -> str:
     """What golden values follow from: where it differs, they are chosen anew."""
     by_field = zip(layout.fields, layout.survivorship, layout.ranks, strict=True)
-    return hash_id(*layout.tellers, *(f"{field} {rules} {ranks}" for field, rules, ranks in by_field))
+    follows = [str(layout.follows)] if layout.currencies else []
+    return hash_id(*layout.tellers, *(f"{field} {rules} {ranks}" for field, rules, ranks in by_field), *follows)
 
 
 def _seasons(layout: Layout) -> list[str]:

@@ -70,7 +70,9 @@ class Plan:
         """Of what the states watch: where it differs, entities were judged by other rules."""
         names = [field.name for field in self.layout.fields]
         said = [(w.name, w.kind, w.when, *(names[field] for field in w.fields)) for w in self.rules.states]
-        return hash_id(*(part for one in said for part in one), *(str(one) for one in self.layout.tolerances))
+        currencies = [str(self.layout.currencies)] if self.layout.currencies else []
+        tolerances = [str(one) for one in self.layout.tolerances]
+        return hash_id(*(part for one in said for part in one), *tolerances, *currencies)
 
     @cached_property
     def by_name(self) -> dict[str, Watch]:

@@ -56,6 +56,7 @@ class Layout(NamedTuple):
     tolerances: tuple[Tolerance, ...] = ()
     baselines: tuple[Baseline, ...] = ()
     overrides: bool = False  # whether people may set golden fields
+    currencies: tuple[int, ...] = ()  # per field: the one that says in which currency it is, or -1; (): there is none
 
     @property
     def numbers(self) -> Mapping[str, int]:
@@ -66,6 +67,16 @@ class Layout(NamedTuple):
     def tellers(self) -> tuple[str, ...]:
         """Whoever says values, by index: the sources, and the people after them where they may."""
         return (*self.sources, OVERRIDE) if self.overrides else self.sources
+
+    @property
+    def follows(self) -> tuple[int, ...]:
+        """Per field: the one whose winner it takes, which stands before it, or -1; (): none does.
+
+        Amounts in one currency and the currency itself follow the first of these amounts.
+        """
+        first = {currency: number for number, currency in reversed([*enumerate(self.currencies)]) if currency >= 0}
+        leads = (first.get(number if of < 0 else of, -1) for number, of in enumerate(self.currencies))
+        return tuple(-1 if lead == number else lead for number, lead in enumerate(leads))
 
     @property
     def seasons(self) -> tuple[int, ...]:

@@ -36,7 +36,9 @@ class FieldModel(Model):
 
     type: FieldType = Field(description="What its values are.")
     scale: int | None = Field(default=None, ge=0, le=MAX_SCALE, description="Decimals: digits after the point (2).")
-    currency: FieldName | None = Field(default=None, description="Decimals: the field that holds the currency.")
+    currency: FieldName | None = Field(
+        default=None, description="Decimals: the field that holds the currency; both come from one source."
+    )
     description: Line | None = Field(default=None, description="What it means, for the page.")
 
     @model_validator(mode="after")

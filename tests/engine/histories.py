@@ -19,20 +19,28 @@ from flockiq.shared.rows import ACTION, DELETE, UPSERT, Rows
 from flockiq.signal.watch import Watch
 from tests.engine.reference import RULES, Event
 
-FIELDS = (Field("name", "string"), Field("amount", "decimal", 2), Field("terms", "string"), Field("flag", "boolean"))
+FIELDS = (
+    Field("name", "string"),
+    Field("amount", "decimal", 2),
+    Field("terms", "string"),
+    Field("flag", "boolean"),
+    Field("tax", "decimal", 2),
+    Field("currency", "string"),
+)
 SOURCES = ("crm", "erp", "web")
 LAYOUT = Layout(
     entity="thing",
     fields=FIELDS,
     sources=SOURCES,
     partition_by="",
-    survivorship=(("rank", "recent"), ("rank", "recent"), ("recent",), ("recent",)),
-    ranks=((1, 0, 2), (1, 0, 2), (0, 0, 0), (0, 0, 0)),
-    tolerances=(Tolerance(2),),
+    survivorship=(("rank", "recent"), ("rank", "recent"), ("recent",), ("recent",), ("recent",), ("recent",)),
+    ranks=((1, 0, 2), (1, 0, 2), (0, 0, 0), (0, 0, 0), (0, 0, 0), (0, 0, 0)),
+    tolerances=(Tolerance(2), Tolerance(1, relative=0.5)),
     baselines=(Baseline(1, 0.1, 4),),
+    currencies=(-1, 5, -1, -1, 5, -1),
 )
-RANKS = {name: ["erp", "crm", "web"] for name in ("name", "amount", "terms", "flag")}
-RECENT = {"terms", "flag"}
+RANKS = {field.name: ["erp", "crm", "web"] for field in FIELDS}
+RECENT = {"terms", "flag", "tax", "currency"}
 RULE_NUMBERS = {rule.name: number for number, rule in enumerate(RULES)}
 
 
@@ -42,9 +50,10 @@ _CONDITIONS = {
     "lasting": compile_cel("amount >= 500.0", _KINDS),
     "halved": compile_cel("new <= old * 0.5", _KINDS),
     "terms": None,
+    "amounts": None,
     "unusual": compile_cel("abs(score) > 6.0", _KINDS),
 }
-_NAMES = {"large": ("amount",), "lasting": ("amount",), "halved": (), "terms": (), "unusual": ()}
+_NAMES = {"large": ("amount",), "lasting": ("amount",), "halved": (), "terms": (), "amounts": (), "unusual": ()}
 
 
 def plan() -> Plan:
@@ -81,13 +90,15 @@ def history(seed: int, events: int = 60, entities: int = 5, groups: int = 3) -> 
         op = rng.choices(["say", "delete", "close"], [20, 1, 1])[0]
         values: list[tuple[str, object]] = []
         if op == "say":
-            for name in rng.sample(["name", "amount", "terms", "flag"], rng.randint(1, 4)):
+            for name in rng.sample([field.name for field in FIELDS], rng.randint(1, 5)):
                 usual = rng.choice([10_000, 10_500, 11_000, 20_000, 60_000, 9_000])
                 choice = {
                     "name": rng.choice(["Anna", "anna", "Bert", None]),
                     "amount": rng.choice([usual, usual, usual, 500_000, None]),
                     "terms": rng.choice(["net 30", "net 30", "net 60", None]),
                     "flag": rng.choice([True, False]),
+                    "tax": rng.choice([1_900, 700, None]),
+                    "currency": rng.choice(["EUR", "EUR", "USD", None]),
                 }[name]
                 values.append((name, choice))
         rule = rng.choice(["halved", "unusual", "large"]) if op == "close" else ""

@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass, field
 
 ALPHA, WARM_UP, CLIP, FLOOR = 0.1, 4, 4.0, 0.02
+WITH_AMOUNT = {"tax", "currency"}  # come from the source that the amount comes from, if it says them
 
 
 @dataclass(frozen=True, order=True)
@@ -44,6 +45,7 @@ RULES = (
     Rule("lasting", "threshold", for_us=40),
     Rule("halved", "change", "amount", resolve_after_us=60),
     Rule("terms", "drift", "terms", for_us=25),
+    Rule("amounts", "drift", "amount"),
     Rule("unusual", "anomaly", "amount"),
 )
 
@@ -96,18 +98,27 @@ class Reference:
         found = self._candidates(entity, name)
         if not found:
             return None
+        if name in WITH_AMOUNT and self._winner(entity, "amount") in found:
+            return found[self._winner(entity, "amount")][1]
+        return found[self._winner(entity, name)][1]
+
+    def _winner(self, entity: str, name: str) -> str:
+        found = self._candidates(entity, name)
         if name in self.recent:
-            return max(found.values(), key=lambda said: said[0])[1]
-        return found[min(found, key=self.ranks[name].index)][1]
+            return max(found, key=lambda source: found[source][0])
+        return min(found, key=self.ranks[name].index, default="")
 
     def _rules(self, event: Event, after: dict[str, object], changed: dict[str, tuple[object, object]]) -> None:
         amount = after["amount"]
-        terms = {value for _, value in self._candidates(event.entity, "terms").values()}
+        disagree = {
+            "terms": len({value for _, value in self._candidates(event.entity, "terms").values()}) > 1,
+            "amounts": self._apart(event.entity),
+        }
         for rule in RULES:
             if rule.kind == "threshold":
                 self._state(event, rule, holds=isinstance(amount, int) and amount >= 50_000)
             elif rule.kind == "drift":
-                self._state(event, rule, holds=len(terms) > 1)
+                self._state(event, rule, holds=disagree[rule.name])
             elif rule.kind == "change" and "amount" in changed:
                 old, new = changed["amount"]
                 if isinstance(old, int) and isinstance(new, int) and new / 100 <= old / 100 * 0.5:
@@ -116,6 +127,17 @@ class Reference:
                 score = self._observe(event.group, changed["amount"][1] / 100)
                 if score is not None and abs(score) > 6:
                     self._event(event, rule)
+
+    def _apart(self, entity: str) -> bool:
+        """Whether amounts differ by more than half of the larger, or are of different currencies."""
+        amounts, currencies = (
+            {source: said[1] for source, said in self._candidates(entity, name).items()}
+            for name in ("amount", "currency")
+        )
+        if len({currencies[source] for source in amounts.keys() & currencies.keys()}) > 1:
+            return True
+        numbers = [int(str(amount)) for amount in amounts.values()]
+        return bool(numbers) and 2 * (max(numbers) - min(numbers)) > max(map(abs, numbers))
 
     def _observe(self, group: str, value: float) -> float | None:
         count, mean, variance = self.series.get(group, (0, 0.0, 0.0))

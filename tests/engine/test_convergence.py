@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from flockiq.pipeline import compiled
 from flockiq.pipeline.types import TypeState
 from flockiq.pipeline.world import DeltaRows
 from flockiq.shared.lanes import ABSENT, NULL, Texts, value_of
@@ -125,9 +126,11 @@ def _check(run: Run, reference: Reference) -> None:
     }
 
 
+@pytest.mark.parametrize("mode", ["off", "wait"])
 @pytest.mark.parametrize("seed", range(24))
-def test_any_order_duplication_and_batching_ends_in_the_same_truth(seed: int) -> None:
+def test_any_order_duplication_and_batching_ends_in_the_same_truth(seed: int, mode: compiled.Mode) -> None:
     """What the row-by-row reference says of the sorted history, the engine says of any arrival."""
+    compiled.use(mode)
     events = history(seed)
     reference = _reference(events)
     rng = random.Random(seed)

@@ -14,10 +14,11 @@ from flockiq.shared.instants import rfc3339
 from flockiq.shared.owner import Input, Owner
 from flockiq.shared.services import Services, connect
 from flockiq.shared.settings import Settings
-from tests.engine.histories import plan
+from tests.engine.histories import FIELDS, plan
 from tests.engine.reference import Event, Reference
 
 LOG = "process_resolved/0"
+DECIMALS = {field.name for field in FIELDS if field.kind == "decimal"}
 
 
 def open_services(folder: Path, **settings: int) -> Services:
@@ -47,7 +48,7 @@ def line(event: Event) -> tuple[str, bytes]:
         )
         return wire.ACTION, wire.encode(made)
     fields = {
-        name: f"{value / 100:.2f}" if name == "amount" and isinstance(value, int) else value
+        name: f"{value / 100:.2f}" if name in DECIMALS and isinstance(value, int) else value
         for name, value in event.values
     }
     data = wire.ResolvedData(
@@ -150,7 +151,7 @@ def expected_golden(reference: Reference) -> dict[str, dict[str, object]]:
     """The reference's golden records as the wire writes them, without what has no value."""
     return {
         entity: {
-            name: f"{value / 100:.2f}" if name == "amount" and isinstance(value, int) else value
+            name: f"{value / 100:.2f}" if name in DECIMALS and isinstance(value, int) else value
             for name, value in record.items()
             if value is not None
         }
@@ -166,7 +167,7 @@ def expected_deltas(reference: Reference) -> set[tuple[str, ...]]:
             return ""
         if isinstance(value, bool):
             return "true" if value else "false"
-        return f"{value / 100:.2f}" if field == "amount" and isinstance(value, int) else str(value)
+        return f"{value / 100:.2f}" if field in DECIMALS and isinstance(value, int) else str(value)
 
     return {
         (str(entity), str(field), str(cause), text(field, old), text(field, new))
