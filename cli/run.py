@@ -112,6 +112,7 @@ async def _run(options: Options, console: Console) -> Ended:
         alerts=numbers.alerts,
         dead_letters=numbers.dead_letters,
         duplicates_absorbed=numbers.duplicates_absorbed,
+        too_late=numbers.too_late,
         latency_ms=numbers.latency_ms,
         story=verdict.story,
     )

@@ -47,6 +47,7 @@ class Numbers(msgspec.Struct, frozen=True):
     alerts: dict[str, Standing] = {}  # by rule
     dead_letters: int = 0
     duplicates_absorbed: int = 0
+    too_late: int = 0
     latency_ms: Latency = Latency()
 
 
@@ -70,6 +71,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     alerts: dict[str, Standing]
     dead_letters: int
     duplicates_absorbed: int
+    too_late: int
     latency_ms: Latency
     story: Story
 

@@ -56,7 +56,12 @@ def _now_us() -> int:
 
 
 class Changes:
-    """The record state of one partition. An ``Owned`` (shared/owner.py)."""
+    """The record state of one partition. An ``Owned`` (shared/owner.py).
+
+    too_late: always 0. A version too late for its record is told as it is, and counted where its entity is folded.
+    """
+
+    too_late = 0
 
     def __init__(self, plans: Plans, settings: Settings, now_us: Callable[[], int] = _now_us) -> None:
         self.plans = plans

@@ -38,6 +38,7 @@ class Summary(msgspec.Struct, frozen=True):
     open_alerts: dict[str, int]  # {severity: firing or acknowledged alerts}
     dead_letters: int
     duplicates_absorbed: int
+    too_late: int  # rows beyond lateness: folded, but nothing after them was worked out again
     latency_ms: Latency
 
 
@@ -71,6 +72,7 @@ async def summary(services: Services, since: dt.datetime) -> Summary:
         open_alerts=dict(Counter(alert.severity for alert in page.alerts)),
         dead_letters=_count(letters),
         duplicates_absorbed=sum(each.duplicates for each in done.values()),
+        too_late=sum(each.too_late for each in done.values()),
         latency_ms=_latency(latency),
     )
 

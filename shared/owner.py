@@ -74,9 +74,13 @@ class Folded(NamedTuple):
 
 
 class Owned(Protocol):
-    """State of one partition, owned by one function. ``duplicates``: repetitions absorbed so far."""
+    """State of one partition, owned by one function.
+
+    duplicates: repetitions absorbed so far; too_late: rows that came too late to work out again what followed them.
+    """
 
     duplicates: int
+    too_late: int
 
     def load(self, snapshot: bytes, entries: Sequence[bytes]) -> None:
         """Forget everything; become what a snapshot (b"": nothing) and the entries after it say."""
@@ -372,4 +376,5 @@ class Owner:
 
     async def _note(self) -> None:
         """Tell the registry how far this partition is; health reads it."""
-        await self._notes.note(Progress(self.input, time.time_ns() // 1000, self.owned.duplicates, self.fences_lost))
+        owned, at_us = self.owned, time.time_ns() // 1000
+        await self._notes.note(Progress(self.input, at_us, owned.duplicates, self.fences_lost, owned.too_late))

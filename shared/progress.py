@@ -40,6 +40,7 @@ class Progress(msgspec.Struct, frozen=True):
     at_us: int = 0
     duplicates: int = 0  # events and records that were told again and changed nothing
     fences_lost: int = 0
+    too_late: int = 0  # rows that came beyond lateness
 
 
 class Notes:

@@ -18,6 +18,7 @@ SUMMARY = Summary(
     alerts={},
     dead_letters=0,
     duplicates_absorbed=0,
+    too_late=0,
     latency_ms=Latency(),
     story=Story(),
 )

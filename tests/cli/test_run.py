@@ -50,6 +50,7 @@ ANSWERS = {
         "alerts": {"credit-limit-halved": {"firing": 1, "pending": 2, "resolved": 3}},
         "dead_letters": 0,
         "duplicates_absorbed": 9,
+        "too_late": 4,
         "latency_ms": {"p50": 1500.5, "p99": 2750.0, "changes": 12},
     },
     "api/sources": {
@@ -124,6 +125,7 @@ def test_a_run_ends_by_itself_and_writes_its_summary(app: Path) -> None:
         "alerts": {"credit-limit-halved": {"firing": 1, "acknowledged": 0, "resolved": 3}},
         "dead_letters": 0,
         "duplicates_absorbed": 9,
+        "too_late": 4,
         "latency_ms": {"p50": 1500.5, "p99": 2750.0},
         "story": {"planted": 0, "found": 0, "missed": 0, "unexpected": 0},
     }

@@ -16,7 +16,7 @@ from tests.pipeline.partition import open_services
 class Slow:
     """State that takes a while to fold a batch, and notes when it does."""
 
-    duplicates = 0
+    duplicates = too_late = 0
 
     def __init__(self, folding: list[str], name: str) -> None:
         self.folding = folding

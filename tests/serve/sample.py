@@ -374,7 +374,7 @@ async def fill(services: Services, now: int) -> None:
     await bury(services, [letter(now)])
     await services.alerts.apply(TENANT, alerts(now))
     await services.registry.put(
-        "progress/default/process_resolved/0", b'{"sequence": -1, "at_us": 1, "duplicates": 5}', None
+        "progress/default/process_resolved/0", b'{"sequence": -1, "at_us": 1, "duplicates": 5, "too_late": 3}', None
     )
 
 

@@ -176,7 +176,7 @@ async def test_the_ingest_delay_is_told_by_table(world: World, recorded: Recorde
 class Overtaken:
     """State of a partition that another owner also writes."""
 
-    duplicates = 0
+    duplicates = too_late = 0
 
     def load(self, snapshot: bytes, entries: object) -> None:
         """Nothing is kept."""
