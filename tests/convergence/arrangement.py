@@ -364,7 +364,7 @@ class Arrangement:
             raise AssertionError("two open alerts of one rule about one entity")
         return Outcome(
             {
-                (*names[name], field): (value, row["Provenance"][field]["source"])
+                (*names[name], field): (value, *(row["Provenance"][field][what] for what in ("source", "rule")))
                 for name, row in golden.items()
                 for field, value in row["Fields"].items()
                 if value is not None

@@ -182,6 +182,16 @@ def _rank_reversed() -> AbstractContextManager[Any]:
     return patch.object(golden, "survivors", upside_down)
 
 
+def _rule_untold() -> AbstractContextManager[Any]:
+    survivors = golden.survivors
+
+    def by_the_first(*given: Any) -> Any:
+        chosen = survivors(*given)
+        return chosen._replace(rule=np.minimum(chosen.rule, 0))
+
+    return patch.object(golden, "survivors", by_the_first)
+
+
 def _dropped_stays_dropped() -> AbstractContextManager[Any]:
     with_late = judging.with_late
 
@@ -273,6 +283,7 @@ MUTANTS: Mapping[str, Mutant] = {
     "compiled code misreads values": _misread,
     "a baseline learns twice": _learnt_twice,
     "the last rank wins": _rank_reversed,
+    "always the first rule is said to have decided": _rule_untold,
     "a dropped version stays dropped when a late one comes": _dropped_stays_dropped,
     "a dropped version is forgotten": _dropped_forgotten,
     "a line told anew does not say so": _revisions_unsaid,

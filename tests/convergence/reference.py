@@ -70,13 +70,22 @@ class Said(NamedTuple):
     id: str
 
 
-class Outcome(NamedTuple):
-    """What is compared: {(type, match key, field): (value, source)}, deltas, alerts by subject and rule, findings.
+class Golden(NamedTuple):
+    """The golden value of a field, the source it is from and the rule that decided for it."""
 
-    A finding is (type, match key, field, kind, cause, the cause of the drift that is over).
+    value: Value = None
+    source: str = ""
+    rule: str = ""
+
+
+class Outcome(NamedTuple):
+    """What is compared: golden records, deltas, alerts by subject and rule, findings.
+
+    A golden record's part is {(type, match key, field): (value, source, rule that decided)}, a finding (type, match
+    key, field, kind, cause, the cause of the drift that is over).
     """
 
-    golden_records: dict[tuple[str, str, str], tuple[Value, str]]
+    golden_records: dict[tuple[str, str, str], tuple[Value, str, str]]
     effective_deltas: set[tuple[str, ...]]
     open_alerts: dict[tuple[str, str, str], tuple[str, int, int, str]]
     findings: set[tuple[str, ...]]
@@ -212,7 +221,7 @@ class _Weekly:
 class _World:
     def __init__(self) -> None:
         self.said: dict[tuple[Slot, str], dict[str, Said]] = defaultdict(dict)  # {(entity, source): {field: said}}
-        self.golden: dict[Slot, dict[str, tuple[Value, str]]] = {}
+        self.golden: dict[Slot, dict[str, Golden]] = {}
         self.deltas: set[tuple[str, ...]] = set()
         self.series: dict[tuple[str, str], tuple[int, float, float, int]] = {}
         self.people: dict[str, str] = {}  # {override: who}
@@ -243,21 +252,23 @@ class _World:
         after = {name: self._survivor(row.slot, name) for name in fields}
         self.golden[row.slot] = after
         changed = [
-            (name, before.get(name, (None, ""))[0], after[name][0])
+            (name, before.get(name, Golden()).value, after[name].value)
             for name in fields
-            if before.get(name, (None, ""))[0] != after[name][0]
+            if before.get(name, Golden()).value != after[name].value
         ]
         for name, old, new in changed:
             self.deltas.add((*row.slot, name, row.id, _text(old), _text(new)))
         self._rules(row, changed)
 
-    def _survivor(self, slot: Slot, name: str) -> tuple[Value, str]:
-        """The golden value of a field and the source it is from."""
+    def _survivor(self, slot: Slot, name: str) -> Golden:
+        """What survives of all that is said of a field."""
         person = self.said[slot, PERSON].get(name)
-        return self._by_rules(slot, name) if person is None else (person.value, self.people[person.id])
+        if person is None:
+            return self._by_rules(slot, name)
+        return Golden(person.value, self.people[person.id], "override")
 
-    def _by_rules(self, slot: Slot, name: str) -> tuple[Value, str]:
-        """The value that survives among the sources', and its source."""
+    def _by_rules(self, slot: Slot, name: str) -> Golden:
+        """What survives among the sources' values. The first rule that leaves one has decided, if one does."""
         sources = SOURCES[slot[0]]
         said = {source: self.said[slot, source][name] for source in sources if name in self.said[slot, source]}
         found = {source: one for source, one in said.items() if one.value is not None} or said
@@ -265,9 +276,10 @@ class _World:
         rank = {source: ranks.index(source) if source in ranks else len(ranks) for source in sources}
         filled = {source: sum(one.value is not None for one in self.said[slot, source].values()) for source in sources}
         cascade = CASCADES.get(name, ("rank", "recent")) if slot[0] == "company" else ("recent",)
-        for rule in (*cascade, "rank"):
-            if not found:
-                return None, ""
+        if not found:
+            return Golden()
+        decided = "only" if len(found) == 1 else ""
+        for rule, called in (*zip(cascade, cascade, strict=True), ("rank", "first")):
 
             def score(source: str, rule: str = rule, found: dict[str, Said] = found) -> Any:
                 value = found[source].value
@@ -289,8 +301,9 @@ class _World:
 
             best = max(map(score, found))
             found = {source: one for source, one in found.items() if score(source) == best}
+            decided = decided or (called if len(found) == 1 else "")
         winner = next(source for source in sources if source in found)
-        return found[winner].value, winner
+        return Golden(found[winner].value, winner, decided or "first")
 
     def _drifts(self, slot: Slot, name: str) -> bool:
         values = [
@@ -328,7 +341,7 @@ class _World:
 
     def _rules(self, row: Row, changed: list[tuple[str, Value, Value]]) -> None:
         slot = row.slot
-        golden = {name: value for name, (value, _) in self.golden[slot].items()}
+        golden = {name: one.value for name, one in self.golden[slot].items()}
         scores = self._observe(row, changed)
         self._find(row, scores)
         for rule in OF[slot[0]]:
@@ -340,7 +353,7 @@ class _World:
             elif rule.kind == "change":
                 for name in rule.fields:
                     for field, old, new in changed:
-                        source = self.golden[slot][field][1] or row.source
+                        source = self.golden[slot][field].source or row.source
                         source = "override" if source.startswith(PERSON) else source
                         if field == name and rule.holds(golden | {"old": old, "new": new, "source": source}):
                             self._event(row, rule)
@@ -438,10 +451,10 @@ class _World:
             self._passes((slot, rule), next(one for one in OF[slot[0]] if one.name == rule), clock_us)
         return Outcome(
             {
-                (*slot, name): (found[0], found[1].removeprefix(PERSON))
+                (*slot, name): (found.value, found.source.removeprefix(PERSON), found.rule)
                 for slot, record in self.golden.items()
                 for name, found in record.items()
-                if found[0] is not None
+                if found.value is not None
             },
             self.deltas,
             {
