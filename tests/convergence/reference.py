@@ -34,7 +34,8 @@ CASCADES = {
     "city": ("recent",),
     "limit": ("highest", "recent"),
     "staff": ("lowest", "rank"),
-    "rating": ("frequent", "rank"),
+    "rating": ("frequent",),
+    "active": ("frequent", "rank"),
     "tags": ("complete", "recent"),
 }
 BASELINES = {"company": {"staff": (0.2, 3, 0)}, "order": {"amount": (0.1, 3, 5_000_000)}}

@@ -7,11 +7,13 @@ from functools import cache
 
 import pytest
 
+from flockiq.serve.display import WHY
 from tests.convergence.arrangement import MET
 from tests.convergence.case import run
+from tests.convergence.histories import CLOCK_US, history
 from tests.convergence.main import ENOUGH, main
 from tests.convergence.mutants import MUTANTS
-from tests.convergence.reference import Outcome
+from tests.convergence.reference import Outcome, expected
 
 SEEDS = range(1000, 1005)
 FOUND = {
@@ -59,6 +61,12 @@ def test_cases_meet_what_they_are_there_to_meet() -> None:
     assert [what for what in MET if not met[what]] == []
     assert sum(count for what, count in met.items() if what.startswith("killed")) > 10
     assert min(compared[name] for name in Outcome._fields) > 50
+
+
+def test_every_rule_of_survivorship_decides_somewhere() -> None:
+    """And so does none, or a person; but ``frequent`` leaves all who agree, so that a rule after it decides."""
+    stories = [expected(history(seed), CLOCK_US) for seed in range(10)]
+    assert {rule for story in stories for _, _, rule in story.golden_records.values()} == WHY.keys() - {"frequent"}
 
 
 @pytest.mark.parametrize("name", MUTANTS)
