@@ -19,7 +19,7 @@ from arro3.io import read_ipc_stream
 
 from flockiq.shared.arrowstream import DYNAMIC, Column, Kind, Texts, written
 from flockiq.shared.instants import rfc3339
-from flockiq.shared.lanes import Floats, Int64s
+from flockiq.shared.lanes import NULL, Bools, Floats, Int64s
 from flockiq.shared.pool import Rows, rows_of
 
 _INSTANT = arrow.DataType.timestamp("us")
@@ -75,20 +75,22 @@ class Columns:
             self._put(name, "large dynamic" if dynamic else "large text", _offsets(rows, np.int64), rows.utf8)
 
     def instants(self, name: str, us: Int64s) -> None:
-        """Instants, from int64 [n] microseconds since the epoch."""
-        self._put(name, "instant", np.ascontiguousarray(us))
+        """Instants, from int64 [n] microseconds since the epoch; a NULL is null."""
+        self._some(name, "instant", us, us == NULL)
 
     def numbers(self, name: str, values: Int64s | Floats | npt.NDArray[np.bool_]) -> None:
         """Numbers or booleans; a NaN is null."""
         if values.dtype == np.bool_:
             self._put(name, "boolean", np.packbits(values.astype(np.bool_), bitorder="little"))
         elif values.dtype == np.float64:
-            missing = np.isnan(values)
-            nulls = int(missing.sum())
-            there = np.packbits(~missing, bitorder="little") if nulls else b""
-            self.columns.append(Column(name, "float", (there, np.ascontiguousarray(values)), nulls))
+            self._some(name, "float", values.astype(np.float64, copy=False), np.isnan(values))
         else:
             self._put(name, "integer", np.ascontiguousarray(values))
+
+    def _some(self, name: str, kind: Kind, values: Int64s | Floats, missing: Bools) -> None:
+        nulls = int(missing.sum())
+        there = np.packbits(~missing, bitorder="little") if nulls else b""
+        self.columns.append(Column(name, kind, (there, np.ascontiguousarray(values)), nulls))
 
     def _put(self, name: str, kind: Kind, *buffers: Buffer) -> None:
         self.columns.append(Column(name, kind, (b"", *buffers)))
@@ -133,7 +135,7 @@ def _said(name: str, table: arrow.Table) -> list[object]:
     column = table.column(name)
     if column.type == _INSTANT:
         instants = list(column.cast(arrow.DataType.int64()).to_pylist())
-        return [rfc3339(us) for us in instants]
+        return [None if us is None else rfc3339(us) for us in instants]
     values = list(column.to_pylist())
     if (table.schema.field(name).metadata_str or {}).get("kql") == DYNAMIC["kql"]:
         return [msgspec.Raw(str(text).encode()) for text in values]

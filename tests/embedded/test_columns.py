@@ -12,6 +12,7 @@ import zstandard
 
 from flockiq.shared import tabular
 from flockiq.shared.errors import BadRecord, NotFound
+from flockiq.shared.lanes import NULL
 from flockiq.shared.services import connect
 from flockiq.shared.settings import Settings
 from flockiq.shared.tabular import Columns, TakesColumns, names, ndjson, packed, unpacked
@@ -27,13 +28,14 @@ def entities(ids: list[str], fields: list[str]) -> Columns:
     made.numbers("Version", np.arange(n) + (1 << 53) + 1)
     made.instants("UpdatedAt", np.array([0, -62_135_596_800_000_000, 253_402_300_799_999_999])[:n])
     made.numbers("Deleted", np.arange(n) % 2 == 1)
+    made.instants("SourceTime", np.array([NULL, 1, NULL])[:n])
     made.dynamic("Fields", fields)
     return made
 
 
 QUERY = (
     "Entities | sort by EntityId asc"
-    " | project EntityId, Tenant, MatchKey, Version, UpdatedAt, Deleted, Fields, Sources, EntityType"
+    " | project EntityId, Tenant, MatchKey, Version, UpdatedAt, Deleted, Fields, Sources, EntityType, SourceTime"
 )
 
 
@@ -59,6 +61,7 @@ async def test_columns_are_what_the_same_rows_as_json_are(tmp_path: Path, fields
         await services.close()
     assert answers[0] == answers[1]
     assert [row[0] for row in answers[0]] == ["a", "b", "c"]
+    assert [row[9] for row in answers[0]] == [None, "1970-01-01T00:00:00.000001Z", None]
     assert answers[0][1][2:6] == ['a "quoted" key', (1 << 53) + 2, "0001-01-01T00:00:00.000000Z", True]
 
 
@@ -73,6 +76,7 @@ def test_every_kind_of_column_is_read_as_it_was_given() -> None:
         part.text("One", f"é{first}")
         part.dynamic("Dynamic", [f"[{one}]" for one in numbers.tolist()])
         part.instants("Instant", numbers[::-1])
+        part.instants("Some", np.where(numbers % 3, numbers, NULL))
         part.numbers("Integer", -numbers)
         part.numbers("Float", np.where(numbers % 5, numbers / 4, np.nan))
         part.numbers("Boolean", numbers % 3 == 1)
@@ -85,6 +89,8 @@ def test_every_kind_of_column_is_read_as_it_was_given() -> None:
     assert found["One"] == [f"é{first}" for first in began]
     assert found["Dynamic"] == [f"[{one}]" for one in whole]
     assert table.column("Instant").cast(arrow.DataType.int64()).to_pylist() == [*range(19, -1, -1), 22, 21, 20]
+    some = table.column("Some").cast(arrow.DataType.int64()).to_pylist()
+    assert some == [one if one % 3 else None for one in whole]
     assert found["Integer"] == [-one for one in whole]
     assert found["Float"] == [one / 4 if one % 5 else None for one in whole]
     assert found["Boolean"] == [one % 3 == 1 for one in whole]
