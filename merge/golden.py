@@ -98,6 +98,12 @@ class Golden(Structs):
             found.append(column)
         return found[0], found[1], found[2]
 
+    def said_us(self, entity: Int64s) -> Int64s:
+        """When the winners said what they say of these entities' fields, int64 [r, F]; NULL where none has."""
+        winner = self.winner[entity]
+        us, _, _ = self.positions(entity[:, None], np.maximum(winner, 0), np.arange(winner.shape[1]))
+        return np.where((winner < 0) | (us == ABSENT), NULL, us)
+
     def take(self, rows: Whole | Bools) -> Self:
         """A copy of these rows."""
         part = super().take(rows)
@@ -142,12 +148,15 @@ Positions = tuple[Int64s, Int64s, Int64s]
 class Folded(NamedTuple):
     """What a round did: rows align with the round's.
 
-    before, after: int64 [r, F] golden values; source: int8 [r, F] the winner now; moved: bool [r],
-    whether the row changed a value of its source.
+    before, after: int64 [r, F] golden values; before_us, after_us: int64 [r, F] when their winners had said them,
+    NULL where none had; source: int8 [r, F] the winner now; moved: bool [r], whether the row changed a value of its
+    source.
     """
 
     before: Int64s
     after: Int64s
+    before_us: Int64s
+    after_us: Int64s
     source: npt.NDArray[np.int8]
     moved: Bools
 
@@ -162,6 +171,7 @@ def _newer(us: Int64s, rr: Int64s, tie: Int64s, than_us: Int64s, than_rr: Int64s
 def fold(golden: Golden, layout: Layout, rows: Rows, texts: Texts) -> Folded:
     """Fold a round of rows into ``golden`` in place; ``rows.entity`` must not repeat."""
     entity, source = rows.entity, rows.source
+    before, before_us = golden.golden[entity], golden.said_us(entity)
     delete, ends = rows.op == DELETE, rows.op == ENDS
     newest = ~ends & _newer(
         rows.us,
@@ -177,7 +187,6 @@ def fold(golden: Golden, layout: Layout, rows: Rows, texts: Texts) -> Folded:
         moved[ends] = _end(golden, rows.take(ends))
     _fold_records(golden, rows, delete, newest)
 
-    before = golden.golden[entity]
     place = entity[:, None]
 
     def positions(fields: Int64s) -> Positions:
@@ -188,7 +197,14 @@ def fold(golden: Golden, layout: Layout, rows: Rows, texts: Texts) -> Folded:
     golden.winner[entity] = chosen.source
     golden.rule[entity] = chosen.rule
     golden.settled[entity] = True
-    return Folded(before=before, after=chosen.value, source=chosen.source, moved=moved)
+    return Folded(
+        before=before,
+        after=chosen.value,
+        before_us=before_us,
+        after_us=golden.said_us(entity),
+        source=chosen.source,
+        moved=moved,
+    )
 
 
 def _fold_fields(golden: Golden, rows: Rows, said: Bools, newest: Bools) -> Bools:

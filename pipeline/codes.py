@@ -127,13 +127,17 @@ class DeltaColumns(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """What a fold works with for one row: candidate bool [S], score int64 [S], news int8 [F], a word as two types."""
+    """What a fold works with for one row: candidate bool [S], score int64 [S], news int8 [F], a word as two types.
+
+    before_us: int64 [F], when the row's source had said its fields before.
+    """
 
     candidate: Bools
     score: Int64s
     news: npt.NDArray[np.int8]
     bits: Int64s
     double: Floats
+    before_us: Int64s
 
 
 def scratch(layout: Layout) -> Scratch:
@@ -145,6 +149,7 @@ def scratch(layout: Layout) -> Scratch:
         np.zeros(len(layout.fields), np.int8),
         bits,
         bits.view(np.float64),
+        np.zeros(len(layout.fields), np.int64),
     )
 
 
@@ -165,6 +170,8 @@ class Out(NamedTuple):
     old: Int64s
     new: Int64s
     source: Int64s
+    old_us: Int64s
+    new_us: Int64s
     seen_row: Int64s
     seen_base: Int64s
     seen_value: Floats
@@ -190,6 +197,8 @@ def room(layout: Layout, n: int) -> Out:
         old=np.empty(deltas, np.int64),
         new=np.empty(deltas, np.int64),
         source=np.empty(deltas, np.int64),
+        old_us=np.empty(deltas, np.int64),
+        new_us=np.empty(deltas, np.int64),
         seen_row=np.empty(observed, np.int64),
         seen_base=np.empty(observed, np.int64),
         seen_value=np.empty(observed, np.float64),

@@ -74,6 +74,8 @@ def in_one_pass(functions: Functions, world: World, layout: Layout, rows: Rows, 
         old=out.old[:deltas].copy(),
         new=out.new[:deltas].copy(),
         source=out.source[:deltas].copy(),
+        old_us=out.old_us[:deltas].copy(),
+        new_us=out.new_us[:deltas].copy(),
         observed=_observed(told, out, observed),
     )
     if sum(column.nbytes for column in out) <= _SPARE_BYTES:

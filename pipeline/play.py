@@ -56,6 +56,8 @@ def play(world: World, plan: Plan, rows: Rows, texts: Texts, *, judging: bool = 
         us=folded.us[passed.row],
         rr=folded.rr[passed.row],
         source=passed.source,
+        old_us=passed.old_us,
+        new_us=passed.new_us,
     )
 
 

@@ -28,7 +28,8 @@ class Passed(NamedTuple):
     judged: int64 [m], ascending: the rows whose conditions may have changed; golden: int64 [m, F] after
     them; fresh: bool [m], nothing was known of the entity before; drift: bool [m, T]. Then the deltas, by
     row: row, field, old, new, source: int64 [d], source the winner's index (the row's own when removed);
-    kind: int8 [d]. observed: what the baselines say, by row and baseline.
+    kind: int8 [d]; old_us, new_us: int64 [d], see ``pipeline.world.DeltaRows``. observed: what the baselines say,
+    by row and baseline.
     """
 
     judged: Int64s
@@ -41,6 +42,8 @@ class Passed(NamedTuple):
     old: Int64s
     new: Int64s
     source: Int64s
+    old_us: Int64s
+    new_us: Int64s
     observed: Observed
 
 
@@ -53,6 +56,8 @@ class _Round(NamedTuple):
     drift: Bools
     deltas: Deltas
     source: Int64s
+    old_us: Int64s
+    new_us: Int64s
     observed: list[Observed]
 
 
@@ -90,6 +95,8 @@ def _round(world: World, layout: Layout, rows: Rows, at: Int64s, texts: Texts) -
         drift=drift,
         deltas=found._replace(row=at[found.row]),
         source=source,
+        old_us=np.where(found.old == NULL, NULL, folded.before_us[found.row, found.field]),
+        new_us=np.where(found.new == NULL, NULL, folded.after_us[found.row, found.field]),
         observed=observed,
     )
 
@@ -115,7 +122,9 @@ def _joined(done: list[_Round]) -> Passed:
     judged = np.concatenate([one.judged for one in done])
     order = np.argsort(judged)
     told = [np.concatenate(columns) for columns in zip(*(one.deltas for one in done), strict=True)]
-    source = np.concatenate([one.source for one in done])
+    source, old_us, new_us = (
+        np.concatenate([getattr(one, name) for one in done]) for name in ("source", "old_us", "new_us")
+    )
     by_row = np.lexsort((told[1], told[0]))
     row, field, kind, old, new = (column[by_row] for column in told)
     return Passed(
@@ -129,6 +138,8 @@ def _joined(done: list[_Round]) -> Passed:
         old=old,
         new=new,
         source=source[by_row],
+        old_us=old_us[by_row],
+        new_us=new_us[by_row],
         observed=_observed([one for part in done for one in part.observed]),
     )
 

@@ -10,6 +10,7 @@ import numpy as np
 from flockiq.pipeline.parts import DECIMAL, FLOAT, INTEGER
 from flockiq.pipeline.rowindex import held, held_ids
 from flockiq.pipeline.rowspell import (
+    Spelt,
     begin_line,
     end_line,
     is_text,
@@ -35,23 +36,26 @@ from flockiq.pipeline.tellings import (
     MATCH_KEY,
     NEW,
     NEW_ROOM,
+    NEW_TIME,
     NOTHING,
     OLD_ROOM,
+    OLD_TIME,
     RELATIVE,
     RETRACTED,
     RETRACTS,
     SOURCE_TIME,
 )
+from flockiq.shared.lanes import NULL
 from flockiq.shared.machine.code import Array, Columns, Real, Truth, Whole, borrowing, inlined
 from flockiq.shared.machine.ids import hashed
 from flockiq.shared.machine.memory import copy_wide, lowest, newlines, put, real_of
-from flockiq.shared.machine.spelling import put_id, put_quoted, put_text, quoted_room
+from flockiq.shared.machine.spelling import put_id, put_moment, put_quoted, put_text, quoted_room
 
 _EXACT = 1 << 53  # of an integer: below it a double is exact
 _BELOW_SIGN = np.int64((1 << 63) - 1)
 _POWERS = np.array([10.0**power for power in range(19)])
 _SEPARATOR, _QUOTE = 0x1F, 34
-_ID = 32
+_ID, _MOMENT = 32, 27  # bytes
 
 
 @inlined
@@ -200,12 +204,27 @@ def tell_deltas(told: Columns, known: Columns, spelt: Columns, said: Columns, re
         p = put_named(out, p, texts, ids, event)
         p = put_literal(out, p, literals, SOURCE_TIME)
         copy_wide(out, p, out, time)
-        p = put_literal(out, p + 27, literals, RETRACTS)
+        p = put_literal(out, p + _MOMENT, literals, OLD_TIME)
+        p = _put_instant(out, p, literals, told.old_us[i])
+        p = put_literal(out, p, literals, NEW_TIME)
+        p = _put_instant(out, p, literals, told.new_us[i])
+        p = put_literal(out, p, literals, RETRACTS)
         if retracted:
             p = put_text(out, p, column_retracts, _ID * i, _ID)
         end_line(room.lines, partition, put_literal(out, p, literals, END))
     room.counts[0], room.counts[1] = entity_count, cause_count
     return True
+
+
+@inlined
+def _put_instant(out: int, p: int, literals: Spelt, us: int) -> Whole:
+    """Write an instant as a JSON string, or null."""
+    if us == NULL:
+        return put_literal(out, p, literals, NOTHING)
+    put(out, p, _QUOTE)
+    p = put_moment(out, p + 1, us)
+    put(out, p, _QUOTE)
+    return p + 1
 
 
 @inlined

@@ -39,6 +39,17 @@ def said_at(
 
 
 @lent
+def time_of(e: int, source: int, field: int, age: Array, older: Array, seen_us: Array, older_us: Array) -> Whole:
+    """The time of a source's field; NULL where it has said nothing of it."""
+    when = age[e, source, field]
+    if when == NEWEST:
+        return seen_us[e, source]
+    if when == OLDER:
+        return older_us[older[e, source], field]
+    return np.int64(NULL)
+
+
+@lent
 def again(i: int, e: int, s: int, said: Array, value: Array) -> Truth:
     """Whether row i says every field, and what its source says of each already.
 

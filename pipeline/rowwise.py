@@ -37,7 +37,7 @@ from flockiq.pipeline.codes import (
 )
 from flockiq.pipeline.rowchoose import ASK, choose, overtaken, stays
 from flockiq.pipeline.rowscore import number, observe
-from flockiq.pipeline.rowtake import SAID, again, end_override, take
+from flockiq.pipeline.rowtake import SAID, again, end_override, take, time_of
 from flockiq.shared.lanes import ABSENT, NULL
 from flockiq.shared.layout import HOURS
 from flockiq.shared.machine.code import Array, Columns, borrowing, lent, newer
@@ -166,6 +166,7 @@ def fold_rows(
     drift_absolute, drift_relative = codes.drift_absolute, codes.drift_relative
     base_field, base_form, base_power = codes.base_field, codes.base_form, codes.base_power
     row_, field_, old_, new_, source_, kind_ = out.row, out.field, out.old, out.new, out.source, out.kind
+    old_us_, new_us_ = out.old_us, out.new_us
     judged_, fresh_, drift_, said_, golden_ = out.judged, out.fresh, out.drift, out.said, out.golden
     seen_row_, seen_base_ = out.seen_row, out.seen_base
     base_season_ = codes.base_season
@@ -177,7 +178,7 @@ def fold_rows(
     seen_expected_ = out.seen_expected
     seen_low_ = out.seen_low
     seen_high_ = out.seen_high
-    candidate, score, news, bits, double = scratch
+    candidate, score, news, bits, double, before_us = scratch
     people = tellers > sources  # then what they say stands after the sources
     for i in range(begin, len(entity)):
         if not left:
@@ -188,6 +189,10 @@ def fold_rows(
         ask_for_whole_row(learnt, group[coming])
         e, s = entity[i], origin[i]
         unseen, moved, more = False, False, np.int64(0)
+        last_us, apart = seen_us[e, s], older[e, s] != NOWHERE
+        if apart:
+            for field in range(fields):
+                before_us[field] = time_of(e, s, field, age, older, seen_us, older_us)
         newest = newer(said_us[i], said_rr[i], said_tie[i], seen_us[e, s], seen_rr[e, s], seen_tie[e, s])
         if newest and op[i] == UPSERT and older[e, s] == NOWHERE and again(i, e, s, said, value):
             for field in range(fields):
@@ -305,13 +310,20 @@ def fold_rows(
             new = value[e, winner, field] if winner >= 0 else ABSENT
             if people and value[e, sources, field] != ABSENT:
                 winner, new, decided = sources, value[e, sources, field], OVERRIDDEN
-            old = best[e, field]
+            old, teller = best[e, field], winner_of[e, field]
             best[e, field], winner_of[e, field], rule_of[e, field] = new, winner, decided
             old = NULL if old == ABSENT else old
             new = NULL if new == ABSENT else new
             if old != new:
                 row_[d], field_[d], old_[d], new_[d] = i, field, old, new
                 source_[d] = winner if winner >= 0 else s
+                old_us_[d] = new_us_[d] = NULL
+                if old != NULL and teller == s:
+                    old_us_[d] = before_us[field] if apart else last_us
+                elif old != NULL and teller >= 0:
+                    old_us_[d] = time_of(e, teller, field, age, older, seen_us, older_us)
+                if new != NULL:
+                    new_us_[d] = time_of(e, winner, field, age, older, seen_us, older_us)
                 kind_[d] = _ADDED if old == NULL else _REMOVED if new == NULL else _CHANGED
                 d += 1
         if not (moved or unseen or d > first):

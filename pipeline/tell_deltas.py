@@ -82,6 +82,8 @@ def tell_deltas(
     columns.texts("Source", tellers, teller)
     columns.texts("CauseId", causes, cause)
     columns.instants("SourceTime", told.us)
+    columns.instants("OldSourceTime", told.old_us)
+    columns.instants("NewSourceTime", told.new_us)
     columns.instants("CommittedAt", np.full(n, now_us, np.int64))
     columns.written("Retracts", pool.joined(("", ""), [retracts]))
 
@@ -97,6 +99,8 @@ def tell_deltas(
         pool.json(tellers)[teller],
         caused.quoted[cause],
         times,
+        _instants(pool, told.old_us),
+        _instants(pool, told.new_us),
         retracts,
     )
     return ToldDeltas(ids, told.entity, times, columns, _form(tenant, layout.entity, rfc3339(now_us)), parts)
@@ -116,7 +120,9 @@ def _form(tenant: str, entity: str, now: str) -> tuple[str, ...]:
         ',"Source":',
         ',"CauseId":',
         ',"SourceTime":"',
-        f'","CommittedAt":"{now}","Retracts":"',
+        '","OldSourceTime":',
+        ',"NewSourceTime":',
+        f',"CommittedAt":"{now}","Retracts":"',
         '"}',
     )
 
@@ -184,6 +190,11 @@ def _by_digits(field: Field, lanes: Int64s, values: Floats) -> None:
 
 
 _NO_TEXTS = Texts()  # a decimal has none
+
+
+def _instants(pool: Pool, us: Int64s) -> Int64s:
+    """Instants as JSON; NULL is null."""
+    return np.where(us == NULL, pool.json([None]), pool.lanes(MOMENT, 0, us).quoted)
 
 
 def _numbers(pool: Pool, values: Floats) -> Int64s:

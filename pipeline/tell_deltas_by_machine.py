@@ -38,7 +38,7 @@ from flockiq.shared.stored_texts import PADDING
 from flockiq.shared.tabular import Columns
 
 _ID = 32  # bytes
-_VARYING = 8 * _ID  # bytes of a line that are neither literals nor texts: five ids, two times, a relative change
+_VARYING = 10 * _ID  # bytes of a line that are neither literals nor texts: five ids, four times, a relative change
 _HASHED = 2 * _ID  # of what an id is the hash of: another id, and what stands between
 
 _encode = msgspec.json.Encoder().encode
@@ -103,14 +103,16 @@ def tell_deltas_by_machine(
     columns.texts("Source", tellers, teller)
     columns.picked("CauseId", first(room.causes, room.counts[1]), room.cause)
     columns.instants("SourceTime", told.us)
+    columns.instants("OldSourceTime", told.old_us)
+    columns.instants("NewSourceTime", told.new_us)
     columns.instants("CommittedAt", np.full(n, about.now_us, np.int64))
     columns.written("Retracts", first(room.retracts, n) if retracted_by is not None else _no_texts(n))
     return Told(columns, room.lines.told())
 
 
 def _rows(told: DeltaRows, teller: Int64s) -> ToldColumns:
-    columns = (told.entity, told.field, told.kind, told.old, told.new, told.event, told.us, teller)
-    return ToldColumns._make(np.ascontiguousarray(column, np.int64) for column in columns)
+    columns = told._replace(source=teller)._asdict()
+    return ToldColumns._make(np.ascontiguousarray(columns[name], np.int64) for name in ToldColumns._fields)
 
 
 def _floats(layout: Layout, told: DeltaRows) -> bytes:
@@ -164,10 +166,12 @@ def _literals(layout: Layout, kinds: Sequence[str], tellers: Sequence[str], abou
         ',"New":',
         ',"RelativeChange":',
         ',"SourceTime":"',
-        f'","CommittedAt":"{rfc3339(about.now_us)}","Retracts":"',
+        f',"CommittedAt":"{rfc3339(about.now_us)}","Retracts":"',
         '"}}\n',
         f"\x1fretracted\x1f{about.commit}",
         "null",
+        '","OldSourceTime":',
+        ',"NewSourceTime":',
         *(f'"{kind}","Old":' for kind in kinds),
         *(f',"Field":{_json(field)},"Kind":' for field in fields),
         *(f"\x1f{field}\x1f" for field in fields),

@@ -22,7 +22,7 @@ FIXED_ROOM = 36
 Int32s = npt.NDArray[np.int32]
 
 BEGIN, TIME, SUBJECT, DATA, ENTITY, MATCH_KEY, NEW, RELATIVE, SOURCE_TIME, RETRACTS, END, RETRACTED, NOTHING = range(13)
-DELTA_KINDS, DELTA_FIELDS = 13, 16
+OLD_TIME, NEW_TIME, DELTA_KINDS, DELTA_FIELDS = 13, 14, 15, 18
 """The literals of a delta's line, by number: one for each kind from DELTA_KINDS on, for each field from DELTA_FIELDS
 on; then each field's name as a part of what an id is the hash of, then one for each teller. RETRACTED: the end of what
 a retraction's id is the hash of; NOTHING: null."""
@@ -157,6 +157,8 @@ class ToldColumns(NamedTuple):
     event: Int64s
     us: Int64s
     source: Int64s
+    old_us: Int64s
+    new_us: Int64s
 
 
 class DeltaRoom(NamedTuple):

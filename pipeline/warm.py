@@ -102,7 +102,8 @@ def _tell(functions: Functions, state: TypeState, record: Rows, passed: Passed, 
     about = About("tenant", 1, 1, 0, Placing(2))
     row = passed.row
     position = record.event[row], record.us[row], record.rr[row]
-    deltas = DeltaRows(record.entity[row], passed.field, passed.kind, passed.old, passed.new, *position, passed.source)
+    values = record.entity[row], passed.field, passed.kind, passed.old, passed.new
+    deltas = DeltaRows(*values, *position, passed.source, passed.old_us, passed.new_us)
     told = tell_deltas_by_machine(functions, state, deltas, texts, about)
     retracted = tell_deltas_by_machine(functions, state, deltas, texts, about, retracted_by=2)
     golden = tell_entities_by_machine(functions, state, record.entity, texts, about)

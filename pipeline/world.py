@@ -85,6 +85,8 @@ class DeltaRows(NamedTuple):
 
     entity, field, old, new, event (text lane of the cause's id), us, rr: int64; kind: int8;
     source: int64, the index of the source whose value won (of the row's source, when removed).
+    old_us, new_us: int64, the source times at which the old and the new value were said last by the sources that they
+    come from; NULL where there is no value, or its source is no longer known.
     """
 
     entity: Int64s
@@ -96,13 +98,15 @@ class DeltaRows(NamedTuple):
     us: Int64s
     rr: Int64s
     source: Int64s
+    old_us: Int64s
+    new_us: Int64s
 
     @classmethod
     def joined(cls, parts: Sequence[DeltaRows]) -> DeltaRows:
         """Many rounds' deltas as one."""
         if not parts:
             empty = np.zeros(0, np.int64)
-            return cls(empty, empty, empty.astype(np.int8), empty, empty, empty, empty, empty, empty)
+            return cls(empty, empty, empty.astype(np.int8), *[empty] * (len(cls._fields) - 3))
         return cls._make(np.concatenate(columns) for columns in zip(*parts, strict=True))
 
     def where(self, keep: Bools) -> DeltaRows:

@@ -58,6 +58,7 @@ class Reference:
         self.said: dict[tuple[str, str, str], tuple[tuple[int, int, int], object]] = {}
         self.golden: dict[str, dict[str, object]] = {}
         self.deltas: set[tuple[object, ...]] = set()
+        self.times: dict[tuple[object, ...], tuple[int | None, int | None]] = {}  # of the old and the new values
         self.series: dict[str, tuple[int, float, float]] = {}
         self.open: dict[tuple[str, str], dict[str, object]] = {}
         self.held: dict[tuple[str, str], bool] = {}
@@ -74,6 +75,7 @@ class Reference:
 
     def _say(self, event: Event) -> None:
         position = (event.us, event.rr, event.tie)
+        said_before = {name: self._said_us(event.entity, name) for name in self.fields}
         given = dict.fromkeys(self.fields, "gone") if event.op == "delete" else dict(event.values)
         for name, value in given.items():
             slot = (event.entity, event.source, name)
@@ -84,7 +86,9 @@ class Reference:
         self.golden[event.entity] = after
         changed = {name: (before.get(name), after[name]) for name in self.fields if before.get(name) != after[name]}
         for name, (old, new) in changed.items():
-            self.deltas.add((event.entity, name, event.id, old, new))
+            delta = (event.entity, name, event.id, old, new)
+            self.deltas.add(delta)
+            self.times[delta] = said_before[name], self._said_us(event.entity, name)
         self._rules(event, after, changed)
 
     def _candidates(self, entity: str, name: str) -> dict[str, tuple[tuple[int, int, int], object]]:
@@ -96,11 +100,16 @@ class Reference:
 
     def _survivor(self, entity: str, name: str) -> object:
         found = self._candidates(entity, name)
-        if not found:
-            return None
-        if name in WITH_AMOUNT and self._winner(entity, "amount") in found:
-            return found[self._winner(entity, "amount")][1]
-        return found[self._winner(entity, name)][1]
+        return found[self._origin(entity, name)][1] if found else None
+
+    def _said_us(self, entity: str, name: str) -> int | None:
+        found = self._candidates(entity, name)
+        return found[self._origin(entity, name)][0][0] if found else None
+
+    def _origin(self, entity: str, name: str) -> str:
+        if name in WITH_AMOUNT and self._winner(entity, "amount") in self._candidates(entity, name):
+            return self._winner(entity, "amount")
+        return self._winner(entity, name)
 
     def _winner(self, entity: str, name: str) -> str:
         found = self._candidates(entity, name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import batched
 from typing import Any
 
 import numpy as np
@@ -145,6 +146,24 @@ def test_any_order_duplication_and_batching_ends_in_the_same_truth(seed: int, mo
             at += size
         run.tick()
         _check(run, reference)
+
+
+@pytest.mark.parametrize("mode", ["off", "wait"])
+@pytest.mark.parametrize("seed", range(8))
+def test_a_delta_tells_when_its_values_were_said(seed: int, mode: compiled.Mode) -> None:
+    """Both, as the row-by-row reference says: of a history that comes in order, whatever the batches."""
+    compiled.use(mode)
+    events = sorted(history(seed, events=120))
+    for size in (1, 7, len(events)):
+        state, texts = TypeState(plan()), Texts()
+        times: dict[tuple[object, ...], tuple[int | None, ...]] = {}
+        for some in batched(events, size, strict=False):
+            told = state.process(rows_of(some, state, texts), texts, 0).deltas
+            for delta, *us in zip(
+                _delta_set(told, state, texts), told.old_us.tolist(), told.new_us.tolist(), strict=True
+            ):
+                times[delta] = tuple(None if one == NULL else one for one in us)
+        assert times == _reference(events).times
 
 
 def test_the_histories_hold_what_they_are_meant_to_test() -> None:

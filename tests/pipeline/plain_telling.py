@@ -42,6 +42,8 @@ class DeltaRow(msgspec.Struct):
     Source: str
     CauseId: str
     SourceTime: str
+    OldSourceTime: str | None
+    NewSourceTime: str | None
     CommittedAt: str
     Retracts: str
 
@@ -100,7 +102,8 @@ class PlainTelling:
     def _deltas(self, state: TypeState, told: DeltaRows, *, retracted: bool = False) -> None:
         layout, texts = state.plan.layout, self.texts
         ids, match_keys = state.ids.names, state.match_keys
-        for entity, number, kind, old, new, event, us, _, source in zip(*(c.tolist() for c in told), strict=True):
+        columns = zip(*(column.tolist() for column in told), strict=True)
+        for entity, number, kind, old, new, event, us, _, source, old_us, new_us in columns:
             field = layout.fields[number]
             was = value_of(field.kind, field.scale, old, texts)
             now = value_of(field.kind, field.scale, new, texts)
@@ -120,6 +123,8 @@ class PlainTelling:
                 Source=layout.sources[source],
                 CauseId=cause,
                 SourceTime=_time(us),
+                OldSourceTime=None if old_us == NULL else _time(old_us),
+                NewSourceTime=None if new_us == NULL else _time(new_us),
                 CommittedAt=self.now,
                 Retracts=delta if retracted else "",
             )

@@ -63,4 +63,5 @@ def _passed(judged: np.ndarray[Any, Any], drift: np.ndarray[Any, Any], scores: n
     observed = Observed(np.full(count, 3), judged[:count], *[scores] * 5)
     fresh = np.zeros(len(judged), np.bool_)
     golden = np.zeros((len(judged), len(LAYOUT.fields)), np.int64)
-    return Passed(judged, golden, fresh, drift, none, none, none.astype(np.int8), none, none, none, observed)
+    deltas = none, none, none.astype(np.int8), *[none] * 5
+    return Passed(judged, golden, fresh, drift, *deltas, observed)

@@ -51,7 +51,7 @@ _DELTAS = st.lists(st.tuples(*[st.integers(0, 2)] * 5), max_size=30)
 def _deltas(said: list[tuple[int, ...]]) -> DeltaRows:
     entity, field, old, new, event = np.array(said, np.int64).reshape(-1, 5).T
     other = np.arange(len(said))
-    return DeltaRows(entity, field, other.astype(np.int8), old, new, event, other, other, other)
+    return DeltaRows(entity, field, other.astype(np.int8), old, new, event, *[other] * 5)
 
 
 @settings(deadline=None)
