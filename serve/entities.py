@@ -66,7 +66,9 @@ class Delta(msgspec.Struct, frozen=True):
     old: str
     new: str
     source: str
-    source_time: str
+    source_time: str  # of what caused it
+    old_source_time: str  # when the old value had been said last; "" where there was none, or nobody knows
+    new_source_time: str  # the same of the new one: earlier than the cause where that lets another source's value win
     committed_at: str
     retracts: str
     retracted: bool
@@ -263,6 +265,8 @@ def _delta(row: Row) -> Delta:
         new=_text(row["New"]),
         source=_text(row["Source"]),
         source_time=_text(row["SourceTime"]),
+        old_source_time=_text(row["OldSourceTime"]),
+        new_source_time=_text(row["NewSourceTime"]),
         committed_at=_text(row["CommittedAt"]),
         retracts=_text(row["Retracts"]),
         retracted=bool(row["IsRetracted"]),

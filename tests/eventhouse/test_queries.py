@@ -124,6 +124,10 @@ async def test_history_tells_each_delta_once_and_which_were_taken_back(world: Se
     """Newest first; the delta that a later one retracts says so."""
     rows = await ask(world, "entity_history")
     assert [(row["DeltaId"], row["IsRetracted"]) for row in rows] == [("d1", False), ("d3", False), ("d2", True)]
+    said = NOW - 40 * SECOND
+    assert [rows[0][name] for name in ("SourceTime", "OldSourceTime", "NewSourceTime")] == [
+        rfc3339(at) for at in (said, said - 60 * MINUTE, said - MINUTE)
+    ]
 
 
 async def test_findings_tell_when_drift_began_and_ended_and_leave_out_what_was_taken_back(world: Services) -> None:

@@ -131,7 +131,7 @@ def finding(name: str, kind: str, at: int) -> dict[str, object]:
 
 
 def delta(name: str, tax_id: str, field: str, old: str, new: str, at: int, retracts: str = "") -> dict[str, object]:
-    """A Deltas row."""
+    """A Deltas row: its old value had been said an hour before, its new one a minute."""
     return {
         "DeltaId": name,
         "Tenant": TENANT,
@@ -145,6 +145,8 @@ def delta(name: str, tax_id: str, field: str, old: str, new: str, at: int, retra
         "Source": "erp",
         "CauseId": "e2",
         "SourceTime": rfc3339(at),
+        "OldSourceTime": rfc3339(at - 60 * MINUTE),
+        "NewSourceTime": rfc3339(at - MINUTE),
         "CommittedAt": rfc3339(at + SECOND),
         "Retracts": retracts,
     }

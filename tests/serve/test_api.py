@@ -204,6 +204,8 @@ async def test_an_entity_tells_where_every_value_comes_from(client: httpx.AsyncC
         ("bureau", "123456789"),
     ]
     assert [each["id"] for each in told["history"]] == ["d1", "d3", "d2"]
+    newest = told["history"][0]
+    assert newest["old_source_time"] < newest["new_source_time"] < newest["source_time"]
     assert [each["rule"] for each in told["alerts"]] == ["credit-limit-halved"]
 
 
@@ -213,9 +215,10 @@ async def test_the_page_parts_what_changed_from_what_was_taken_back(client: http
     shown = (await client.get(f"/entities/{HALVED}")).text
     standing, _, taken = shown.partition('<details id="taken-back">')
     assert standing.count('<td class="old">') == 1
-    assert '<td class="old">50,000.00</td>' in standing
+    assert '<td class="old">50,000.00<span class="why">said <time' in standing
+    assert '<td class="value">25,000.00<span class="why">said <time' in standing
     assert taken.count('<td class="old">') == 1
-    assert '<td class="old">Bremen</td>' in taken
+    assert '<td class="old">Bremen<span class="why">said <time' in taken
     other = (await client.get(f"/entities/{company_id('318224907')}")).text
     assert "taken-back" not in other
 
