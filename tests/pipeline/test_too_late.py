@@ -99,7 +99,11 @@ async def test_a_source_that_ranks_first_wins_however_late_it_comes(stage: Stage
     await stage.tell(event(50, "e0", "erp", amount=20_000, terms="net 60"))
     assert (await golden(stage.services))["e0"] == {"name": "Anna", "amount": "200.00", "terms": "net 30"}
     assert await stage.deltas() - before == {("changed", "amount", "event-50-e0", "600.00", "200.00")}
-    assert {rule for entity, rule in await open_alerts(stage.services) if entity == "e0"} == {"halved", "terms"}
+    assert {rule for entity, rule in await open_alerts(stage.services) if entity == "e0"} == {
+        "amounts",
+        "halved",
+        "terms",
+    }
 
 
 async def test_what_came_too_late_stays_told_when_what_came_after_it_is_worked_out_again(stage: Stage) -> None:
