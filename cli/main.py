@@ -251,10 +251,13 @@ def data_of(seed: int | None) -> Path:
 def _dead_letters(options: argparse.Namespace) -> int:
     from flockiq.cli import dead_letters  # noqa: PLC0415 - loads the services
     from flockiq.serve.deadletters import Filter  # noqa: PLC0415 - likewise
+    from flockiq.shared.replay import HUBS  # noqa: PLC0415 - likewise
 
     where = dead_letters.Options(options.data, options.config, options.url, options.json)
     if options.verb == "show":
         return dead_letters.show_one(where, options.id)
+    if options.stage not in ("", *HUBS):
+        raise FlockIQError(f"There is no stage {options.stage!r}: records are set aside by {', '.join(HUBS)}.")
     which = Filter(stage=options.stage, source=options.source, stream=options.stream)
     if options.verb == "list":
         return dead_letters.show_list(where, replace(which, state=options.state), options.limit)

@@ -11,7 +11,7 @@ from flockiq.merge.mapping import MISSING, StreamPlan, mapped
 from flockiq.merge.match import Places
 from flockiq.merge.records import Records
 from flockiq.shared import wire
-from flockiq.shared.lines import UNREADABLE
+from flockiq.shared.faults import UNREADABLE
 from flockiq.shared.tombstones import NEVER, Stored, Tombstones, digest
 
 Counts = dict[str, int]

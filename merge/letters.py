@@ -9,7 +9,8 @@ import msgspec
 
 from flockiq.shared import wire
 from flockiq.shared.deadletters import DeadLetter
-from flockiq.shared.lines import UNREADABLE, Bad, Decoded, Decoders, why
+from flockiq.shared.faults import UNREADABLE, fault_of
+from flockiq.shared.lines import Bad, Decoded, Decoders
 
 STAGE = "merge"
 DECODERS: Decoders = {
@@ -41,12 +42,13 @@ def no_record(after: msgspec.Raw) -> tuple[str, str]:
     try:
         members = _object(after)
     except UNREADABLE as error:
-        return "", f"the record is no JSON object: {why(error)[1]}"
+        fault = fault_of(after, error)
+        return (fault.field, fault.reason) if fault.field else ("", f"the record is no JSON object: {fault.reason}")
     for name, raw in members.items():
         try:
             _value(raw)
         except UNREADABLE as error:
-            return name, why(error)[1]
+            return name, fault_of(raw, error).reason
     return "", "the record is no JSON object"
 
 
@@ -68,8 +70,9 @@ def _letter(misfit: Misfit, number: int, now_us: int) -> DeadLetter:
 def _unreadable(bad: Bad, now_us: int) -> DeadLetter:
     return DeadLetter(
         stage=STAGE,
-        source="",
-        stream="",
+        source=bad.whose.source,
+        stream=bad.whose.stream,
+        key=bad.whose.key,
         field=bad.field,
         line=bad.line,
         reason=bad.reason,

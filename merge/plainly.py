@@ -15,8 +15,8 @@ from flockiq.merge.mapping import Mapped, StreamPlan, encoded, mapped_columns, r
 from flockiq.merge.match import Placing
 from flockiq.merge.records import Records
 from flockiq.shared import wire
+from flockiq.shared.faults import UNREADABLE
 from flockiq.shared.lanes import Int64s
-from flockiq.shared.lines import UNREADABLE
 
 Came = Sequence[tuple[int, wire.Change]]
 """Changes, each behind its place among all of its batch."""

@@ -20,12 +20,12 @@ from flockiq.pipeline.types import TypeState
 from flockiq.shared import wire
 from flockiq.shared.deadletters import DeadLetter
 from flockiq.shared.errors import BadRecord
+from flockiq.shared.faults import UNREADABLE, fault_of
 from flockiq.shared.fields import Field as Canonical
 from flockiq.shared.fields import canonical
 from flockiq.shared.lanes import ABSENT, NULL, Int64s, Scalar, Texts, lane_of
 from flockiq.shared.layout import Field, Layout
 from flockiq.shared.lines import (
-    UNREADABLE,
     Bad,
     Decoded,
     Decoders,
@@ -33,7 +33,6 @@ from flockiq.shared.lines import (
     decode_lines,
     decode_text,
     unpacked,
-    why,
 )
 from flockiq.shared.positions import event_lane, is_id, own_key, signed_rest
 from flockiq.shared.rows import ACTION, DELETE, UPSERT, VOID, Rows
@@ -246,7 +245,8 @@ def _one_by_one(
         try:
             said = _fields.decode(line.data.fields)
         except UNREADABLE as error:
-            bad[row] = why(error)
+            fault = fault_of(line.data.fields, error)
+            bad[row] = fault.field, fault.reason
             continue
         for number, field in enumerate(layout.fields):
             if field.name not in said:
@@ -267,7 +267,7 @@ def _lane(field: Field, raw: msgspec.Raw, texts: Texts) -> int:
             said = canonical(Canonical(field.name, field.kind, field.scale), msgspec.json.decode(raw))
         return lane_of(field.kind, field.scale, said, texts)
     except UNREADABLE as error:
-        raise BadRecord(why(error)[1], field=field.name) from error
+        raise BadRecord(fault_of(raw, error).reason, field=field.name) from error
     except (ValueError, TypeError, OverflowError) as error:
         raise BadRecord(f"is no {field.kind}: {str(error)[:_SHOWN]}", field=field.name) from error
 
@@ -332,8 +332,9 @@ def _letter(now_us: int, misfit: Misfit, number: int) -> DeadLetter:
 def _unreadable(bad: Bad, now_us: int) -> DeadLetter:
     return DeadLetter(
         stage=STAGE,
-        source="",
-        stream="",
+        source=bad.whose.source,
+        stream=bad.whose.stream,
+        key=bad.whose.key,
         field=bad.field,
         line=bad.line,
         reason=bad.reason,

@@ -118,7 +118,9 @@ async def replay(services: Services, config: Config, letter_id: str, now_us: int
 async def _found(services: Services, letter_id: str) -> tuple[Row, Kept]:
     rows = await ask(services, "dead_letter", id=letter_id)
     if not rows:
-        raise NotFound(f"there is no dead letter {letter_id!r}")
+        raise NotFound(
+            f"there is no dead letter {letter_id!r} (the list tells which there are, also of those replayed)"
+        )
     return rows[0], await exhume(services, str(rows[0]["Path"]))
 
 

@@ -6,7 +6,6 @@ again line by line: the others count, wherever the bad one stands.
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -16,12 +15,10 @@ import zstandard
 
 from flockiq.shared import wire
 from flockiq.shared.errors import BadRecord
+from flockiq.shared.faults import UNREADABLE, Whose, fault_of, whose
 
 type Decoders = Mapping[str, msgspec.json.Decoder[Any]]
 """What decodes the lines of each kind that a hub takes."""
-
-UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-"""What decoding bytes that somebody else wrote may raise."""
 
 _SHOWN = 80  # characters of a kind that nobody knows
 
@@ -33,6 +30,7 @@ class Bad(NamedTuple):
     field: str  # dotted; "" when it is no JSON at all
     reason: str
     body: bytes
+    whose: Whose = Whose()
 
 
 class Decoded:
@@ -133,28 +131,15 @@ def decode_lines(numbered: Iterable[tuple[int, bytes]], decoders: Decoders, foun
         try:
             kind = _kind(line).type
             if kind not in decoders:
-                bad.append(Bad(number, "type", f"{kind[:_SHOWN]!r} is none of {', '.join(decoders)}", line))
+                reason = f"{kind[:_SHOWN]!r} is none of {', '.join(decoders)}"
+                bad.append(Bad(number, "type", reason, line, whose(line)))
                 continue
             lines, numbers = good[kind]
             lines.append(decoders[kind].decode(line))
             numbers.append(number)
         except UNREADABLE as error:
-            bad.append(Bad(number, *why(error), line))
+            fault = fault_of(line, error)
+            bad.append(Bad(number, fault.field, fault.reason, line, fault.whose))
     for kind, (lines, numbers) in good.items():
         found.add(kind, lines, numbers)
     return any(numbers for _, numbers in good.values()), bad
-
-
-_PLACE = re.compile(r" - at `\$\.?(?P<place>.*)`$", re.DOTALL)
-_MISSING = re.compile(r"missing required field `(?P<name>[^`]*)`")
-
-
-def why(error: Exception) -> tuple[str, str]:
-    """What a decoder says of a line: (field, reason)."""
-    if isinstance(error, RecursionError):
-        return "", "is nested too deeply"
-    text = str(error)
-    place = _PLACE.search(text)
-    missing = _MISSING.search(text)
-    field = ".".join(filter(None, (place["place"] if place else "", missing["name"] if missing else "")))
-    return field, _PLACE.sub("", text)

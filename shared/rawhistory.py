@@ -15,8 +15,8 @@ import xxhash
 import zstandard
 
 from flockiq.shared.errors import NotFound, StateCorrupt
+from flockiq.shared.faults import UNREADABLE
 from flockiq.shared.instants import rfc3339
-from flockiq.shared.lines import UNREADABLE
 from flockiq.shared.ports import Blobs
 
 PREFIX: Final = "raw/"

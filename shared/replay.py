@@ -24,6 +24,7 @@ from flockiq.shared.config.model import Config
 from flockiq.shared.config.sources import Source
 from flockiq.shared.deadletters import Kept
 from flockiq.shared.errors import BadRecord, NotFound
+from flockiq.shared.faults import UNREADABLE
 from flockiq.shared.ports import OutgoingEvent
 from flockiq.shared.positions import bucket, hash_id, record_key
 from flockiq.shared.services import Services
@@ -59,8 +60,6 @@ _action = msgspec.json.Decoder(wire.Action).decode
 _override = msgspec.json.Decoder(wire.Override).decode
 _kind = msgspec.json.Decoder(wire.Kind).decode
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-
-_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 async def way_back(services: Services, config: Config, kept: Kept) -> WayBack:
@@ -116,7 +115,7 @@ def _packed(kind: str, placed: Sequence[tuple[str, bytes]], partitions: int) -> 
 def _read[Line](decode: Callable[[bytes], Line], line: bytes, hub: str) -> Line:
     try:
         return decode(line)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         reason = str(error)[:200]
         raise NotReplayable(f"it is no line that hub {hub} takes ({reason}). {_SEND_AGAIN}") from error
 
@@ -159,7 +158,7 @@ def _source_of(config: Config, kept: Kept) -> Source:
 def _must_be_record(kept: Kept, source: Source) -> None:
     try:
         _object(kept.body)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         reason = "it is no JSON object, so no record"
         if source.files is not None:
             raise NotReplayable(f"{reason}: a row of a file. Mend the file and put it there again.") from error

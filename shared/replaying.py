@@ -17,8 +17,8 @@ from msgspec.structs import replace
 from flockiq.shared import rawhistory, wire
 from flockiq.shared.erased import remembered, send
 from flockiq.shared.errors import NotFound
+from flockiq.shared.faults import UNREADABLE
 from flockiq.shared.instants import rfc3339
-from flockiq.shared.lines import UNREADABLE
 from flockiq.shared.ports import OutgoingEvent
 from flockiq.shared.positions import bucket, record_key
 from flockiq.shared.services import Services

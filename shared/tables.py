@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from flockiq.shared.errors import BadRecord, ConfigError, NotFound, Problem
-from flockiq.shared.lines import UNREADABLE
+from flockiq.shared.faults import UNREADABLE
 
 type Columns = Mapping[str, str]
 """A table's columns and their KQL types, in order."""

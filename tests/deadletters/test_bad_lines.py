@@ -32,8 +32,15 @@ CHANGES: Mapping[str, Bad] = {
     "a record that is a list": (change("x", b"[1]"), "", "the record is no JSON object"),
     "bytes that are no text": (change("x", b'{"name": "a\xff\xfeb"}'), "name", "'utf-8' codec can't decode byte"),
     "a number beyond all": (change("x", b'{"rating": 1e999}'), "rating", "Number out of range"),
-    "half a character": (change("x", b'{"name": "\\ud800"}'), "", ""),
-    "not a number": (change("x", b'{"limit": NaN}'), "", "JSON is malformed"),
+    "half a character": (change("x", b'{"name": "\\ud800"}'), "name", "holds half of a surrogate pair"),
+    "half a character within": (
+        change("x", b'{"notes": {"a": ["b\\udc00c"]}}'),
+        "notes.a",
+        "holds half of a surrogate",
+    ),
+    "half a character in a name": (change("x", b'{"n\\ud800": 1}'), "", "holds half of a surrogate pair"),
+    "not a number": (change("x", b'{"limit": NaN}'), "limit", "NaN is no number in JSON (send null"),
+    "no end of it": (change("x", b'{"rating": 1, "limit": -Infinity}'), "limit", "-Infinity is no number in JSON"),
     "nested without end": (change("x", b'{"notes": ' + b"[" * DEEP + b"]" * DEEP + b"}"), "", "is nested too deeply"),
     "not a number, in words": (change("x", {"limit": "NaN"}), "limit", "'NaN'"),
     "infinite": (change("x", {"rating": "Infinity"}), "rating", "'Infinity'"),
@@ -54,6 +61,9 @@ CHANGES: Mapping[str, Bad] = {
     ),
     "no such day": (change("x", {"since": "2024-02-30"}), "since", "'2024-02-30'"),
 }
+
+NAMELESS = {"broken off", "not JSON", "not text", "an array", "nested without end"}
+"""Those of which it can't be read whose records they are."""
 
 ODD = {
     "year-9999": {"name": "late", "seen": "9999-12-31T23:59:59Z", "since": "9999-12-31"},
@@ -85,6 +95,8 @@ async def test_bad_changes_are_told_one_by_one_and_the_good_ones_count(world: Wo
         assert told[name].reason.startswith(reason), name
         assert told[name].reason, name
         assert told[name].stage == "merge"
+        assert told[name].source == ("" if name in NAMELESS else "web"), name
+        assert told[name].key or name in NAMELESS | {"a field missing"}, name
 
 
 async def test_strange_records_that_are_right_are_processed(world: World) -> None:
@@ -133,7 +145,8 @@ RESOLVED: Mapping[str, Bad] = {
     "a text of 1 MB": (resolved("x", {"name": "a" * 1_000_000}), "", "its fields have 1,000,0"),
     "bytes that are no text": (resolved("x", b'{"name": "a\xff\xfeb"}'), "name", "'utf-8' codec can't decode byte"),
     "json that is none": (resolved("x", {"notes": [1]}), "notes", "Expected `str | null`, got `array`"),
-    "not a number": (resolved("x", b'{"rating": NaN}'), "", "JSON is malformed"),
+    "not a number": (resolved("x", b'{"rating": NaN}'), "rating", "NaN is no number in JSON"),
+    "half a character": (resolved("x", b'{"name": "\\ud800"}'), "name", "holds half of a surrogate pair"),
     "beyond all numbers": (resolved("x", b'{"rating": 1e999}'), "rating", "Number out of range"),
     "nested without end": (resolved("x", b"[" * DEEP + b"]" * DEEP), "", "is nested too deeply"),
     "fields that are a list": (resolved("x", b"[1]"), "", "Expected `object`, got `array`"),

@@ -155,6 +155,7 @@ def test_an_address_is_told_while_the_app_runs_only(tmp_path: Path) -> None:
         (("list", "--url", "file:///etc/passwd"), "is no address of an app"),
         (("list", "--url", "http://example.com"), "is sent over https only"),
         (("list", "--url", "http://127.0.0.1:9"), "does FlockIQ run there?"),
+        (("list", "--stage", "mrege"), "There is no stage 'mrege': records are set aside by capture, merge,"),
         (("replay",), "Say which to replay"),
         (("replay", "some-id", "--all"), "not both"),
     ],
