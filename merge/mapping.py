@@ -6,6 +6,7 @@ canonical form at once. What does not fit is told per row with the field and the
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
@@ -115,7 +116,8 @@ def _plan(source: str, stream: str, mapping: Mapping[str, str | FieldFrom], enti
 def _field(field: Field, given: str | FieldFrom) -> FieldPlan:
     if isinstance(given, str):
         return FieldPlan(field, tuple(given.split(".")), {}, None, "")
-    return FieldPlan(field, tuple(given.from_.split(".")), given.values, given.default, given.format)
+    zoned = dataclasses.replace(field, zone=given.zone or "")
+    return FieldPlan(zoned, tuple(given.from_.split(".")), given.values, given.default, given.format)
 
 
 def mapped(plan: StreamPlan, records: Sequence[Record], whole: Sequence[bool]) -> Mapped:

@@ -14,6 +14,7 @@ from flockiq.shared.instants import calendar_date, instant_us, rfc3339, zone_inf
 
 FieldType = Literal["string", "decimal", "float", "integer", "boolean", "date", "timestamp", "json"]
 NUMERIC: tuple[FieldType, ...] = ("decimal", "float", "integer")
+TIMED: tuple[FieldType, ...] = ("date", "timestamp")
 
 Value = str | int | float | bool | None
 """A canonical value."""

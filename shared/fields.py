@@ -32,6 +32,7 @@ from flockiq.shared.canonical import (
     MAX_SCALE,
     MAX_TEXT,
     NUMERIC,
+    TIMED,
     Field,
     FieldType,
     Value,
@@ -40,7 +41,18 @@ from flockiq.shared.canonical import (
 from flockiq.shared.errors import BadRecord
 from flockiq.shared.instants import EARLIEST_US
 
-__all__ = ["LIMIT", "MAX_SCALE", "MAX_TEXT", "NUMERIC", "Field", "FieldType", "Value", "canonical", "canonical_column"]
+__all__ = [
+    "LIMIT",
+    "MAX_SCALE",
+    "MAX_TEXT",
+    "NUMERIC",
+    "TIMED",
+    "Field",
+    "FieldType",
+    "Value",
+    "canonical",
+    "canonical_column",
+]
 
 
 def canonical(field: Field, value: object) -> Value:

@@ -49,7 +49,9 @@ def instant_us(value: object, zone: dt.tzinfo | None = None) -> int:
         moment = _iso(text)
         if moment.tzinfo is None:
             if zone is None:
-                raise ValueError("has no time zone, and none is declared for it")
+                raise ValueError(
+                    "has no time zone (end it with Z or an offset such as +01:00, or give the field a zone)"
+                )
             moment = moment.replace(tzinfo=zone)
         return _bounded((moment - _EPOCH) // _MICROSECOND)
     if isinstance(value, int | float) and not isinstance(value, bool):

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from flockiq.shared.config.durations import Duration
-from flockiq.shared.config.names import FIELDS_TAKEN, SUBJECTS_TAKEN, Expression, FieldName, Line, Model, Name
+from flockiq.shared.config.names import FIELDS_TAKEN, SUBJECTS_TAKEN, Expression, FieldName, Line, Model, Name, Zone
 from flockiq.shared.fields import MAX_SCALE, FieldType
-from flockiq.shared.instants import zone_info
 from flockiq.shared.layout import HOURS
 
 Strategy = Literal["rank", "recent", "complete", "longest", "highest", "lowest", "frequent"]
@@ -21,14 +20,6 @@ Season = Literal["hour_of_week"]
 
 MAX_FIELDS = 200
 SEASONAL_ALPHA = 0.03  # of hourly values: a day and a half, so that the level does not chase the hours
-
-
-def _known_zone(name: str) -> str:
-    zone_info(name)
-    return name
-
-
-Zone = Annotated[str, StringConstraints(min_length=1, max_length=64), AfterValidator(_known_zone)]
 
 
 class FieldModel(Model):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
+
+from flockiq.shared.instants import zone_info
 
 _FIELD: Final = r"^[a-z][a-z0-9_]{0,62}$"
 _NAME: Final = r"^[a-z][a-z0-9_-]{0,62}$"
@@ -13,6 +15,18 @@ FieldName = Annotated[str, StringConstraints(pattern=_FIELD)]
 Name = Annotated[str, StringConstraints(pattern=_NAME)]
 Line = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f]*$")]
 Expression = Annotated[str, StringConstraints(min_length=1, max_length=4000)]
+
+
+def _known_zone(name: str) -> str:
+    try:
+        zone_info(name)
+    except ValueError as error:
+        raise ValueError(f"{error} | an IANA name, such as Europe/Berlin") from error
+    return name
+
+
+Zone = Annotated[str, StringConstraints(min_length=1, max_length=64), AfterValidator(_known_zone)]
+"""An IANA time zone that is known here, such as Europe/Berlin."""
 
 SPELLED: Final = {
     _FIELD: "small letters, digits and _, at most 63, a letter first",

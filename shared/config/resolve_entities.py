@@ -10,8 +10,8 @@ from flockiq.shared.config.entities import DriftModel, EntityFile
 from flockiq.shared.config.findings import Findings
 from flockiq.shared.config.model import Entity
 from flockiq.shared.config.problems import did_you_mean
-from flockiq.shared.config.sources import SourceFile
-from flockiq.shared.fields import NUMERIC, Field
+from flockiq.shared.config.sources import FieldFrom, SourceFile
+from flockiq.shared.fields import NUMERIC, TIMED, Field
 from flockiq.shared.lateness import Lateness
 from flockiq.shared.layout import OVERRIDE
 
@@ -55,13 +55,18 @@ def resolve_entity(findings: Findings, document: Document, model: EntityFile, so
 def check_streams(
     findings: Findings, document: Document, model: SourceFile, entities: Mapping[str, tuple[Document, EntityFile]]
 ) -> None:
-    """Every stream's entity type exists, and so do the fields it maps to."""
+    """Every stream's entity type exists, and so do the fields it maps to; only times have a zone."""
     for stream, one in model.streams.items():
         place = ("streams", stream)
         if findings.known(document, (*place, "entity"), [one.entity], entities, "entity type"):
-            for name in one.fields:
-                fields = entities[one.entity][1].fields
-                findings.known(document, (*place, "fields", name), [name], fields, f"field of {one.entity}")
+            fields = entities[one.entity][1].fields
+            for name, given in one.fields.items():
+                where = (*place, "fields", name)
+                if not findings.known(document, where, [name], fields, f"field of {one.entity}"):
+                    continue
+                if isinstance(given, FieldFrom) and given.zone and fields[name].type not in TIMED:
+                    wrong = f"zone means nothing to a {fields[name].type}"
+                    findings.add(document, (*where, "zone"), wrong, "it is for dates and timestamps")
 
 
 def _currencies(findings: Findings, document: Document, fields: Fields) -> None:

@@ -18,7 +18,7 @@ from flockiq.shared.config.describe import Describe
 from flockiq.shared.config.durations import Duration
 from flockiq.shared.config.files import FileFormat, Files
 from flockiq.shared.config.jobs import Job
-from flockiq.shared.config.names import FieldName, Model, Name
+from flockiq.shared.config.names import FieldName, Model, Name, Zone
 from flockiq.shared.config.reading import Columns, Full, Incremental, OnePage, Paginate, Where
 from flockiq.shared.config.secrets import Sent
 from flockiq.shared.config.webhooks import Told, Webhook
@@ -53,6 +53,12 @@ class FieldFrom(Model):
     ]
     default: Annotated[Scalar, Field(description="What stands where the source has nothing.")] = None
     format: Annotated[str, Field(description="How the source writes it, e.g. a date as %d.%m.%Y.")] = ""
+    zone: Annotated[
+        Zone | None,
+        Field(
+            description="Dates and timestamps: where the source's clocks stand, e.g. Europe/Berlin, if it says no zone."
+        ),
+    ] = None
 
 
 class Stream(Model):

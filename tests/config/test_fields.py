@@ -80,6 +80,12 @@ def test_a_timestamp_without_a_zone_or_outside_the_calendar_is_refused(raw: obje
     assert list(canonical_column(Field("f", "timestamp"), [raw])[1]) == [0]
 
 
+def test_a_time_without_a_zone_is_told_the_ways_out() -> None:
+    """The source writes one, or the field is given one where the stream maps it."""
+    with pytest.raises(BadRecord, match=r"has no time zone \(end it with Z or .*, or give the field a zone\)"):
+        value("timestamp", "2024-01-31T08:00:00")
+
+
 def test_a_declared_zone_places_times_that_have_none() -> None:
     """In summer Berlin is two hours ahead; a time that says its zone keeps it."""
     assert canonical(BERLIN, "2024-07-01 10:00:00") == "2024-07-01T08:00:00.000000Z"

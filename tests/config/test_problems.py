@@ -8,6 +8,7 @@ from tests.config.conftest import Written
 
 S, E, R = "sources/erp.yaml", "entities/company.yaml", "rules/company.yaml"
 SURVIVES = "survivorship.fields.name"
+NAMED = "streams.customers.fields.name.zone"
 FIELDS = """fields:
       name: CustomerName
       tax_id: TaxNumber
@@ -81,6 +82,8 @@ MISTAKES = {
     "no way of signing in": (S, "odata_v2", "odata_v2\nauth: {user: x}", 3, "auth", "lacks kind (one of none, bearer,"),
     "a word for a mapping": (S, "odata_v2", "odata_v2\nauth: bearer", 3, "auth", "is no mapping"),
     "a word for a list": (S, "[Customer]", "Customer", 7, "streams.customers.primary_key", "is no list"),
+    "zone of a text": (S, "name: CustomerName", "name: {from: N, zone: UTC}", 10, NAMED, "means nothing to a string"),
+    "no such zone": (S, "name: CustomerName", "name: {from: N, zone: Berlin}", 10, NAMED, "an IANA name, such as"),
     "no fields": (S, FIELDS, "fields: {}\n", 9, "streams.customers.fields", "{} is too short (at least 1)"),
     "a name with a space": (S, "source: erp", "source: My ERP", 1, "source", "can't be a name (small letters"),
     "too often": (S, "odata_v2", "odata_v2\nevery: 0s", 3, "every", "is too short a time (at least 100ms)"),

@@ -36,6 +36,7 @@ fields:
   since: {type: date}
   staff: {type: integer}
   active: {type: boolean}
+  seen: {type: timestamp}
 survivorship:
   default: [rank]
   ranks: {default: [erp, web]}
@@ -66,6 +67,7 @@ streams:
       since: {from: Since, format: "%d.%m.%Y"}
       staff: Staff
       active: Active
+      seen: {from: Seen, zone: Europe/Berlin}
   orders:
     pattern: "*.csv"
     format: {kind: csv}

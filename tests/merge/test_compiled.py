@@ -64,6 +64,8 @@ _VALUES = {
     "date": st.one_of(st.dates().map(str), st.sampled_from(["2023-02-29", "2024-02-29", "20240131", "x"])),
     "timestamp": _TIMES,
     "code": st.sampled_from(["1", 1, True, "x", None, "2"]),
+    "local": st.one_of(_TIMES, st.datetimes().map(lambda at: at.isoformat(timespec="seconds"))),
+    "midnight": st.one_of(_TIMES, st.sampled_from(["2024-01-31", "2024-01-30T23:00:00Z", "2024-01-31T00:00:00"])),
     "own": st.sampled_from(["31.12.2024", "2024-12-31", "32.12.2024", None, 7]),
     "deep": st.one_of(
         st.fixed_dictionaries({"er": st.one_of(st.fixed_dictionaries({"st": _TEXTS}), _ANY)}),
@@ -77,6 +79,8 @@ _WIDE = PLAN._replace(
         *PLAN.fields,
         FieldPlan(Field("code", "string"), ("code",), {"1": "one", "true": "yes"}, None, ""),
         FieldPlan(Field("own", "date"), ("own",), {}, None, "%d.%m.%Y"),
+        FieldPlan(Field("local", "timestamp", zone="Europe/Berlin"), ("local",), {}, None, ""),
+        FieldPlan(Field("midnight", "date", zone="Europe/Berlin"), ("midnight",), {}, None, ""),
         FieldPlan(Field("deep", "string"), ("deep", "er", "st"), {}, "none", ""),
         FieldPlan(Field("placed", "string"), ("placed",), {}, None, ""),
     ),

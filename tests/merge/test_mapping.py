@@ -44,6 +44,20 @@ def test_a_declared_format_reads_what_it_fits(changes: Changes, given: object, d
     assert told(changes, {"Since": given})["since"] == date
 
 
+@pytest.mark.parametrize(
+    ("given", "moment"),
+    [
+        ("2024-01-31T08:00:00", "2024-01-31T07:00:00.000000Z"),
+        ("2024-07-31T08:00:00", "2024-07-31T06:00:00.000000Z"),
+        ("2024-07-31T08:00:00Z", "2024-07-31T08:00:00.000000Z"),
+        ("2024-07-31T08:00:00-05:00", "2024-07-31T13:00:00.000000Z"),
+    ],
+)
+def test_a_time_without_a_zone_is_in_the_one_its_field_is_given(changes: Changes, given: str, moment: str) -> None:
+    """Summer and winter alike; a time that names its own zone keeps it."""
+    assert told(changes, {"Seen": given})["seen"] == moment
+
+
 def test_a_dotted_path_reaches_into_objects(changes: Changes) -> None:
     """An object that is null is null; one that is no object holds nothing."""
     assert told(changes, {"address": {"tax": {"id": "DE1"}}})["tax_id"] == "DE1"
