@@ -11,8 +11,8 @@ from tempfile import TemporaryDirectory
 
 from flockiq.shared.config.load import load
 from flockiq.shared.config.model import Config, Rule
-from flockiq.shared.errors import ConfigError, Problem, QueryError
-from flockiq.shared.services import connect
+from flockiq.shared.errors import ConfigError, Problem, QueryError, Undeclared
+from flockiq.shared.services import Services, connect
 from flockiq.shared.settings import Settings
 from flockiq.signal.periodic import rows_holding
 
@@ -63,13 +63,22 @@ async def _refused(rules: Sequence[Rule]) -> list[Problem]:
     with TemporaryDirectory() as folder:
         services = connect(Settings(data=Path(folder)))
         for rule in rules:
-            try:
-                table = await services.analytics.query(rule.query, {"tenant": services.settings.tenant})
-                rows_holding(rule, table.columns, [], 0)
-            except QueryError as error:
-                problems.append(Problem(rule.query_file, 0, f"rule {rule.name}", str(error), ""))
+            found = await _wrong(services, rule, rule.query)
+            problems += [Problem(rule.query_file, 0, f"rule {rule.name}", wrong, "") for wrong in found]
         await services.close()
     return problems
+
+
+async def _wrong(services: Services, rule: Rule, query: str) -> list[str]:
+    """What is wrong with one query; of one that lacks its first line, with the rest too."""
+    try:
+        table = await services.analytics.query(query, {"tenant": services.settings.tenant})
+        rows_holding(rule, table.columns, [], 0)
+    except Undeclared as error:
+        return [str(error), *await _wrong(services, rule, f"{error.line}\n{query}")]
+    except QueryError as error:
+        return [str(error)]
+    return []
 
 
 def _count(number: int, one: str, many: str) -> str:

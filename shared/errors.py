@@ -12,6 +12,7 @@ FlockIQError
 ├── NotFound             what was named does not exist
 ├── StateCorrupt         what a store kept is damaged: restore it, or replay
 ├── QueryError           a query that can't be run, or not within its limits
+│   └── Undeclared           it was given a parameter that it does not declare; says with which line it would
 ├── BadRecord            one record can't be processed: it becomes a dead letter
 └── SourceError          a source answered, and the answer is no use: the slice is not moved on
 
@@ -94,6 +95,15 @@ class StateCorrupt(FlockIQError):
 
 class QueryError(FlockIQError):
     """A query is wrong, asks for what does not exist, or went over a limit; names which."""
+
+
+class Undeclared(QueryError):
+    """A query was given a value for a parameter that it does not declare. ``line`` declares it."""
+
+    def __init__(self, name: str, value: object) -> None:
+        kind = {int: "long", float: "real"}.get(type(value), "string")
+        self.line = f"declare query_parameters({name}:{kind});"
+        super().__init__(f"the query declares no parameter {name}, which it is given (begin it with: {self.line})")
 
 
 class BadRecord(FlockIQError):

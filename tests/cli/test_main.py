@@ -96,6 +96,31 @@ def test_check_runs_the_queries_of_rules(
     assert bool(says) == (f"{tmp_path}/rules/odd.kql: rule odd: " in told)
 
 
+def test_check_says_with_which_line_a_query_begins(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where it does not; and what else is wrong with the query is told as well."""
+    (tmp_path / "rules").mkdir()
+    (tmp_path / "rules" / "odd.kql").write_text("Entitie | project id = EntityId")
+    rule = "rules:\n  odd: {query: odd.kql, key: [id], title: odd}\n"
+    (tmp_path / "rules" / "odd.yaml").write_text(rule)
+    assert main(["check", "--config", str(tmp_path)]) == 1
+    one, other, _ = capsys.readouterr().out.splitlines()
+    assert one == (
+        f"{tmp_path}/rules/odd.kql: rule odd: the query declares no parameter tenant, which it is given "
+        "(begin it with: declare query_parameters(tenant:string);)"
+    )
+    assert "Entitie does not exist" in other
+
+
+def test_the_query_in_the_docs_is_right(tmp_path: Path) -> None:
+    """As people copy it."""
+    (query,) = re.findall(r"```kusto\n(.*?)```", (ROOT / "docs" / "rules.md").read_text("utf-8"), re.DOTALL)
+    (tmp_path / "rules").mkdir()
+    (tmp_path / "rules" / "negative.kql").write_text(query)
+    rule = "rules:\n  negative: {query: negative.kql, key: entity_id, title: odd}\n"
+    (tmp_path / "rules" / "negative.yaml").write_text(rule)
+    assert main(["check", "--config", str(tmp_path)]) == 0
+
+
 def test_check_tells_which_settings_are_whose(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Those of the sample systems are set by `run`; nobody is asked for them."""
     assert set(SET_BY_RUN) == set(ADDRESSES.values())

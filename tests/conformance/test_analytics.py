@@ -169,8 +169,9 @@ async def test_a_query_that_can_not_be_run_says_what_is_wrong(analytics: Analyti
 
 async def test_a_parameter_the_query_does_not_declare_is_refused(analytics: Analytics) -> None:
     """It would be a filter that does nothing."""
-    with pytest.raises(QueryError, match="tenant"):
-        await analytics.query("Deltas | count", {"tenant": "t"})
+    for value, line in (("t", "tenant:string"), (1, "tenant:long"), (1.5, "tenant:real")):
+        with pytest.raises(QueryError, match=rf"begin it with: declare query_parameters\({line}\);"):
+            await analytics.query("Deltas | count", {"tenant": value})
 
 
 @pytest.mark.parametrize("kql", ["['/etc/passwd'] | take 1", "externaldata(x:string)['/etc/passwd']", "['x.csv']"])

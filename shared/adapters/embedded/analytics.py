@@ -42,7 +42,7 @@ from flockiq.shared.adapters.embedded.insertion import Insertion
 from flockiq.shared.adapters.embedded.intake import TAKEN_BYTES, Intake
 from flockiq.shared.adapters.embedded.spool import SPOOL, Spool
 from flockiq.shared.adapters.embedded.tables import read_functions
-from flockiq.shared.errors import QueryError, StoreUnavailable
+from flockiq.shared.errors import QueryError, StoreUnavailable, Undeclared
 from flockiq.shared.ports import Table
 from flockiq.shared.tables import read_tables
 
@@ -259,6 +259,10 @@ class DuckdbAnalytics:
         try:
             cursor.execute(USE)
             translation = self._translation(kql)
+            declared = {one.name for one in translation.declarations}
+            for name, value in parameters.items():
+                if name not in declared:
+                    raise Undeclared(name, value)
             values, missing = bind(list(translation.declarations), dict(parameters))
             if missing:
                 raise QueryError(f"the query declares {', '.join(missing)}, but no value was given")

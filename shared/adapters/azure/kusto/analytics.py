@@ -22,7 +22,7 @@ from flockiq.shared.adapters.azure.kusto.cluster import Cluster
 from flockiq.shared.adapters.azure.kusto.lanes import BATCH_BYTES, LINGER_S, Lane, Rate
 from flockiq.shared.adapters.azure.kusto.verdicts import NotStreamed, Refused
 from flockiq.shared.adapters.azure.kusto.waiting import Waiting
-from flockiq.shared.errors import BadRecord, QueryError, StoreUnavailable
+from flockiq.shared.errors import BadRecord, QueryError, StoreUnavailable, Undeclared
 from flockiq.shared.ports import Blobs, Table
 from flockiq.shared.sweeps import Left
 from flockiq.shared.tables import Columns, known, lines, read_tables
@@ -104,7 +104,7 @@ class KustoAnalytics:
         given: dict[str, str] = {}
         for name, value in (parameters or {}).items():
             if name not in declared:
-                raise QueryError(f"the query declares no parameter {name}, but a value was given for it")
+                raise Undeclared(name, value)
             given[name] = _literal(declared[name], value)
         return answered(await self._cluster.query(kql, given))
 
