@@ -6,6 +6,7 @@ is bounded by its length, and by the rows it is given.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 
 import numpy as np
@@ -14,6 +15,7 @@ from flockiq.shared.cel import functions, texts
 from flockiq.shared.cel.columns import Column
 from flockiq.shared.cel.functions import Typed
 from flockiq.shared.cel.kinds import Kind
+from flockiq.shared.cel.operators import COMPARISONS
 from flockiq.shared.cel.parse import Call, CelError, ListOf, Literal, Name, Node, parse
 from flockiq.shared.cel.terms import Term
 
@@ -80,6 +82,11 @@ class _Lowering:
                 return self._membership(node)
             case Call(function="has"):
                 return self._has(node)
+            case Call(function=function, arguments=(left, right)) if function in COMPARISONS:
+                self._bare(left, right)
+                first = self.lower(left)
+                self._bare(right, left)
+                return functions.call(node, [first, self.lower(right)])
             case Call():
                 return functions.call(node, [self.lower(argument) for argument in node.arguments])
 
@@ -99,6 +106,16 @@ class _Lowering:
             return Typed(kind, said, term, (name, ""))
         return Typed(kind, lambda columns: columns[name], term)
 
+    def _bare(self, word: Node, beside: Node) -> None:
+        """Refuse a word that is no variable; beside a text it is most likely one that lacks its quotes."""
+        if not isinstance(word, Name) or word.name in self._schema:
+            return
+        hint = functions.suggest(word.name, self._schema)
+        with contextlib.suppress(CelError):  # one thing at a time
+            if self.lower(beside).kind is Kind.STRING:
+                hint = f"a text stands in quotes: '{word.name}'; {hint}"
+        raise CelError(word.position, f"there is no {word.name!r} here", hint)
+
     def _has(self, node: Call) -> Typed:
         if len(node.arguments) != 1 or not isinstance(node.arguments[0], Name):
             raise CelError(node.position, "has asks about one name", "has(email)")
@@ -109,6 +126,8 @@ class _Lowering:
         if not isinstance(where, ListOf):
             raise CelError(where.position, "in needs a list", "status in ['OPEN', 'LATE'], or text.contains('part')")
         left = self.lower(item)
+        for one in where.items:
+            self._bare(one, item)
         for one in (item, *where.items):
             if isinstance(one, Literal) and one.kind is Kind.NULL:
                 raise CelError(one.position, "null is in no list", "x == null asks")

@@ -284,7 +284,8 @@ def _of_literal(node: Call, arguments: Sequence[Typed]) -> Typed:
             return constant(Kind.DURATION, parse_duration(text))
         found = texts.matcher(text)
     except ValueError as error:
-        raise CelError(last.position, f"{text[:40]!r} does not do: {error}", example[name]) from error
+        wrong = str(error) if name == "duration" else f"{text[:40]!r} {error}"  # which quotes it
+        raise CelError(last.position, wrong, example[name]) from error
     if arguments[0].kind is not Kind.STRING:
         raise _mismatch(node.position, name, [arguments[0].kind, Kind.STRING])
     return _unary(Kind.BOOL, lambda column: texts.by_distinct(found, column, np.bool_), arguments[0])

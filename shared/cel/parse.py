@@ -134,13 +134,34 @@ def _linear(terminal: lark.lexer.TerminalDef) -> None:
         terminal.pattern = PatternRE(pattern)
 
 
+_QUOTED = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"")
+_HINTS = [
+    (re.compile(pattern, re.IGNORECASE), hint)
+    for pattern, hint in (
+        (r"(\w+)\s+is\s+not\s+null\b", r"write \1 != null"),
+        (r"(\w+)\s+is\s+null\b", r"write \1 == null"),
+        (r"(\w+)\s+not\s+in\b", r"write !(\1 in [a, b])"),
+        (r"\bnot\s+(\w+\([^()]*\))", r"write !\1"),
+        (r"\bnot\b", "CEL writes ! for not: !(a == b)"),
+        (r"\sand\s", "CEL writes && for and"),
+        (r"\sor\s", "CEL writes || for or"),
+        (r"!==", "CEL compares with !="),
+        (r"<>", "CEL writes != for <>"),
+        (r"===|(?<![=!<>])=(?!=)", "CEL compares with =="),
+        (r"(?<!&)&(?!&)", "CEL writes && for and"),
+        (r"(?<!\|)\|(?!\|)", "CEL writes || for or"),
+        (r"(\w+)\s+like\b", r"write \1.startsWith('A') or \1.contains('A')"),
+    )
+]
+"""What people write who think in another language, and what it is in CEL."""
+
+
 def _hint(text: str) -> str:
-    for wrong, right in ((" and ", "&&"), (" or ", "||"), (" not ", "!"), ("<>", "!=")):
-        if wrong in text.lower():
-            return f"CEL writes {right} for{wrong if wrong == '<>' else wrong.rstrip()}".replace("for<>", "for <>")
-    if re.search(r"(?<![=!<>])=(?!=)", text):
-        return "CEL compares with =="
-    return ""
+    bare = _QUOTED.sub("''", text)
+    for pattern, hint in _HINTS:
+        if found := pattern.search(bare):
+            return found.expand(hint)
+    return "docs/rules.md lists what a condition may say"
 
 
 def _node(tree: lark.Tree[lark.Token], depth: int) -> Node:

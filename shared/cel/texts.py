@@ -203,7 +203,7 @@ def to_double(of: Column) -> Column:
 
 
 def matcher(pattern: str) -> Callable[[str], bool]:
-    """Whether a text holds a match of an RE2 pattern: linear time for any pattern. ValueError if it is none."""
+    """Whether a text holds a match of an RE2 pattern: linear time for any pattern. ValueError says why it is none."""
     import re2  # type: ignore[import-untyped] # noqa: PLC0415 - a C extension that few conditions need
 
     options = re2.Options()
@@ -212,6 +212,8 @@ def matcher(pattern: str) -> Callable[[str], bool]:
     try:
         compiled = re2.compile(pattern, options)
     except re2.error as error:
-        reason = error.args[0] if error.args else ""
-        raise ValueError(reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)) from error
+        said = error.args[0] if error.args else ""
+        reason, _, at = (said.decode(errors="replace") if isinstance(said, bytes) else str(said)).partition(": ")
+        wrong = "is a pattern that does not compile: " + reason + (f", at {at[:40]!r}" if at else "")
+        raise ValueError(wrong) from error
     return lambda text: compiled.search(text) is not None
