@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from flockiq.shared.config.durations import Duration
 from flockiq.shared.config.names import FIELDS_TAKEN, SUBJECTS_TAKEN, Expression, FieldName, Line, Model, Name, Zone
@@ -17,6 +17,16 @@ Ignored = Literal["case", "space", "punctuation"]
 Cascade = Annotated[tuple[Strategy, ...], Field(min_length=1, max_length=7)]
 
 Season = Literal["hour_of_week"]
+
+
+def _free(name: str) -> str:
+    if name in FIELDS_TAKEN:
+        raise ValueError(f"no field can be called {name}: conditions use the word | rename, e.g. lead_{name}")
+    return name
+
+
+FreeName = Annotated[FieldName, AfterValidator(_free)]
+"""A field's name that means nothing else in a condition."""
 
 MAX_FIELDS = 200
 SEASONAL_ALPHA = 0.03  # of hourly values: a day and a half, so that the level does not chase the hours
@@ -107,7 +117,7 @@ class EntityFile(Model):
     partition_by: FieldName | None = Field(
         default=None, description="The field that places it: entities with the same value are handled together."
     )
-    fields: dict[FieldName, FieldModel] = Field(min_length=1, max_length=MAX_FIELDS, description="Its fields.")
+    fields: dict[FreeName, FieldModel] = Field(min_length=1, max_length=MAX_FIELDS, description="Its fields.")
     survivorship: SurvivorshipModel = SurvivorshipModel()
     drift: dict[FieldName, DriftModel] = Field(default_factory=dict, description="Fields sources should agree on.")
     anomalies: dict[FieldName, AnomalyModel] = Field(default_factory=dict, description="Numbers to be watched.")
@@ -125,13 +135,3 @@ class EntityFile(Model):
         if name in SUBJECTS_TAKEN:
             raise ValueError(f"an entity type can't be called {name!r}: alerts use the word | choose another name")
         return name
-
-    @field_validator("fields")
-    @classmethod
-    def _free_fields(cls, fields: dict[str, FieldModel]) -> dict[str, FieldModel]:
-        taken = sorted(FIELDS_TAKEN & fields.keys())
-        if taken:
-            raise ValueError(
-                f"no field can be called {', '.join(taken)}: conditions use the word | rename, e.g. lead_{taken[0]}"
-            )
-        return fields

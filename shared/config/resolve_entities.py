@@ -106,10 +106,12 @@ def _cascades(findings: Findings, document: Document, model: EntityFile, fields:
     given = model.survivorship
     for name, cascade in given.fields.items():
         place = ("survivorship", "fields", name)
-        if findings.known(document, place, [name], fields, "field") and {"highest", "lowest"} & set(cascade):
+        if findings.known(document, place, [name], fields, "field"):
             kind = fields[name].type
-            if kind in ("string", "json", "boolean"):
+            if {"highest", "lowest"} & set(cascade) and kind in ("string", "json", "boolean"):
                 findings.add(document, place, f"a {kind} is neither highest nor lowest", "numbers, dates, timestamps")
+            if "longest" in cascade and kind not in ("string", "json"):
+                findings.add(document, place, f"no {kind} is the longest", "texts: string, json")
     unranked = [
         ("fields", name) if name in given.fields else ("default",)
         for name in fields
@@ -155,7 +157,8 @@ def _anomalies(findings: Findings, document: Document, model: EntityFile, fields
         place: Place = ("anomalies", name)
         if findings.known(document, place, [name], fields, "field"):
             _typed(findings, document, place, fields[name], NUMERIC, "have a baseline")
-        if one.by is not None and one.by != model.partition_by:
+        placed = model.partition_by is None or model.partition_by in fields  # else that is said of it already
+        if placed and one.by is not None and one.by != model.partition_by:
             wrong = f"{one.by!r} is not what {model.entity} is partitioned by, so its history would be scattered"
             allowed = f"partition_by: {one.by}" if model.partition_by is None else f"by: {model.partition_by}"
             findings.add(document, (*place, "by"), wrong, allowed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -126,6 +127,8 @@ class _Resolving:
         for field in dict.fromkeys(self.model.named):
             if field in eligible:
                 known.append(field)
+            elif self._misspelt(field, eligible):
+                continue  # said where it stands
             elif field in self.entity.fields:
                 section = {"drift": "drift", "anomaly": "anomalies"}[kind]
                 wrong = f"{field} is not watched for {kind}"
@@ -135,6 +138,11 @@ class _Resolving:
                 wrong = f"{self.entity.name} has no field {field!r}"
                 self.findings.add(self.document, where, wrong, did_you_mean(field, self.entity.fields))
         return tuple(known)
+
+    def _misspelt(self, field: str, eligible: Mapping[str, object]) -> bool:
+        """Whether the entity type names it under drift or anomalies, but wrongly."""
+        wrong = [name for name in eligible if self.entity is not None and name not in self.entity.fields]
+        return bool(difflib.get_close_matches(field, wrong, n=1))
 
     def _variables(self, fields: Sequence[str]) -> dict[str, Kind]:
         """What the condition may name: the golden fields, the key, and what the kind adds."""

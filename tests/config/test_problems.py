@@ -8,6 +8,7 @@ from tests.config.conftest import Written
 
 S, E, R = "sources/erp.yaml", "entities/company.yaml", "rules/company.yaml"
 SURVIVES = "survivorship.fields.name"
+SINCE = "survivorship.fields.since"
 NAMED = "streams.customers.fields.name.zone"
 FIELDS = """fields:
       name: CustomerName
@@ -27,7 +28,7 @@ MISTAKES = {
     "unknown type": (E, "{type: date}", "{type: dat}", 9, "fields.since.type", 'did you mean "date"?'),
     "scale of a text": (E, "name: {type: string}", "name: {type: string, scale: 2}", 5, "fields.name", "to decimals"),
     "currency": (E, "scale: 2}", "currency: curency}", 8, "fields.limit.currency", "there is no field 'curency'"),
-    "word taken": (E, "since: {type: date}", "old: {type: date}", 4, "fields", "no field can be called old"),
+    "word taken": (E, "since: {type: date}", "old: {type: date}", 9, "fields.old", "no field can be called old"),
     "entity taken": (E, "entity: company", "entity: feed", 1, "entity", "alerts use the word"),
     "match key": (E, "digits(tax_id)", "digits(taxid)", 2, "match_key", "did you mean tax_id?"),
     "match key no text": (E, "digits(tax_id)", "limit", 2, "match_key", "is a double, not a string"),
@@ -40,6 +41,7 @@ MISTAKES = {
     "rank without ranks": (E, "  ranks: {default: [erp]}\n", "", 11, "survivorship.default", "rank needs ranks"),
     "strategy": (E, "[rank, recent]", "[rank, newest]", 11, "survivorship.default.1", "is not allowed"),
     "highest text": (E, "default: [erp]}", "default: [erp]}\n  fields: {name: [highest]}", 13, SURVIVES, "highest"),
+    "longest date": (E, "default: [erp]}", "default: [erp]}\n  fields: {since: [longest]}", 13, SINCE, "no date is"),
     "drift of nothing": (E, "  limit: {relative", "  limt: {relative", 14, "drift.limt", 'did you mean "limit"?'),
     "drift misplaced": (E, "{ignore: [case]}", "{absolute: 1}", 15, "drift.name.absolute", "means nothing to a string"),
     "anomaly of a text": (E, "  limit: {by: region}", "  name: {by: region}", 17, "anomalies.name", "a baseline"),
@@ -154,6 +156,28 @@ def test_a_name_given_twice_is_refused(written: Written, name: str, copy: str) -
     """Sources, entity types and rules have names of their own across files."""
     written.write(copy, (written.folder / name).read_text("utf-8"))
     assert any("there is another" in problem.wrong for problem in written.problems())
+
+
+def test_what_a_misspelt_name_explains_is_not_said_as_well(written: Written) -> None:
+    """What is placed, watched or judged by that name is right as soon as the name is."""
+    written.change(E, "partition_by: region", "partition_by: regin")
+    assert [problem.field for problem in written.problems()] == ["partition_by"]
+    written.change(E, "partition_by: regin", "partition_by: region")
+    written.change(R, "change: limit\n    when: new <= old * 0.5", "drift: limit")
+    written.change(R, "{name}: {old} to {new}", "{name}: {limit}")
+    written.change(E, "  limit: {relative", "  limt: {relative")
+    assert [problem.field for problem in written.problems()] == ["drift.limt"]
+    written.change(R, "drift: limit", "drift: since")
+    assert [problem.field for problem in written.problems()] == ["drift.limt", "rules.halved.drift"]
+
+
+def test_every_field_whose_name_is_taken_is_shown(written: Written) -> None:
+    """On its own line."""
+    written.change(E, "  since: {type: date}\n", "  source: {type: string}\n  new: {type: float}\n")
+    assert [(problem.line, problem.field) for problem in written.problems()] == [
+        (9, "fields.source"),
+        (10, "fields.new"),
+    ]
 
 
 def test_an_entity_type_holds_sixty_stateful_rules(written: Written) -> None:
