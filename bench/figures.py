@@ -24,6 +24,8 @@ class Figure(NamedTuple):
         return value <= limit if self.sense == "most" else value >= limit
 
 
+NOT_RUN = "not run"
+
 FIGURES: Sequence[Figure] = (
     Figure("engine", ("all_changed", "ratio_to_floor"), "engine over the floor", "most", 3, 2, "x"),
     Figure("engine", ("unchanged_90", "ratio_to_floor"), "the same, 90 % unchanged", "most", 2.5, 1.3, "x"),
@@ -54,8 +56,13 @@ def value_at(found: Mapping[str, Any], figure: Figure) -> float | None:
     return float(at) if isinstance(at, int | float) else None
 
 
+def _lacks(one: object) -> str:
+    """Why a part, or a peer in it, was left out; "" if it was not."""
+    return str(one.get("skipped", "")) if isinstance(one, Mapping) else ""
+
+
 def table(found: Mapping[str, Any]) -> Table:
-    """Every figure that was measured, with what is required and aimed at."""
+    """Every figure that was measured, with what is required and aimed at; of peers that were not run, why."""
     drawn = Table(title="FlockIQ bench", title_justify="left")
     for column in ("part", "figure"):
         drawn.add_column(column)
@@ -63,18 +70,18 @@ def table(found: Mapping[str, Any]) -> Table:
         drawn.add_column(column, justify="right")
     drawn.add_column("")
     for figure in FIGURES:
-        value = value_at(found, figure)
-        if value is None:
+        value, lacks = value_at(found, figure), _lacks(found.get(figure.part, {}).get(figure.path[0]))
+        if value is None and not lacks:
             continue
         sign = "≤" if figure.sense == "most" else "≥"
         aimed = "" if figure.aimed is None else f"{sign} {_shown(figure.aimed, figure.unit)}"
         drawn.add_row(
             figure.part,
-            figure.name,
-            _shown(value, figure.unit),
+            figure.name if value is not None else f"{figure.name.partition(':')[0]}: {lacks}",
+            _shown(value, figure.unit) if value is not None else NOT_RUN,
             f"{sign} {_shown(figure.required, figure.unit)}",
             aimed,
-            _verdict(figure, value),
+            _verdict(figure, value) if value is not None else "",
         )
     for part, key, name in (
         ("engine", "all_changed", "all changed"),
@@ -159,6 +166,8 @@ def _capture(drawn: Table, one: Mapping[str, Any]) -> None:
             "", f"dlt, CPU a record ({dlt['times_slower']:,.1f} times ours)", f"{dlt['us']:,.1f} µs", "", "", ""
         )
         drawn.add_row("", "dlt: outputs equal", _yes(dlt["outputs_equal"]), "", "", "")
+    elif lacks := _lacks(dlt):
+        drawn.add_row("", f"dlt: {lacks}", NOT_RUN, "", "", "")
 
 
 def _cold_start(drawn: Table, one: Mapping[str, Any]) -> None:

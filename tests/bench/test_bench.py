@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import random
 from pathlib import Path
@@ -144,6 +145,9 @@ def test_the_capture_part_gives_every_figure_of_the_table(monkeypatch: pytest.Mo
     figures = [figure for figure in FIGURES if figure.part == "capture"]
     assert all((value_at(found, figure) or 0) > 0 for figure in figures)
     assert table(found).row_count > len(figures)
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(table(found))
+    assert "dlt: it is not installed; bench/peers/install puts it there" in console.export_text()
 
 
 @pytest.mark.timeout(300)  # it mostly waits, the longer the busier the machine is
@@ -215,6 +219,19 @@ def test_peers_that_are_not_installed_are_skipped_with_the_way_to_get_them(
     assert isinstance(found["flockiq"], dict)
     assert found["flockiq"]["events_per_cpu_s"] > 0
     assert [line for line in said if "bench/peers/install" in line]
+
+
+def test_the_table_says_which_peers_were_not_run_and_why() -> None:
+    """Each in its own row, with the way to get it; a part that nobody asked for has no row."""
+    lacks = {"skipped": "it is not installed; bench/peers/install puts it there"}
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(table({"peers": {"bytewax": lacks, "pyspark": {"times_slower": 20}}}))
+    shown = console.export_text().splitlines()
+    (bytewax,) = [line for line in shown if "Bytewax" in line]
+    assert "Bytewax: it is not installed; bench/peers/install puts it there" in bytewax
+    assert "not run" in bytewax
+    assert [line for line in shown if "PySpark" in line and "20 x" in line]
+    assert not [line for line in shown if "engine" in line or "capture" in line]
 
 
 def test_a_part_that_is_run_again_leaves_the_others_results(tmp_path: Path) -> None:
