@@ -40,7 +40,7 @@ class FieldModel(Model):
     currency: FieldName | None = Field(
         default=None, description="Decimals: the field that holds the currency; both come from one source."
     )
-    description: Line | None = Field(default=None, description="What it means, for the page.")
+    description: Line | None = Field(default=None, description="What it means, for whoever reads the file.")
 
     @model_validator(mode="after")
     def _decimal_only(self) -> Self:
@@ -110,7 +110,7 @@ class EntityFile(Model):
     """A file of config/entities: one entity type."""
 
     entity: Name = Field(description="The entity type's name.")
-    description: Line | None = Field(default=None, description="What it is, for the page.")
+    description: Line | None = Field(default=None, description="What it is, for whoever reads the file.")
     match_key: Expression | None = Field(
         default=None, description="CEL over the fields, giving text: records where it is equal are the same thing."
     )
