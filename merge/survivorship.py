@@ -21,6 +21,9 @@ from flockiq.shared.layout import Layout, Survival
 OVERRIDDEN = 100
 """Stands for the rule's index in a cascade where a person's override has decided."""
 
+FOLLOWED = 101
+"""Stands for it where the field takes the winner of another."""
+
 _LOWEST = np.iinfo(np.int64).min
 
 
@@ -89,8 +92,8 @@ def _follow(chosen: Chosen, value: Int64s, field: int, lead: int) -> None:
     lane = value[row, chosen.source[row, lead], field]
     there = _filled(lane)
     row = row[there]
-    chosen.value[row, field] = lane[there]
-    chosen.source[row, field], chosen.rule[row, field] = chosen.source[row, lead], chosen.rule[row, lead]
+    chosen.value[row, field], chosen.source[row, field] = lane[there], chosen.source[row, lead]
+    chosen.rule[row, field] = FOLLOWED
 
 
 def _among_sources(value: Int64s, positions: Positions, layout: Layout, texts: Texts) -> Chosen:

@@ -9,6 +9,7 @@ import numpy as np
 
 from flockiq.merge.ages import NEWEST, OLDER
 from flockiq.merge.golden import DELETED, UNSEEN
+from flockiq.merge.survivorship import FOLLOWED
 from flockiq.pipeline.parts import BOOLEAN, FLOAT, INTEGER
 from flockiq.pipeline.rowindex import Held, held, held_ids
 from flockiq.pipeline.rowspell import (
@@ -39,6 +40,7 @@ from flockiq.pipeline.tellings import (
     OF_PROVENANCE,
     OF_SOURCES,
     OF_TIME,
+    OTHER_RULES,
     PLACE_ROW,
     PLACE_RUN,
     PLACE_US,
@@ -65,6 +67,7 @@ _ID, _MOMENT = 32, 27  # bytes
 _QUOTE, _OPEN, _CLOSE, _SLASH = 34, 123, 125, 47
 _ROW = (1 << 32) - 1
 _US, _RR, _AT, _SIZE = range(4)
+_OTHER_RULES = len(OTHER_RULES)
 
 
 @inlined
@@ -218,9 +221,13 @@ def tell_entities(
                 rule = np.int64(golden.rule[i, field])
                 if filled <= 1:
                     rule = rules + 1
+                elif rule == FOLLOWED:
+                    rule = rules + 2
                 elif rule < 0 or rule >= rules:
                     rule = rules
-                v = put_member(out_provenance, v, literals, form.heads[field] + winner * (rules + 2) + rule, first)
+                v = put_member(
+                    out_provenance, v, literals, form.heads[field] + winner * (rules + _OTHER_RULES) + rule, first
+                )
                 v = _put_place(out_provenance, v, golden, literals, i, field, winner, room.last)
             first = False
         put(out_fields, f, _CLOSE)

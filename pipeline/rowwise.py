@@ -11,7 +11,7 @@ import numpy as np
 from flockiq.compare.drift import ROUNDING
 from flockiq.merge.ages import NOWHERE
 from flockiq.merge.golden import DELETED, PRESENT, UNSEEN
-from flockiq.merge.survivorship import OVERRIDDEN
+from flockiq.merge.survivorship import FOLLOWED, OVERRIDDEN
 from flockiq.pipeline.codes import (
     AGE,
     COUNT,
@@ -284,7 +284,7 @@ def fold_rows(
             if lead >= 0 and best[e, lead] != ABSENT and best[e, lead] != NULL:
                 lane = value[e, winner_of[e, lead], field]
                 if lane != ABSENT and lane != NULL:
-                    winner, decided = winner_of[e, lead], rule_of[e, lead]
+                    winner, decided = winner_of[e, lead], FOLLOWED
             if winner == ASK:
                 winner, decided = choose(
                     e,

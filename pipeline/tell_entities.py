@@ -8,6 +8,8 @@ import msgspec
 import numpy as np
 
 from flockiq.merge.golden import DELETED, PRESENT, UNSEEN, Golden
+from flockiq.merge.survivorship import FOLLOWED
+from flockiq.pipeline.tellings import OTHER_RULES
 from flockiq.pipeline.types import TypeState
 from flockiq.pipeline.written import written
 from flockiq.shared.instants import rfc3339
@@ -147,9 +149,10 @@ def _by_rule(pool: Pool, layout: Layout, golden: Golden) -> tuple[list[Int64s], 
     heads = []
     for number, field in enumerate(layout.fields):
         name, cascade = _json(field.name), layout.survivorship[number]
-        rules = [*cascade, "first", "only"]
-        rule = golden.rule[:, number].astype(np.int64)
-        rule = np.where((rule >= 0) & (rule < len(cascade)), rule, len(cascade))
+        rules = [*cascade, *OTHER_RULES]
+        told = golden.rule[:, number].astype(np.int64)
+        rule = np.where((told >= 0) & (told < len(cascade)), told, len(cascade))
+        rule = np.where(told == FOLLOWED, len(cascade) + 2, rule)
         rule = np.where(filled[:, number] <= 1, len(cascade) + 1, rule)
         texts = [f'{COMMA}{name}:{{"source":{source},"rule":"{said}",' for source in sources for said in rules]
         head = pool.texts(texts)[winner[:, number] * len(rules) + rule]

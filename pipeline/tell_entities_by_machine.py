@@ -18,6 +18,7 @@ from flockiq.pipeline.tellings import (
     GOLDEN_FIELDS,
     GOLDEN_ROOM,
     NAMES_ROOM,
+    OTHER_RULES,
     SAID_ROOM,
     About,
     GoldenForm,
@@ -159,7 +160,7 @@ def _form(layout: Layout) -> _Form:
         heads.append(GOLDEN_FIELDS + len(texts))
         rules.append(len(cascade))
         for source in map(_json, layout.tellers):
-            texts += [f'{name}{{"source":{source},"rule":"{rule}",' for rule in (*cascade, "first", "only")]
+            texts += [f'{name}{{"source":{source},"rule":"{rule}",' for rule in (*cascade, *OTHER_RULES)]
     return _Form(tuple(texts), np.array(rules, np.int64), np.array(heads, np.int64))
 
 

@@ -33,6 +33,10 @@ SAID_GONE, SAID_US, SAID_EVENT, SAID_VALUES, PLACE_US, PLACE_RUN, PLACE_ROW, GOL
 source said and a value's position; one for each field from GOLDEN_FIELDS on, then for each source, then the beginnings
 of a field's provenance, by field, teller and rule, then those that are people's."""
 
+OTHER_RULES = ("first", "only", "together")
+"""What a provenance calls its rule where none of the field's cascade decided: no rule told the sources apart, one alone
+had a value, or the field goes with another."""
+
 OLD_ROOM, NEW_ROOM, KEYS_ROOM, CAUSES_ROOM, HASHED_ROOM, LINES_ROOM = range(6)
 """How much room deltas need, by number; from LINES_ROOM on, by partition: bytes of lines, then how many lines."""
 

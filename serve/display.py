@@ -26,6 +26,7 @@ WHY = {
     "highest": "highest",
     "lowest": "lowest",
     "frequent": "most sources agree",
+    "together": "goes with its amount",
     "override": "set by hand",
 }
 """What each survivorship rule means, in words."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from flockiq.compare.deltas import KINDS
 from flockiq.merge.golden import DELETED, UNSEEN
+from flockiq.merge.survivorship import FOLLOWED
 from flockiq.pipeline.tellings import About
 from flockiq.pipeline.types import Effect, TypeState
 from flockiq.pipeline.world import DeltaRows
@@ -207,6 +208,8 @@ def _rule(rule: int, cascade: Sequence[str], candidates: int) -> str:
     """Why a value won: the rule that decided, or that there was nothing to decide."""
     if candidates <= 1:
         return "only"
+    if rule == FOLLOWED:
+        return "together"
     return cascade[rule] if 0 <= rule < len(cascade) else "first"
 
 

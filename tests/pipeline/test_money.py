@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from flockiq.merge.survivorship import FOLLOWED
 from flockiq.pipeline import compiled
 from flockiq.pipeline.plans import plans
 from flockiq.pipeline.play import play
@@ -63,7 +64,7 @@ def test_the_currency_comes_from_the_source_that_won_the_amount() -> None:
     world = told(layout(), (ERP, {AMOUNT: 100, TAX: 19, CURRENCY: EUR}), (CRM, {AMOUNT: 120, TAX: 23, CURRENCY: USD}))
     assert world.golden.golden[0].tolist() == [100, 19, EUR]
     assert world.golden.winner[0].tolist() == [ERP, ERP, ERP]
-    assert world.golden.rule[0].tolist() == [0, 0, 0]
+    assert world.golden.rule[0].tolist() == [0, FOLLOWED, FOLLOWED]
 
 
 def test_a_partial_update_of_the_amount_takes_the_currency_along() -> None:

@@ -32,6 +32,7 @@ PLAN = Plan(
         sources=SOURCES,
         ranks=((0, 1),) * len(LAYOUT.fields),
         survivorship=(("longest", "recent"),) * len(LAYOUT.fields),
+        currencies=tuple(6 if field.name == "price" else -1 for field in LAYOUT.fields),
     ),
     (),
 )
