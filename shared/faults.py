@@ -1,11 +1,13 @@
 """What is wrong with a line that no decoder takes, and whose it is: asked once it is known to be bad.
 
 A decoder says where it stopped, which for a number that is none, or half of a character, is no help.
-A lenient reader goes on to the end, so that the field can be named, and the record.
+A lenient reader goes on to the end, so that the field can be named, and the record. Where it can't, the members of
+the line are read in order up to the first that is no JSON: a line says whose record it is before the record.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Iterator
@@ -19,6 +21,8 @@ UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _LONGEST = 1_000_000  # bytes that are read a second time
 _LONGEST_NAME = 4_096  # characters of a name or key that are told
 _RECORDS = ("data.after", "data.fields")  # where lines keep the fields of their record
+_OBJECTS = ("data", *_RECORDS)  # read member by member where a line can't be read at once
+_SPACE = re.compile(r"[ \t\n\r]*")
 _HALF = re.compile("[\ud800-\udfff]")
 
 
@@ -44,10 +48,14 @@ class _NoNumber(NamedTuple):
     said: str
 
 
+_decode = json.JSONDecoder(parse_constant=_NoNumber).raw_decode
+
+
 def fault_of(line: bytes, error: Exception) -> Fault:
     """What is wrong with a line, or with a record, that ``error`` was raised for."""
     field, reason = why(error)
-    found = _leniently(line)
+    found, stopped = _leniently(line)
+    field = field or stopped
     for place, value in _leaves(found):
         named = _wrong(value)
         if named:
@@ -61,7 +69,7 @@ def fault_of(line: bytes, error: Exception) -> Fault:
 
 def whose(line: bytes) -> Whose:
     """Whose record a line is about, as far as it can be read."""
-    return _whose(_leniently(line))
+    return _whose(_leniently(line)[0])
 
 
 _PLACE = re.compile(r" - at `\$\.?(?P<place>.*)`$", re.DOTALL)
@@ -79,14 +87,67 @@ def why(error: Exception) -> tuple[str, str]:
     return field, _PLACE.sub("", text)
 
 
-def _leniently(line: bytes) -> object:
-    """A line as a reader sees it that takes what JSON does not have; None if that is too much for it as well."""
-    if len(line) > _LONGEST:
-        return None
-    try:
-        return json.loads(str(line, "utf-8", "replace"), parse_constant=_NoNumber)
-    except (ValueError, RecursionError):
-        return None
+def _leniently(line: bytes) -> tuple[object, str]:
+    """A line as a reader sees it that takes what JSON does not have, and the dotted name of the member it stops at.
+
+    Of a line that is too much for it as well, what stands before that member.
+    """
+    text = str(memoryview(line)[:_LONGEST], "utf-8", "replace")  # of a msgspec.Raw, too
+    if len(line) <= _LONGEST:
+        try:
+            return json.loads(text, parse_constant=_NoNumber), ""
+        except (ValueError, RecursionError):
+            pass
+    beginning = _Beginning(text)
+    return beginning.members, beginning.stopped if len(line) <= _LONGEST else ""
+
+
+class _Beginning:
+    """The members of a line up to the first that can't be read, and its dotted name; "" if it has none."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self.members: dict[str, object] = {}
+        self.stopped = ""
+        with contextlib.suppress(ValueError, RecursionError):
+            self._read(0, "", self.members)
+
+    def _read(self, at: int, inside: str, members: dict[str, object]) -> int:
+        """Read the object at ``at`` into ``members``; where it ends."""
+        at = self._past("{", at)
+        if self._stands("}", at):
+            return self._past("}", at)
+        while True:
+            self.stopped = ""
+            name, at = _decode(self._text, self._past('"', at) - 1)
+            at = self._past(":", at)
+            place = inside + name
+            self.stopped = _HALF.sub("\ufffd", place)
+            if place in _OBJECTS and self._stands("{", at):
+                held: dict[str, object] = {}
+                members[name] = held
+                at = self._read(at, f"{place}.", held)
+            else:
+                value, at = _decode(self._text, self._skip(at))
+                if not (self._stands(",", at) or self._stands("}", at) or self._skip(at) == len(self._text)):
+                    raise ValueError(place)  # it is the beginning of one that is no JSON: 0 of 01
+                members[name] = value
+            self.stopped = ""
+            if not self._stands(",", at):
+                return self._past("}", at)
+            at = self._past(",", at)
+
+    def _skip(self, at: int) -> int:
+        space = _SPACE.match(self._text, at)
+        return at if space is None else space.end()
+
+    def _stands(self, mark: str, at: int) -> bool:
+        return self._text.startswith(mark, self._skip(at))
+
+    def _past(self, mark: str, at: int) -> int:
+        if not self._stands(mark, at):
+            raise ValueError(mark)
+        return self._skip(at) + 1
 
 
 def _leaves(found: object) -> Iterator[tuple[str, object]]:

@@ -41,7 +41,16 @@ CHANGES: Mapping[str, Bad] = {
     "half a character in a name": (change("x", b'{"n\\ud800": 1}'), "", "holds half of a surrogate pair"),
     "not a number": (change("x", b'{"limit": NaN}'), "limit", "NaN is no number in JSON (send null"),
     "no end of it": (change("x", b'{"rating": 1, "limit": -Infinity}'), "limit", "-Infinity is no number in JSON"),
-    "nested without end": (change("x", b'{"notes": ' + b"[" * DEEP + b"]" * DEEP + b"}"), "", "is nested too deeply"),
+    "nested without end": (
+        change("x", b'{"notes": ' + b"[" * DEEP + b"]" * DEEP + b"}"),
+        "notes",
+        "is nested too deeply",
+    ),
+    "a number with a zero before": (change("x", b'{"name": "n", "limit": 01}'), "limit", "JSON is malformed"),
+    "broken off in a value": (change("x", b'{"name": "n", "limit": "12"}')[:-5], "limit", "Input data was truncated"),
+    "a comma missing": (change("x", b'{"name": "n" "limit": 1}'), "name", "JSON is malformed"),
+    "two things wrong": (change("x", b'{"name": NaN, "limit": 01}'), "name", "NaN is no number in JSON"),
+    "no value at all": (change("x", b""), "", "JSON is malformed"),
     "not a number, in words": (change("x", {"limit": "NaN"}), "limit", "'NaN'"),
     "infinite": (change("x", {"rating": "Infinity"}), "rating", "'Infinity'"),
     "a word for a number": (change("x", {"staff": "many"}), "staff", "'many'"),
@@ -62,7 +71,7 @@ CHANGES: Mapping[str, Bad] = {
     "no such day": (change("x", {"since": "2024-02-30"}), "since", "'2024-02-30'"),
 }
 
-NAMELESS = {"broken off", "not JSON", "not text", "an array", "nested without end"}
+NAMELESS = {"not JSON", "not text", "an array"}
 """Those of which it can't be read whose records they are."""
 
 ODD = {
