@@ -97,7 +97,7 @@ def decode_text(text: bytes, body: bytes, decoders: Decoders, found: Decoded) ->
     if _at_once(text, decoders, found):
         return
     good, bad = decode_lines(enumerate(text.split(b"\n"), 1), decoders, found)
-    if good:
+    if good or len(bad) == 1:
         found.bad += bad
     else:  # one letter holds an event of which no line is of use
         first = f"none of its {len(bad):,} lines can be read; the first: {bad[0].reason}" if bad else "it is empty"

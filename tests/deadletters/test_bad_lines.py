@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 import pytest
 
 from flockiq.shared import wire
+from flockiq.shared.deadletters import exhume
 from tests.deadletters.world import US, World, change, packed, resolved
 
 DEEP = 100_000
@@ -193,3 +194,18 @@ async def test_a_bad_line_may_be_the_first(world: World, bad: int) -> None:
     await world.work()
     assert len(await world.golden()) == 5
     assert bad in {letter.line for letter in await world.letters()}
+
+
+@pytest.mark.parametrize(("hub", "stage", "line"), [("changes", "merge", change), ("resolved", "process", resolved)])
+async def test_the_only_line_of_its_event_is_told_as_any_other(
+    world: World, hub: str, stage: str, line: Callable[..., bytes]
+) -> None:
+    """With the record it is about, and as text: most events of a quiet source hold one."""
+    bad = line("7", b'{"rating": NaN}')
+    await world.publish(hub, packed([bad]))
+    await world.work()
+    [letter] = await world.letters()
+    assert (letter.stage, letter.source, letter.stream, letter.key) == (stage, "web", "contacts", "7")
+    assert (letter.line, letter.field, letter.reason[:3]) == (1, "rating", "NaN")
+    [path] = await world.services.blobs.list("dead-letters/")
+    assert (await exhume(world.services, path)).record.encode() == bad
