@@ -114,12 +114,13 @@ def _tax_id(rng: random.Random, key: str) -> str | None:
 
 def _order(rng: random.Random, key: str) -> dict[str, Any]:
     usual = rng.choice(["100.00", "101.50", "110.00", "95.00", "120.00"])
-    return {
+    found = {
         "number": f"N{key}",
         "customer": f"C{int(key) % 2}",
         "amount": rng.choice([usual, usual, usual, usual, "9000.00", None]),
         "status": rng.choice(["open", "open", "closed", None]),
     }
+    return found | {"currency": {"open": "EUR", "closed": "USD"}.get(str(found["status"]))}
 
 
 def _ticket(rng: random.Random, _key: str) -> dict[str, Any]:

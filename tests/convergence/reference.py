@@ -20,7 +20,7 @@ from tests.convergence.rules import COMPANY, NUMBERS, OF, Rule, Value
 
 FIELDS = {
     "company": COMPANY,
-    "order": ("number", "customer", "amount", "status"),
+    "order": ("number", "customer", "amount", "status", "currency"),
     "ticket": ("subject", "state", "hours"),
 }
 SOURCES = {"company": ("crm", "erp", "web"), "order": ("erp", "shop"), "ticket": ("crm",)}
@@ -264,15 +264,24 @@ class _World:
     def _survivor(self, slot: Slot, name: str) -> Golden:
         """What survives of all that is said of a field."""
         person = self.said[slot, PERSON].get(name)
-        if person is None:
-            return self._by_rules(slot, name)
-        return Golden(person.value, self.people[person.id], "override")
+        if person is not None:
+            return Golden(person.value, self.people[person.id], "override")
+        found = self._candidates(slot, name)
+        if slot[0] == "order" and name == "currency" and len(found) > 1:
+            amount = self._survivor(slot, "amount")
+            if amount.value is not None and amount.source in found:
+                return Golden(found[amount.source].value, amount.source, "together")
+        return self._by_rules(slot, name, found)
 
-    def _by_rules(self, slot: Slot, name: str) -> Golden:
+    def _candidates(self, slot: Slot, name: str) -> dict[str, Said]:
+        """By source, what may survive: what is no null, or else all that is said."""
+        said = {source: self.said[slot, source] for source in SOURCES[slot[0]]}
+        told = {source: mine[name] for source, mine in said.items() if name in mine}
+        return {source: one for source, one in told.items() if one.value is not None} or told
+
+    def _by_rules(self, slot: Slot, name: str, found: dict[str, Said]) -> Golden:
         """What survives among the sources' values. The first rule that leaves one has decided, if one does."""
         sources = SOURCES[slot[0]]
-        said = {source: self.said[slot, source][name] for source in sources if name in self.said[slot, source]}
-        found = {source: one for source, one in said.items() if one.value is not None} or said
         ranks = RANKS.get(slot[0], ())
         rank = {source: ranks.index(source) if source in ranks else len(ranks) for source in sources}
         filled = {source: sum(one.value is not None for one in self.said[slot, source].values()) for source in sources}
@@ -314,6 +323,8 @@ class _World:
         ]
         if len(values) < 2:
             return False
+        if name == "amount" and len(self._currencies(slot)) > 1:
+            return True
         match name:
             case "limit" | "staff" | "amount":
                 numbers = [float(value) for value in values if value is not None]
@@ -324,6 +335,12 @@ class _World:
                 return len({frozenset(re.split(r"\s*[,;]\s*", str(value).strip())) - {""} for value in values}) > 1
             case _:
                 return len({re.sub(r"[\W_]", "", str(value)).casefold() for value in values}) > 1
+
+    def _currencies(self, slot: Slot) -> set[Value]:
+        """In which the sources that say an order's amount say it."""
+        said = [self.said[slot, source] for source in SOURCES[slot[0]]]
+        there = [one for one in said if all(name in one for name in ("amount", "currency"))]
+        return {one["currency"].value for one in there if one["amount"].value is not None} - {None}
 
     def _find(self, row: Row, scores: dict[str, float | None]) -> None:
         """What is to be told of drift and of odd numbers, whether a rule asks for it or not."""
